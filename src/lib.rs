@@ -1,0 +1,26 @@
+//! spsi-partner: the supplier's side of ezyVet's Standard Product Supplier Integration (SPSI).
+//!
+//! ezyVet calls the partner half (`http`, `auth`, `catalog`, `orders`); `delivery` calls ezyVet back with invoices and
+//! stock movements. Postgres is the only truth; every process is stateless beside it. `app` wires the parts.
+
+pub mod app;
+pub mod audit;
+pub mod auth;
+pub mod catalog;
+pub mod cli;
+pub mod clinics;
+pub mod clock;
+pub mod config;
+pub mod db;
+pub mod delivery;
+pub mod ezyvet;
+pub mod http;
+pub mod ids;
+pub mod orders;
+pub mod postgres;
+pub mod sandbox;
+pub mod secret;
+pub mod shipments;
+pub mod shutdown;
+pub mod telemetry;
+pub mod values;
