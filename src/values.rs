@@ -1,1 +1,109 @@
-//! TODO
+//! Exact decimals: how they are read, written and rounded. Money and quantities are never binary floats.
+
+use rust_decimal::{Decimal, RoundingStrategy};
+use serde_json::value::RawValue;
+
+/// The widest number the tables hold: `numeric(18, 6)`.
+pub const DECIMAL_PLACES: u32 = 6;
+
+/// Why a text is not a number that we can hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum DecimalError {
+    #[error("is not a number")]
+    NotANumber,
+    #[error("is too large (at most 12 digits before the decimal point)")]
+    TooLarge,
+}
+
+/// Reads a decimal, with an exponent if there is one, and rounds it half away from zero to six places: what PHP makes
+/// of 0.3 (`0.30000000000000004`) reads as 0.3 (SPSI.md 4).
+pub fn parse_decimal(text: &str) -> Result<Decimal, DecimalError> {
+    let text = text.trim();
+    let digits = text.strip_prefix(['+', '-']).unwrap_or(text);
+    if !digits.starts_with(|c: char| c.is_ascii_digit() || c == '.')
+        || !digits.contains(|c: char| c.is_ascii_digit())
+        || text.contains('_')
+    {
+        return Err(DecimalError::NotANumber);
+    }
+    let exponent = digits.contains(['e', 'E']);
+    let value = if exponent { Decimal::from_scientific(text) } else { text.parse() };
+    let value = value.map_err(|_| {
+        let plain = digits.chars().all(|c| c.is_ascii_digit() || c == '.') && digits.matches('.').count() <= 1;
+        if plain || exponent && digits.parse::<f64>().is_ok() {
+            DecimalError::TooLarge
+        } else {
+            DecimalError::NotANumber
+        }
+    })?;
+    if value.abs() >= Decimal::from(1_000_000_000_000_i64) {
+        return Err(DecimalError::TooLarge);
+    }
+    Ok(round(value, DECIMAL_PLACES))
+}
+
+/// Rounds half away from zero, as invoices are.
+pub fn round(value: Decimal, places: u32) -> Decimal {
+    value.round_dp_with_strategy(places, RoundingStrategy::MidpointAwayFromZero).normalize()
+}
+
+/// `1.5`, `2`, `0`: no trailing zeros, no exponent, no negative zero (SPSI.md 1, /products).
+pub fn plain(value: Decimal) -> String {
+    value.normalize().to_string()
+}
+
+/// Serde for decimals that go out as exact JSON numbers.
+pub mod number {
+    use super::*;
+    use serde::{Serialize, Serializer, ser::Error};
+
+    /// Writes the exact digits, without a detour through binary floats.
+    pub fn serialize<S: Serializer>(value: &Decimal, serializer: S) -> Result<S::Ok, S::Error> {
+        RawValue::from_string(plain(*value)).map_err(S::Error::custom)?.serialize(serializer)
+    }
+}
+
+/// Serde for decimals that go out as JSON strings: staff output, where a reader may not keep exact numbers.
+pub mod text {
+    use super::*;
+    use serde::{Deserialize, Deserializer, Serializer, de::Error};
+
+    /// Writes [`plain`].
+    pub fn serialize<S: Serializer>(value: &Decimal, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&plain(*value))
+    }
+
+    /// Reads what [`serialize`] wrote.
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Decimal, D::Error> {
+        parse_decimal(&String::deserialize(deserializer)?).map_err(D::Error::custom)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn decimals_print_without_trailing_zeros() {
+        for (from, to) in
+            [("1.50", "1.5"), ("2.0", "2"), ("100", "100"), ("2E0", "2"), ("-0.0", "0"), ("0.000001", "0.000001")]
+        {
+            assert_eq!(plain(parse_decimal(from).unwrap()), to, "{from}");
+        }
+    }
+
+    #[test]
+    fn php_float_noise_is_rounded_away() {
+        assert_eq!(plain(parse_decimal("0.30000000000000004").unwrap()), "0.3");
+        assert_eq!(plain(parse_decimal("1.0E-5").unwrap()), "0.00001");
+    }
+
+    #[test]
+    fn what_is_not_a_number_is_refused() {
+        for text in ["", " ", "-", ".", "1_000", "1,5", "NaN", "inf", "0x10", "1.2.3", "abc", "--1", "e5"] {
+            assert_eq!(parse_decimal(text), Err(DecimalError::NotANumber), "{text}");
+        }
+        assert_eq!(parse_decimal("1000000000000"), Err(DecimalError::TooLarge));
+        assert_eq!(parse_decimal("9999999999999999999999999999999999"), Err(DecimalError::TooLarge));
+    }
+}
