@@ -1,1 +1,317 @@
-//! TODO
+//! The one declared configuration: flags, environment variables and help come from the same lines.
+//!
+//! Deployment settings are in [`Settings`]; those in [`ClinicSettings`] and [`SiteSettings`] may be overridden per clinic
+//! (`spsi clinic set`) and per site (`spsi site set`).
+
+mod choices;
+mod overridable;
+
+pub use choices::*;
+use clap::{Args, Parser};
+use overridable::overridable;
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+/// Overrides as a row keeps them: key to text.
+pub type Overrides = BTreeMap<String, String>;
+
+overridable! {
+    /// What a clinic may have otherwise than the deployment.
+    ClinicSettings {
+        /// How a declined order is answered: 422, 400 or 409 with ezyVet's messages, or 200 with status Cancelled [SPSI.md 5.1]
+        decline_answer: DeclineAnswer = "SPSI_DECLINE_ANSWER", "422";
+        /// What list_price and contract_price in /products are prices of: unit or outer [SPSI.md 5.2]
+        price_basis: Basis = "SPSI_PRICE_BASIS", "unit";
+        /// contract_price where the clinic has none: list, null or omit [SPSI.md 5.3]
+        missing_contract_price: MissingContractPrice = "SPSI_MISSING_CONTRACT_PRICE", "list";
+        /// Barcodes as numbers where nothing is lost (auto), or always as strings [SPSI.md 5.4]
+        barcode: BarcodeType = "SPSI_BARCODE", "auto";
+        /// A known order id with changed content: revise while nothing has shipped, or refuse [SPSI.md 5.11]
+        changed_order: ChangedOrder = "SPSI_CHANGED_ORDER", "revise";
+        /// How long a withdrawn product stays listed with active 0: a duration, 0s or forever [SPSI.md 5.12]
+        withdrawn_for: WithdrawnFor = "SPSI_WITHDRAWN_FOR", "90d";
+        /// An order line with a code that we do not have, or that the clinic cannot see: off, note, hold or decline (so for every rule)
+        rule_unknown_product: RuleAction = "SPSI_RULE_UNKNOWN_PRODUCT", "decline";
+        /// An order line for a withdrawn product
+        rule_withdrawn_product: RuleAction = "SPSI_RULE_WITHDRAWN_PRODUCT", "decline";
+        /// A restricted product, ordered by a clinic without the licence
+        rule_restricted_product: RuleAction = "SPSI_RULE_RESTRICTED_PRODUCT", "decline";
+        /// A line whose units_per_outer differs from ours
+        rule_pack_size: RuleAction = "SPSI_RULE_PACK_SIZE", "hold";
+        /// A line whose quantity is not outers x units_per_outer, or whose total is not quantity x price
+        rule_line_arithmetic: RuleAction = "SPSI_RULE_LINE_ARITHMETIC", "decline";
+        /// Header totals that are not the sum of the lines
+        rule_header_totals: RuleAction = "SPSI_RULE_HEADER_TOTALS", "note";
+        /// A price below the clinic's by more than the tolerance
+        rule_price_below: RuleAction = "SPSI_RULE_PRICE_BELOW", "hold";
+        /// A price above the clinic's by more than the tolerance
+        rule_price_above: RuleAction = "SPSI_RULE_PRICE_ABOVE", "note";
+        /// By how many percent a price may differ from the clinic's
+        price_tolerance: Amount = "SPSI_PRICE_TOLERANCE", "1";
+        /// More ordered than is in stock; note means that the rest is a back-order
+        rule_stock_short: RuleAction = "SPSI_RULE_STOCK_SHORT", "note";
+        /// A quantity that is not a whole number of outers
+        rule_broken_pack: RuleAction = "SPSI_RULE_BROKEN_PACK", "hold";
+        /// An order below the minimum
+        rule_minimum_order: RuleAction = "SPSI_RULE_MINIMUM_ORDER", "decline";
+        /// The smallest order taken, as its total without tax; 0 for none
+        minimum_order: Amount = "SPSI_MINIMUM_ORDER", "0";
+        /// An order of a clinic whose account is on hold
+        rule_account_on_hold: RuleAction = "SPSI_RULE_ACCOUNT_ON_HOLD", "hold";
+        /// A purchase_order_number that the clinic has used before under another id
+        rule_repeated_number: RuleAction = "SPSI_RULE_REPEATED_NUMBER", "note";
+        /// Goods going back (a negative order)
+        rule_return: RuleAction = "SPSI_RULE_RETURN", "hold";
+    }
+}
+
+overridable! {
+    /// What a site may have otherwise than the deployment.
+    SiteSettings {
+        /// What quantity, price and tax on an invoice count: unit or outer [SPSI.md 5.5]
+        invoice_unit: Basis = "SPSI_INVOICE_UNIT", "unit";
+        /// What freight_tax on an invoice is: percent or amount [SPSI.md 5.6]
+        freight_tax: FreightTax = "SPSI_FREIGHT_TAX", "percent";
+        /// Tax inside freight, in percent, where the order does not tell
+        freight_tax_rate: Amount = "SPSI_FREIGHT_TAX_RATE", "0";
+        /// Type of the job [SPSI.md 5.7]
+        job_type: String = "SPSI_JOB_TYPE", "ReceiveInvoice";
+        /// Action of the job [SPSI.md 5.7]
+        job_action: String = "SPSI_JOB_ACTION", "ApiRequest";
+        /// Endpoint inside the job [SPSI.md 5.7]
+        job_endpoint: String = "SPSI_JOB_ENDPOINT", "v2/receiveinvoice";
+        /// form (PHP brackets) or json [SPSI.md 5.7]
+        job_encoding: JobEncoding = "SPSI_JOB_ENCODING", "form";
+        /// Most form fields in one job; an invoice of more is split; 0 for no limit [SPSI.md 5.15]
+        max_form_fields: u32 = "SPSI_MAX_FORM_FIELDS", "900";
+        /// What a shipment becomes: both, invoice or supplied [SPSI.md 5.8]
+        deliver: Deliver = "SPSI_DELIVER", "both";
+        /// What supplied counts: unit or outer [SPSI.md 5.9]
+        supplied_unit: Basis = "SPSI_SUPPLIED_UNIT", "unit";
+        /// Between scopes in a token request: space or comma [SPSI.md 5.10]
+        scope_separator: ScopeSeparator = "SPSI_SCOPE_SEPARATOR", "space";
+        /// After an unclear outcome of an invoice: resend (look, wait, look, resend once) or hold for staff [SPSI.md 5.14]
+        unclear: Unclear = "SPSI_UNCLEAR", "resend";
+        /// How long to wait between the two looks [SPSI.md 5.14]
+        unclear_wait: Span = "SPSI_UNCLEAR_WAIT", "15m";
+        /// Longest wait for an answer of ezyVet
+        call_timeout: Span = "SPSI_CALL_TIMEOUT", "30s";
+        /// First wait before a failed call is repeated; doubles from there
+        retry_base: Span = "SPSI_RETRY_BASE", "5s";
+        /// Longest wait before a failed call is repeated
+        retry_max: Span = "SPSI_RETRY_MAX", "1h";
+        /// First wait before asking whether the clinic has approved an invoice; grows from there
+        receipt_poll: Span = "SPSI_RECEIPT_POLL", "15m";
+        /// When to stop asking whether the clinic has approved
+        receipt_give_up: Span = "SPSI_RECEIPT_GIVE_UP", "30d";
+        /// Calls that ezyVet permits per endpoint and window
+        rate_per_endpoint: u32 = "SPSI_RATE_PER_ENDPOINT", "60";
+        /// Calls that ezyVet permits over all endpoints per window
+        rate_per_site: u32 = "SPSI_RATE_PER_SITE", "180";
+        /// The window that these count in
+        rate_window: Span = "SPSI_RATE_WINDOW", "60s";
+        /// In front of the invoice numbers that we give
+        invoice_prefix: String = "SPSI_INVOICE_PREFIX", "INV-";
+        /// Days from the invoice's date to its due date
+        payment_days: u32 = "SPSI_PAYMENT_DAYS", "30";
+        /// Tax code on invoice lines whose product has none
+        tax_code: String = "SPSI_TAX_CODE", "S";
+        /// Pages of a list that are read at the most, of 200 each
+        max_list_pages: u32 = "SPSI_MAX_LIST_PAGES", "500";
+        /// Largest answer of ezyVet that is read, in bytes
+        max_response_bytes: u32 = "SPSI_MAX_RESPONSE_BYTES", "4194304";
+    }
+}
+
+/// Where the data is.
+#[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "Database")]
+pub struct DatabaseSettings {
+    /// Postgres to use; without it, a private one is started under the data directory
+    #[arg(long, env = "DATABASE_URL", hide_env_values = true)]
+    pub database_url: Option<String>,
+    /// Where the private Postgres and its keys live [default: ./spsi-data]
+    #[arg(long, env = "SPSI_DATA_DIR", hide_env_values = true)]
+    pub data_dir: Option<PathBuf>,
+    /// Where the binaries of the private Postgres are [default: the newest found on the machine]
+    #[arg(long, env = "SPSI_PG_BIN_DIR", hide_env_values = true)]
+    pub pg_bin_dir: Option<PathBuf>,
+    /// Most connections of this process to Postgres
+    #[arg(long, env = "SPSI_DB_CONNECTIONS", default_value = "16", hide_env_values = true)]
+    pub db_connections: u32,
+    /// Longest wait for a connection to Postgres
+    #[arg(long, env = "SPSI_DB_TIMEOUT", default_value = "5s", hide_env_values = true)]
+    pub db_timeout: Span,
+    /// Keys that seal ezyVet's credentials: id:base64[,id:base64...], the first one active (spsi key generate)
+    #[arg(long, env = "SPSI_ENCRYPTION_KEYS", hide_env_values = true)]
+    pub encryption_keys: Option<crate::secret::KeyRing>,
+    /// Keys that sign our tokens: id:base64[,id:base64...], the first one active (spsi key generate)
+    #[arg(long, env = "SPSI_TOKEN_KEYS", hide_env_values = true)]
+    pub token_keys: Option<crate::secret::KeyRing>,
+}
+
+/// How we are reached, and what we put up with.
+#[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "Server")]
+pub struct ServerSettings {
+    /// Address to listen at; port 0 takes a free one
+    #[arg(long, env = "SPSI_BIND", default_value = "127.0.0.1:8080", hide_env_values = true)]
+    pub bind: SocketAddr,
+    /// Serve the partner half under this path too, for instance /spsi
+    #[arg(long, env = "SPSI_BASE_PATH", default_value = "", hide_env_values = true)]
+    pub base_path: String,
+    /// How we are reached from outside, for the OpenAPI document
+    #[arg(long, env = "SPSI_PUBLIC_URL", hide_env_values = true)]
+    pub public_url: Option<String>,
+    /// Address for /metrics alone; without it they are served beside the rest
+    #[arg(long, env = "SPSI_METRICS_BIND", hide_env_values = true)]
+    pub metrics_bind: Option<SocketAddr>,
+    /// Threads that serve requests; 0 for one per core
+    #[arg(long, env = "SPSI_HTTP_THREADS", default_value = "0", hide_env_values = true)]
+    pub http_threads: usize,
+    /// Longest time for a request's head, and again for its body, to arrive
+    #[arg(long, env = "SPSI_READ_TIMEOUT", default_value = "20s", hide_env_values = true)]
+    pub read_timeout: Span,
+    /// How long a shutdown waits for requests in flight
+    #[arg(long, env = "SPSI_SHUTDOWN_TIMEOUT", default_value = "20s", hide_env_values = true)]
+    pub shutdown_timeout: Span,
+    /// Largest request body, in bytes (413 beyond it)
+    #[arg(long, env = "SPSI_MAX_BODY_BYTES", default_value = "8388608", hide_env_values = true)]
+    pub max_body_bytes: usize,
+    /// Most lines of one order (413 beyond it)
+    #[arg(long, env = "SPSI_MAX_ORDER_LINES", default_value = "10000", hide_env_values = true)]
+    pub max_order_lines: usize,
+    /// Most values of one filter of /products (400 beyond it)
+    #[arg(long, env = "SPSI_MAX_FILTER_VALUES", default_value = "1000", hide_env_values = true)]
+    pub max_filter_values: usize,
+    /// Most characters of one filter value (400 beyond it)
+    #[arg(long, env = "SPSI_MAX_FILTER_LENGTH", default_value = "1000", hide_env_values = true)]
+    pub max_filter_length: usize,
+    /// Addresses of proxies whose X-Forwarded-For is believed, comma separated
+    #[arg(long, env = "SPSI_TRUSTED_PROXIES", value_delimiter = ',', hide_env_values = true)]
+    pub trusted_proxies: Vec<std::net::IpAddr>,
+}
+
+/// The tokens that we grant.
+#[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "Tokens")]
+pub struct TokenSettings {
+    /// Life of a token [SPSI.md 5.13]
+    #[arg(long, env = "SPSI_TOKEN_TTL", default_value = "8h", hide_env_values = true)]
+    pub token_ttl: Span,
+    /// How long a verified client secret is remembered (as a keyed digest, in memory), so that the next token is cheap
+    #[arg(long, env = "SPSI_SECRET_MEMORY", default_value = "10m", hide_env_values = true)]
+    pub secret_memory: Span,
+    /// Failed tries per client id within a minute before 429
+    #[arg(long, env = "SPSI_TOKEN_TRIES_PER_CLIENT", default_value = "10", hide_env_values = true)]
+    pub token_tries_per_client: u32,
+    /// Failed tries per address within a minute before 429
+    #[arg(long, env = "SPSI_TOKEN_TRIES_PER_ADDRESS", default_value = "60", hide_env_values = true)]
+    pub token_tries_per_address: u32,
+    /// Secrets that are hashed (argon2id, 19 MiB each) at the same time
+    #[arg(long, env = "SPSI_HASHING_THREADS", default_value = "2", hide_env_values = true)]
+    pub hashing_threads: usize,
+}
+
+/// The catalogue in memory, and its imports.
+#[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "Catalogue")]
+pub struct CatalogSettings {
+    /// How often the database is asked for a newer catalogue or changed clinics, should a notification be lost
+    #[arg(long, env = "SPSI_REFRESH", default_value = "2s", hide_env_values = true)]
+    pub refresh: Span,
+    /// Percentage of the active products that an import may withdraw without --allow-withdrawals
+    #[arg(long, env = "SPSI_WITHDRAWAL_LIMIT", default_value = "10", hide_env_values = true)]
+    pub withdrawal_limit: Amount,
+}
+
+/// The delivery worker.
+#[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "Worker")]
+pub struct WorkerSettings {
+    /// Life of a lease on a site; a killed worker's sites are taken over after it
+    #[arg(long, env = "SPSI_LEASE", default_value = "60s", hide_env_values = true)]
+    pub lease: Span,
+    /// How often the database is asked for due deliveries, should a notification be lost
+    #[arg(long, env = "SPSI_WORKER_POLL", default_value = "1s", hide_env_values = true)]
+    pub worker_poll: Span,
+    /// Sites that one worker serves at the same time
+    #[arg(long, env = "SPSI_WORKER_SITES", default_value = "256", hide_env_values = true)]
+    pub worker_sites: usize,
+}
+
+/// Everything that can be set for a deployment.
+#[derive(Clone, Debug, Args)]
+pub struct Settings {
+    #[command(flatten)]
+    pub server: ServerSettings,
+    #[command(flatten)]
+    pub database: DatabaseSettings,
+    #[command(flatten)]
+    pub tokens: TokenSettings,
+    #[command(flatten)]
+    pub catalog: CatalogSettings,
+    #[command(flatten)]
+    pub worker: WorkerSettings,
+    #[command(flatten)]
+    pub clinic: ClinicSettings,
+    #[command(flatten)]
+    pub site: SiteSettings,
+    /// What is logged, for instance info or spsi_partner=debug
+    #[arg(long, env = "SPSI_LOG", default_value = "info", hide_env_values = true)]
+    pub log: String,
+    /// Logs as text for people or as json, one object a line
+    #[arg(long, env = "SPSI_LOG_FORMAT", default_value = "text", value_parser = ["text", "json"], hide_env_values = true)]
+    pub log_format: String,
+}
+
+impl Settings {
+    /// The settings of the environment alone: what every command but `serve` and `demo` runs with.
+    pub fn from_environment() -> Result<Self, clap::Error> {
+        #[derive(Parser)]
+        #[command(name = "spsi")]
+        struct Environment {
+            #[command(flatten)]
+            settings: Settings,
+        }
+        Environment::try_parse_from(["spsi"]).map(|environment| environment.settings)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[derive(Parser)]
+    struct Everything {
+        #[command(flatten)]
+        settings: Settings,
+    }
+
+    #[test]
+    fn every_setting_has_a_variable_and_a_help_text() {
+        let command = Everything::command();
+        command.clone().debug_assert();
+        for argument in command.get_arguments() {
+            let name = argument.get_id();
+            let variable =
+                argument.get_env().and_then(|name| name.to_str()).unwrap_or_else(|| panic!("{name} has no variable"));
+            assert!(variable == "DATABASE_URL" || variable.starts_with("SPSI_"), "{variable}");
+            assert!(argument.get_help().is_some(), "{name} has no help");
+            assert!(argument.is_hide_env_values_set(), "{name} would show its value in the help");
+        }
+    }
+
+    #[test]
+    fn an_override_wins_over_the_deployment_and_a_wrong_one_is_refused() {
+        let settings = Everything::try_parse_from(["x"]).unwrap().settings.clinic;
+        let overrides = Overrides::from([("barcode".into(), "string".into()), ("gone".into(), "1".into())]);
+        assert_eq!(settings.overridden(&overrides).barcode, BarcodeType::String);
+        let mut changed = settings.clone();
+        assert!(changed.set("price_basis", "box").unwrap_err().0.contains("price_basis: `box` is none of unit, outer"));
+        assert!(changed.set("nonsense", "1").unwrap_err().0.contains("decline_answer"));
+        assert_eq!(changed, settings);
+    }
+}

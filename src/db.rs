@@ -1,1 +1,37 @@
-//! TODO
+//! The pool, the migrations, and errors of named constraints.
+
+use crate::config::DatabaseSettings;
+use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
+use std::str::FromStr;
+
+/// The schema's history. `spsi db migrate` and every `spsi serve` apply what is missing.
+pub static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!("./migrations");
+
+/// Opens a pool. Connects lazily: whether Postgres answers shows at the first query.
+pub fn pool(url: &str, settings: &DatabaseSettings) -> Result<PgPool, sqlx::Error> {
+    let options = PgConnectOptions::from_str(url)?.application_name("spsi").options([
+        // A connection that is lost in the middle of a transaction must not hold its locks for the two hours that TCP takes.
+        ("idle_in_transaction_session_timeout", "60s"),
+        ("statement_timeout", "10min"),
+        ("timezone", "UTC"),
+    ]);
+    Ok(PgPoolOptions::new()
+        .max_connections(settings.db_connections)
+        .acquire_timeout(settings.db_timeout.0)
+        .connect_lazy_with(options))
+}
+
+/// Turns the violation of a named constraint into an error of the caller's.
+pub trait OnConstraint<T> {
+    /// Replaces a violation of `constraint` by what `error` makes; every other error stays.
+    fn on_constraint<E: From<sqlx::Error>>(self, constraint: &str, error: impl FnOnce() -> E) -> Result<T, E>;
+}
+
+impl<T> OnConstraint<T> for Result<T, sqlx::Error> {
+    fn on_constraint<E: From<sqlx::Error>>(self, constraint: &str, error: impl FnOnce() -> E) -> Result<T, E> {
+        self.map_err(|cause| match &cause {
+            sqlx::Error::Database(database) if database.constraint() == Some(constraint) => error(),
+            _ => cause.into(),
+        })
+    }
+}
