@@ -22,7 +22,9 @@ pub fn metrics() -> &'static PrometheusHandle {
     HANDLE.get_or_init(|| {
         const SECONDS: [f64; 12] = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0, 30.0];
         let builder = PrometheusBuilder::new();
-        let builder = builder.set_buckets_for_metric(Matcher::Suffix("_seconds".into()), &SECONDS).unwrap_or_else(|_| PrometheusBuilder::new());
+        let builder = builder
+            .set_buckets_for_metric(Matcher::Suffix("_seconds".into()), &SECONDS)
+            .unwrap_or_else(|_| PrometheusBuilder::new());
         let recorder = builder.build_recorder();
         let handle = recorder.handle();
         // Only the first recorder of a process counts; later ones would see nothing.

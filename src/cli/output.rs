@@ -21,7 +21,9 @@ impl Output {
     pub fn list<T: Serialize>(self, columns: &[&str], rows: &[T]) -> anyhow::Result<()> {
         let mut out = io::stdout().lock();
         let result = match self {
-            Self::Json => serde_json::to_writer_pretty(&mut out, rows).map_err(io::Error::from).and_then(|()| writeln!(out)),
+            Self::Json => {
+                serde_json::to_writer_pretty(&mut out, rows).map_err(io::Error::from).and_then(|()| writeln!(out))
+            }
             Self::Csv => csv(&mut out, &objects(rows)?),
             Self::Table => table(&mut out, columns, &objects(rows)?),
         };
@@ -32,7 +34,9 @@ impl Output {
     pub fn record<T: Serialize>(self, record: &T) -> anyhow::Result<()> {
         let mut out = io::stdout().lock();
         let result = match self {
-            Self::Json => serde_json::to_writer_pretty(&mut out, record).map_err(io::Error::from).and_then(|()| writeln!(out)),
+            Self::Json => {
+                serde_json::to_writer_pretty(&mut out, record).map_err(io::Error::from).and_then(|()| writeln!(out))
+            }
             Self::Csv => csv(&mut out, &objects(&[record])?),
             Self::Table => lines(&mut out, &serde_json::to_value(record)?, 0),
         };
@@ -81,7 +85,11 @@ fn table(out: &mut impl Write, columns: &[&str], rows: &[Value]) -> io::Result<(
                 .iter()
                 .map(|column| {
                     let text = row.get(column).map(cell).unwrap_or_default().replace(['\n', '\r', '\t'], " ");
-                    if text.chars().count() > WIDEST { text.chars().take(WIDEST - 1).chain(['…']).collect() } else { text }
+                    if text.chars().count() > WIDEST {
+                        text.chars().take(WIDEST - 1).chain(['…']).collect()
+                    } else {
+                        text
+                    }
                 })
                 .collect()
         })
@@ -123,7 +131,11 @@ fn lines(out: &mut impl Write, value: &Value, depth: usize) -> io::Result<()> {
                             lines(out, item, depth + 2)?;
                         }
                     }
-                    Value::Array(items) => writeln!(out, "{indent}{key:width$}  {}", items.iter().map(cell).collect::<Vec<_>>().join(", "))?,
+                    Value::Array(items) => writeln!(
+                        out,
+                        "{indent}{key:width$}  {}",
+                        items.iter().map(cell).collect::<Vec<_>>().join(", ")
+                    )?,
                     _ => writeln!(out, "{indent}{key:width$}  {}", cell(value))?,
                 }
             }
@@ -141,7 +153,8 @@ mod tests {
     #[test]
     fn a_table_is_aligned_and_cut() {
         let mut out = Vec::new();
-        table(&mut out, &["id", "name"], &[json!({"id": 1, "name": "é"}), json!({"id": 22, "name": "x".repeat(99)})]).unwrap();
+        table(&mut out, &["id", "name"], &[json!({"id": 1, "name": "é"}), json!({"id": 22, "name": "x".repeat(99)})])
+            .unwrap();
         let text = String::from_utf8(out).unwrap();
         assert_eq!(text.lines().next().unwrap(), "id  name");
         assert_eq!(text.lines().nth(1).unwrap(), "1   é");

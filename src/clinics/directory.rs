@@ -1,0 +1,87 @@
+//! Every clinic in memory, replaced whole when something changed: a request never asks Postgres who is calling.
+//!
+//! A change reaches every process at once by notification, and within the refresh interval should that be lost.
+
+use super::store;
+use crate::config::{ClinicSettings, Overrides};
+use crate::ids::ClinicId;
+use arc_swap::ArcSwap;
+use sqlx::PgPool;
+use sqlx::types::Json;
+use std::collections::HashMap;
+use std::sync::Arc;
+use time::OffsetDateTime;
+
+/// A clinic as the table holds it.
+pub struct DirectoryRow {
+    pub id: ClinicId,
+    pub name: String,
+    pub client_id: String,
+    pub secret_hash: String,
+    pub previous_secret_hash: Option<String>,
+    pub previous_secret_until: Option<OffsetDateTime>,
+    pub token_generation: i64,
+    pub active: bool,
+    pub price_list_id: Option<i64>,
+    pub hidden_categories: Vec<String>,
+    pub hidden_products: Vec<String>,
+    pub only_categories: Vec<String>,
+    pub only_products: Vec<String>,
+    pub restricted_licence: bool,
+    pub on_hold: bool,
+    pub settings: Json<Overrides>,
+}
+
+/// A clinic that may call us, with the settings that are in force for it.
+pub struct Member {
+    pub row: DirectoryRow,
+    pub settings: ClinicSettings,
+}
+
+struct Members {
+    version: i64,
+    by_client_id: HashMap<String, Arc<Member>>,
+}
+
+/// The clinics of one moment. Cheap to clone.
+#[derive(Clone)]
+pub struct Directory {
+    members: Arc<ArcSwap<Members>>,
+    defaults: Arc<ClinicSettings>,
+    pool: PgPool,
+}
+
+impl Directory {
+    /// An empty directory; [`Directory::refresh`] fills it.
+    pub fn new(pool: PgPool, defaults: ClinicSettings) -> Self {
+        let members = Members { version: -1, by_client_id: HashMap::new() };
+        Self { members: Arc::new(ArcSwap::from_pointee(members)), defaults: Arc::new(defaults), pool }
+    }
+
+    /// The clinic with this client id, as of the last refresh.
+    pub fn find(&self, client_id: &str) -> Option<Arc<Member>> {
+        self.members.load().by_client_id.get(client_id).cloned()
+    }
+
+    /// Whether it has ever been filled.
+    pub fn is_loaded(&self) -> bool {
+        self.members.load().version >= 0
+    }
+
+    /// Reads the clinics again if they have changed. An error leaves the last ones in place.
+    pub async fn refresh(&self) -> Result<(), sqlx::Error> {
+        if store::directory_version(&self.pool).await? == self.members.load().version {
+            return Ok(());
+        }
+        let (version, rows) = store::load_directory(&self.pool).await?;
+        let members = rows.into_iter().map(|row| {
+            let settings = self.defaults.overridden(&row.settings.0);
+            (row.client_id.clone(), Arc::new(Member { row, settings }))
+        });
+        let fresh = Arc::new(Members { version, by_client_id: members.collect() });
+        // Two refreshes may overtake each other: the newer version stays.
+        self.members
+            .rcu(|current| if current.version > fresh.version { Arc::clone(current) } else { Arc::clone(&fresh) });
+        Ok(())
+    }
+}
