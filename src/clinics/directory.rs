@@ -70,8 +70,13 @@ impl Directory {
 
     /// Reads the clinics again if they have changed. An error leaves the last ones in place.
     pub async fn refresh(&self) -> Result<(), sqlx::Error> {
+        self.changed().await.map(drop)
+    }
+
+    /// As [`Directory::refresh`], and tells whether anything had changed.
+    pub async fn changed(&self) -> Result<bool, sqlx::Error> {
         if store::directory_version(&self.pool).await? == self.members.load().version {
-            return Ok(());
+            return Ok(false);
         }
         let (version, rows) = store::load_directory(&self.pool).await?;
         let members = rows.into_iter().map(|row| {
@@ -82,6 +87,6 @@ impl Directory {
         // Two refreshes may overtake each other: the newer version stays.
         self.members
             .rcu(|current| if current.version > fresh.version { Arc::clone(current) } else { Arc::clone(&fresh) });
-        Ok(())
+        Ok(true)
     }
 }

@@ -1,1 +1,4 @@
-//! TODO
+pub mod address;
+pub mod body;
+pub mod problem;
+mod span;
