@@ -1,1 +1,4 @@
-//! TODO
+mod decide;
+mod form;
+pub mod number;
+pub mod read;

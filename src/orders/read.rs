@@ -1,0 +1,329 @@
+//! Reading a purchase order in every spelling that PHP clients use (SPSI.md 1 and 4): strings, numbers, booleans, null,
+//! a list that lost an index and became an object, JSON under any media type, a form. Every bad field is named at once.
+
+use super::form;
+use crate::values::{DecimalError, parse_decimal, plain, round};
+use aws_lc_rs::digest::{SHA256, digest};
+use rust_decimal::Decimal;
+use serde_json::{Map, Value};
+use std::collections::HashSet;
+use time::OffsetDateTime;
+
+pub const ROOT: &str = "purchaseorder";
+pub const LINES: &str = "purchase_order_item_list";
+/// Fields that may differ between two sendings of the same order: they tell of the sending, not of the goods.
+const NOT_CONTENT: [&str; 5] = ["active", "created_at", "modified_at", "status", "supplier_order_number"];
+
+/// An order as it was meant.
+#[derive(Clone, Debug, PartialEq)]
+pub struct OrderRequest {
+    /// As received, unknown fields included; the lines are a list, whatever they came as.
+    pub body: Map<String, Value>,
+    /// The same for two sendings of the same content.
+    pub content_digest: Vec<u8>,
+    pub ezyvet_id: String,
+    pub purchase_order_number: String,
+    /// The business whose books are touched.
+    pub ownership_id: String,
+    pub shipping_address_id: String,
+    pub ordered_at: Option<OffsetDateTime>,
+    /// Includes tax; `freight_tax` is the tax inside it.
+    pub freight: Decimal,
+    pub freight_tax: Decimal,
+    pub tax: Decimal,
+    /// Includes tax. Negative: goods going back.
+    pub total: Decimal,
+    pub lines: Vec<OrderLine>,
+}
+
+/// A line: quantity in units, price and total without tax.
+#[derive(Clone, Debug, PartialEq)]
+pub struct OrderLine {
+    pub ezyvet_id: String,
+    /// ezyVet's id of the clinic's product.
+    pub product_id: String,
+    pub supplier_code: String,
+    pub outers: Decimal,
+    pub units_per_outer: Decimal,
+    pub price_per_unit: Decimal,
+    /// Half of the last digit that the price was written with: how far it may have been rounded.
+    pub price_rounding: Decimal,
+    pub tax_per_unit: Decimal,
+    pub quantity: Decimal,
+    pub total: Decimal,
+    pub total_tax: Decimal,
+    /// The stock location that the goods go to.
+    pub location_id: String,
+}
+
+impl OrderRequest {
+    /// Goods going back: the total is negative, or every quantity is (SPSI.md 1).
+    pub fn is_return(&self) -> bool {
+        self.total.is_sign_negative() && !self.total.is_zero() || self.lines.iter().all(|line| line.quantity < Decimal::ZERO)
+    }
+}
+
+/// A field that cannot be read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FieldError {
+    /// For instance `purchaseorder.purchase_order_item_list[2].quantity`.
+    pub path: String,
+    pub text: String,
+}
+
+/// Why there is no order in a body.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ReadError {
+    #[error("the body is neither JSON nor a form with `purchaseorder[...]` fields")]
+    Neither,
+    #[error("the body begins like JSON, but is none: {0}")]
+    BadJson(String),
+    #[error("the order has {0} lines; at most {1} are taken")]
+    TooManyLines(usize, usize),
+    #[error("{} fields cannot be read", .0.len())]
+    Fields(Vec<FieldError>),
+}
+
+/// Reads an order of at most `max_lines` lines.
+pub fn read(body: &[u8], max_lines: usize) -> Result<OrderRequest, ReadError> {
+    let body = body.trim_ascii_start();
+    let body = body.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(body).trim_ascii();
+    let tree = if body.starts_with(b"{") {
+        serde_json::from_slice(body).map_err(|error| ReadError::BadJson(error.to_string()))?
+    } else {
+        form::tree(body).filter(|tree| tree.get(ROOT).is_some()).ok_or(ReadError::Neither)?
+    };
+    let Value::Object(mut root) = tree else { return Err(ReadError::Neither) };
+    let mut order = match root.remove(ROOT) {
+        Some(Value::Object(order)) => order,
+        Some(_) => return Err(bad(ROOT, "is not an object")),
+        None => return Err(bad(ROOT, "is missing")),
+    };
+    let lines = list(order.remove(LINES))?;
+    if lines.len() > max_lines {
+        return Err(ReadError::TooManyLines(lines.len(), max_lines));
+    }
+    let mut errors = Vec::new();
+    let mut header = Fields { map: &order, path: ROOT.to_owned(), errors: &mut errors };
+    let mut request = OrderRequest {
+        ezyvet_id: header.required_text("id"),
+        purchase_order_number: header.text("purchase_order_number"),
+        ownership_id: header.text("ownership_id"),
+        shipping_address_id: header.text("shipping_address_id"),
+        ordered_at: header.time("date"),
+        freight: header.decimal("freight").unwrap_or_default(),
+        freight_tax: header.decimal("freight_tax").unwrap_or_default(),
+        tax: header.decimal("tax").unwrap_or_default(),
+        total: header.decimal("total").unwrap_or_default(),
+        lines: Vec::with_capacity(lines.len()),
+        body: Map::new(),
+        content_digest: Vec::new(),
+    };
+    let mut seen = HashSet::new();
+    for (index, line) in lines.iter().enumerate() {
+        let path = format!("{ROOT}.{LINES}[{index}]");
+        let Value::Object(map) = line else {
+            errors.push(FieldError { path, text: "is not an object".into() });
+            continue;
+        };
+        let line = read_line(Fields { map, path, errors: &mut errors });
+        if !line.ezyvet_id.is_empty() && !seen.insert(line.ezyvet_id.clone()) {
+            let path = format!("{ROOT}.{LINES}[{index}].id");
+            errors.push(FieldError { path, text: format!("`{}` is the id of an earlier line too", line.ezyvet_id) });
+        }
+        request.lines.push(line);
+    }
+    if !errors.is_empty() {
+        return Err(ReadError::Fields(errors));
+    }
+    order.insert(LINES.into(), Value::Array(lines));
+    request.content_digest = content_digest(&order);
+    request.body = order;
+    Ok(request)
+}
+
+fn bad(path: &str, text: &str) -> ReadError {
+    ReadError::Fields(vec![FieldError { path: path.into(), text: text.into() }])
+}
+
+/// A PHP list that lost an index arrives as an object (SPSI.md 4): its values, by number.
+fn list(value: Option<Value>) -> Result<Vec<Value>, ReadError> {
+    let path = format!("{ROOT}.{LINES}");
+    let lines = match value {
+        Some(Value::Array(lines)) => lines,
+        Some(Value::Object(map)) => {
+            let mut indexed = Vec::with_capacity(map.len());
+            for (key, value) in map {
+                let index: u64 = key.parse().map_err(|_| bad(&path, "is neither a list nor an object with numbers as keys"))?;
+                indexed.push((index, value));
+            }
+            indexed.sort_by_key(|(index, _)| *index);
+            indexed.into_iter().map(|(_, value)| value).collect()
+        }
+        None | Some(Value::Null) => return Err(bad(&path, "is missing")),
+        Some(_) => return Err(bad(&path, "is not a list")),
+    };
+    if lines.is_empty() { Err(bad(&path, "is empty: an order has at least one line")) } else { Ok(lines) }
+}
+
+fn read_line(mut fields: Fields<'_>) -> OrderLine {
+    let before = fields.errors.len();
+    let quantity = fields.required_decimal("quantity");
+    if quantity.is_zero() && fields.errors.len() == before {
+        fields.error("quantity", "is zero");
+    }
+    let price_per_unit = fields.required_decimal("price_per_unit");
+    let units_per_outer = fields.decimal("units_per_outer").unwrap_or(Decimal::ONE);
+    if units_per_outer <= Decimal::ZERO {
+        fields.error("units_per_outer", "is not above zero");
+    }
+    let whole = |value: Option<Decimal>| round(value.unwrap_or_default(), crate::values::DECIMAL_PLACES);
+    let outers = fields.decimal("outers").unwrap_or_else(|| whole(quantity.checked_div(units_per_outer)));
+    let given_tax_per_unit = fields.decimal("tax_per_unit");
+    let given_total_tax = fields.decimal("total_tax");
+    let tax_per_unit = given_tax_per_unit.unwrap_or_else(|| whole(given_total_tax.and_then(|tax| tax.checked_div(quantity))));
+    let scale = price_per_unit.normalize().scale().max(2);
+    OrderLine {
+        ezyvet_id: fields.required_text("id"),
+        product_id: fields.text("product_id"),
+        supplier_code: fields.present_text("supplier_code"),
+        outers,
+        units_per_outer,
+        price_per_unit,
+        price_rounding: Decimal::new(5, scale + 1),
+        tax_per_unit,
+        quantity,
+        total: fields.decimal("total").unwrap_or_else(|| whole(quantity.checked_mul(price_per_unit))),
+        total_tax: given_total_tax.unwrap_or_else(|| whole(quantity.checked_mul(tax_per_unit))),
+        location_id: fields.text("ownership_id"),
+    }
+}
+
+/// A scalar as text: `null` is nothing, `true` is 1 and `false` is 0, as PHP has it.
+pub fn scalar_text(value: &Value) -> Option<String> {
+    match value {
+        Value::String(text) => Some(text.clone()),
+        Value::Number(number) => Some(number.to_string()),
+        Value::Bool(flag) => Some(u8::from(*flag).to_string()),
+        Value::Null => Some(String::new()),
+        Value::Array(_) | Value::Object(_) => None,
+    }
+}
+
+/// The fields of one object; what is wrong is collected.
+struct Fields<'a> {
+    map: &'a Map<String, Value>,
+    path: String,
+    errors: &'a mut Vec<FieldError>,
+}
+
+impl Fields<'_> {
+    fn error(&mut self, key: &str, text: impl Into<String>) {
+        self.errors.push(FieldError { path: format!("{}.{key}", self.path), text: text.into() });
+    }
+
+    /// Text, or nothing. NUL has no place in Postgres, and in no order.
+    fn text(&mut self, key: &str) -> String {
+        let text = match self.map.get(key) {
+            None => return String::new(),
+            Some(value) => scalar_text(value),
+        };
+        match text {
+            None => self.error(key, "is not a single value"),
+            Some(text) if text.contains('\0') => self.error(key, "holds a NUL character"),
+            Some(text) if text.len() > 1_000 => self.error(key, "is longer than 1000 bytes"),
+            Some(text) => return text.trim().to_owned(),
+        }
+        String::new()
+    }
+
+    /// Text that must be there, though it may be empty.
+    fn present_text(&mut self, key: &str) -> String {
+        if !self.map.contains_key(key) {
+            self.error(key, "is missing");
+        }
+        self.text(key)
+    }
+
+    fn required_text(&mut self, key: &str) -> String {
+        let before = self.errors.len();
+        let text = self.text(key);
+        if text.is_empty() && self.errors.len() == before {
+            self.error(key, "is missing");
+        }
+        text
+    }
+
+    fn decimal(&mut self, key: &str) -> Option<Decimal> {
+        let before = self.errors.len();
+        let text = self.text(key);
+        if text.is_empty() || self.errors.len() > before {
+            return None;
+        }
+        match parse_decimal(&text) {
+            Ok(value) => Some(value),
+            Err(error @ (DecimalError::NotANumber | DecimalError::TooLarge)) => {
+                let shown: String = text.chars().take(40).collect();
+                self.error(key, format!("`{shown}` {error}"));
+                None
+            }
+        }
+    }
+
+    fn required_decimal(&mut self, key: &str) -> Decimal {
+        let before = self.errors.len();
+        let value = self.decimal(key);
+        if value.is_none() && self.errors.len() == before {
+            self.error(key, "is missing");
+        }
+        value.unwrap_or_default()
+    }
+
+    /// Epoch seconds; 0 and nothing are no time.
+    fn time(&mut self, key: &str) -> Option<OffsetDateTime> {
+        let seconds = self.decimal(key).filter(|seconds| !seconds.is_zero())?;
+        let time = i64::try_from(seconds.trunc()).ok().and_then(|seconds| OffsetDateTime::from_unix_timestamp(seconds).ok());
+        if time.is_none() {
+            self.error(key, format!("`{}` is not a time in epoch seconds", plain(seconds)));
+        }
+        time
+    }
+}
+
+/// A digest of the content: spelling (`4`, `4.0`, `"4"`), order of keys and the times of sending do not count.
+fn content_digest(order: &Map<String, Value>) -> Vec<u8> {
+    let mut text = String::new();
+    let mut content: Vec<_> = order.iter().filter(|(key, _)| !NOT_CONTENT.contains(&key.as_str())).collect();
+    content.sort_by_key(|(key, _)| *key);
+    for (key, value) in content {
+        canonical(key, value, &mut text);
+    }
+    digest(&SHA256, text.as_bytes()).as_ref().to_vec()
+}
+
+fn canonical(key: &str, value: &Value, out: &mut String) {
+    match value {
+        Value::Object(map) => {
+            let mut entries: Vec<_> = map.iter().collect();
+            entries.sort_by_key(|(key, _)| *key);
+            out.push_str(&format!("{key:?}{{"));
+            entries.into_iter().for_each(|(key, value)| canonical(key, value, out));
+            out.push('}');
+        }
+        Value::Array(items) => {
+            out.push_str(&format!("{key:?}["));
+            items.iter().for_each(|value| canonical("", value, out));
+            out.push(']');
+        }
+        scalar => {
+            let text = scalar_text(scalar).unwrap_or_default();
+            let text = parse_decimal(&text).map_or(text, plain);
+            if !text.is_empty() {
+                out.push_str(&format!("{key:?}={text:?};"));
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
