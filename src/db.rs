@@ -39,12 +39,16 @@ impl<T> OnConstraint<T> for Result<T, sqlx::Error> {
 /// Whether the database was away, rather than unwilling: worth another try later.
 pub fn is_outage(error: &sqlx::Error) -> bool {
     match error {
-        sqlx::Error::Io(_) | sqlx::Error::Tls(_) | sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed | sqlx::Error::WorkerCrashed => true,
+        sqlx::Error::Io(_)
+        | sqlx::Error::Tls(_)
+        | sqlx::Error::PoolTimedOut
+        | sqlx::Error::PoolClosed
+        | sqlx::Error::WorkerCrashed => true,
         sqlx::Error::Protocol(_) => true,
         // Class 08 connection, 53 resources, 57 operator intervention (shutdown, start-up), 40 rolled back by the server, 25006 read-only standby.
-        sqlx::Error::Database(database) => database
-            .code()
-            .is_some_and(|code| ["08", "53", "57", "40"].iter().any(|class| code.starts_with(class)) || code == "25006"),
+        sqlx::Error::Database(database) => database.code().is_some_and(|code| {
+            ["08", "53", "57", "40"].iter().any(|class| code.starts_with(class)) || code == "25006"
+        }),
         _ => false,
     }
 }

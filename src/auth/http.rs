@@ -30,12 +30,16 @@ impl FromRequest for Caller {
 
 fn caller(request: &HttpRequest) -> Result<Caller, Problem> {
     let refused = |text: String| Problem::new(Kind::Unauthorised, text);
-    let auth = request.app_data::<web::Data<Auth>>().ok_or_else(|| Problem::new(Kind::Internal, "no token check is set up"))?;
+    let auth = request
+        .app_data::<web::Data<Auth>>()
+        .ok_or_else(|| Problem::new(Kind::Internal, "no token check is set up"))?;
     if !auth.is_ready() {
         return Err(Problem::unavailable("the clinics have not been read yet; try again"));
     }
     let header = request.headers().get(header::AUTHORIZATION).ok_or_else(|| {
-        refused("there is no token: ask POST /accesstoken for one and send it as `Authorization: Bearer <token>`".into())
+        refused(
+            "there is no token: ask POST /accesstoken for one and send it as `Authorization: Bearer <token>`".into(),
+        )
     })?;
     let token = header.to_str().ok().and_then(|header| request::strip_scheme(header, "bearer"));
     let token = token.ok_or_else(|| refused("the Authorization header is not `Bearer <token>`".into()))?;
@@ -150,12 +154,20 @@ pub async fn access_token(
             tracing::error!(error = &error as &dyn std::error::Error, "no token could be issued");
             let mut builder = HttpResponse::ServiceUnavailable();
             builder.insert_header((header::RETRY_AFTER, 5));
-            refusal(builder, "temporarily_unavailable", "the service cannot issue tokens at the moment; try again".into())
+            refusal(
+                builder,
+                "temporarily_unavailable",
+                "the service cannot issue tokens at the moment; try again".into(),
+            )
         }
     };
     Ok(answer)
 }
 
-fn refusal(mut builder: actix_web::HttpResponseBuilder, error: &'static str, error_description: String) -> HttpResponse {
+fn refusal(
+    mut builder: actix_web::HttpResponseBuilder,
+    error: &'static str,
+    error_description: String,
+) -> HttpResponse {
     builder.insert_header((header::CACHE_CONTROL, "no-store")).json(AccessTokenError { error, error_description })
 }

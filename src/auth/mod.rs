@@ -53,7 +53,12 @@ pub struct IssuedToken {
 }
 
 impl Auth {
-    pub fn new(directory: Directory, keys: KeyRing, settings: TokenSettings, clock: Clock) -> Result<Self, SecretError> {
+    pub fn new(
+        directory: Directory,
+        keys: KeyRing,
+        settings: TokenSettings,
+        clock: Clock,
+    ) -> Result<Self, SecretError> {
         let verifier = Verifier::new(settings.secret_memory.0, settings.hashing_threads)?;
         let throttle = Throttle::new(settings.token_tries_per_client, settings.token_tries_per_address);
         Ok(Self {
@@ -108,7 +113,11 @@ impl Auth {
     pub fn check(&self, token: &str) -> Result<Arc<Member>, AuthError> {
         let claims = token::check(&self.keys, token, self.clock.now())?;
         let member = self.active(&claims.sub).ok_or(AuthError::InvalidClient)?;
-        if claims.generation == member.row.token_generation { Ok(member) } else { Err(token::TokenError::Revoked.into()) }
+        if claims.generation == member.row.token_generation {
+            Ok(member)
+        } else {
+            Err(token::TokenError::Revoked.into())
+        }
     }
 
     /// Whether the clinics have been read.

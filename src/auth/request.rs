@@ -25,7 +25,11 @@ pub enum TokenRequestError {
 use TokenRequestError::{InvalidRequest, UnsupportedGrantType};
 
 /// Reads the request from its body and its headers.
-pub async fn read(body: Bytes, content_type: &str, authorization: Option<&str>) -> Result<TokenRequest, TokenRequestError> {
+pub async fn read(
+    body: Bytes,
+    content_type: &str,
+    authorization: Option<&str>,
+) -> Result<TokenRequest, TokenRequestError> {
     let mut fields = fields(body, content_type).await?;
     match fields.get("grant_type").map(String::as_str) {
         Some("client_credentials") => {}
@@ -111,12 +115,15 @@ fn distinct(pairs: impl IntoIterator<Item = (String, String)>) -> Result<HashMap
 /// RFC 6749 2.3.1: id and secret are form-encoded inside Basic. Many clients do not encode them; ours hold no character
 /// that would tell the difference.
 fn basic(credentials: &str) -> Result<(String, String), TokenRequestError> {
-    const BAD: TokenRequestError = InvalidRequest("the Authorization header is not Basic base64(client_id:client_secret)");
+    const BAD: TokenRequestError =
+        InvalidRequest("the Authorization header is not Basic base64(client_id:client_secret)");
     let decoded = BASE64_STANDARD.decode(credentials).map_err(|_| BAD)?;
     let decoded = String::from_utf8(decoded).map_err(|_| BAD)?;
     let (id, secret) = decoded.split_once(':').ok_or(BAD)?;
     let plain = |text: &str| -> String {
-        url::form_urlencoded::parse(format!("={}", text.replace('&', "%26")).as_bytes()).map(|(_, value)| value.into_owned()).collect()
+        url::form_urlencoded::parse(format!("={}", text.replace('&', "%26")).as_bytes())
+            .map(|(_, value)| value.into_owned())
+            .collect()
     };
     Ok((plain(id), plain(secret)))
 }
@@ -125,7 +132,11 @@ fn basic(credentials: &str) -> Result<(String, String), TokenRequestError> {
 mod tests {
     use super::*;
 
-    async fn read_text(body: &str, content_type: &str, authorization: Option<&str>) -> Result<(String, String), TokenRequestError> {
+    async fn read_text(
+        body: &str,
+        content_type: &str,
+        authorization: Option<&str>,
+    ) -> Result<(String, String), TokenRequestError> {
         let request = read(Bytes::copy_from_slice(body.as_bytes()), content_type, authorization).await?;
         Ok((request.client_id.clone(), request.client_secret.expose().to_owned()))
     }
@@ -152,7 +163,11 @@ mod tests {
             ("grant_type=client_credentials", "application/x-www-form-urlencoded", Some(basic.as_str())),
             (FORM, "", Some(basic.as_str())),
         ] {
-            assert_eq!(read_text(body, content_type, authorization).await, Ok(("a".into(), "s s".into())), "{content_type} {body}");
+            assert_eq!(
+                read_text(body, content_type, authorization).await,
+                Ok(("a".into(), "s s".into())),
+                "{content_type} {body}"
+            );
         }
     }
 

@@ -87,7 +87,8 @@ impl Window {
     }
 
     fn wait(&self, most: u32, now: OffsetDateTime) -> Option<u64> {
-        (self.lasts(now) && self.failures >= most).then(|| (self.began + WINDOW - now).whole_seconds().max(1).unsigned_abs())
+        (self.lasts(now) && self.failures >= most)
+            .then(|| (self.began + WINDOW - now).whole_seconds().max(1).unsigned_abs())
     }
 }
 

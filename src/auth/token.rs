@@ -38,7 +38,13 @@ pub struct Claims {
 }
 
 /// Signs a token with the active key.
-pub fn issue(keys: &KeyRing, client_id: &str, generation: i64, now: OffsetDateTime, life: Duration) -> Result<String, TokenError> {
+pub fn issue(
+    keys: &KeyRing,
+    client_id: &str,
+    generation: i64,
+    now: OffsetDateTime,
+    life: Duration,
+) -> Result<String, TokenError> {
     let (id, key) = keys.active();
     let iat = now.unix_timestamp();
     let exp = iat.saturating_add_unsigned(life.as_secs());
@@ -93,7 +99,13 @@ mod tests {
         let (head, signature) = token.rsplit_once('.').unwrap();
         let none = base64::Engine::encode(&base64::prelude::BASE64_URL_SAFE_NO_PAD, br#"{"alg":"none","kid":"x"}"#);
         let body = head.split_once('.').unwrap().1;
-        for bad in [String::new(), "a.b.c".into(), format!("{head}."), format!("{none}.{body}."), format!("{none}.{body}.{signature}")] {
+        for bad in [
+            String::new(),
+            "a.b.c".into(),
+            format!("{head}."),
+            format!("{none}.{body}."),
+            format!("{none}.{body}.{signature}"),
+        ] {
             assert!(matches!(check(&keys, &bad, NOW), Err(TokenError::Malformed)), "{bad}");
         }
     }

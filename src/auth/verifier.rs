@@ -43,7 +43,8 @@ impl Verifier {
     pub fn remembers(&self, member: &Member, secret: &Plain, now: OffsetDateTime) -> bool {
         let remembered = self.remembered.lock().unwrap_or_else(PoisonError::into_inner);
         remembered.get(&member.row.client_id).is_some_and(|(tag, until)| {
-            now < *until && constant_time::verify_slices_are_equal(tag.as_ref(), self.digest(member, secret).as_ref()).is_ok()
+            now < *until
+                && constant_time::verify_slices_are_equal(tag.as_ref(), self.digest(member, secret).as_ref()).is_ok()
         })
     }
 

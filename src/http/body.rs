@@ -11,7 +11,8 @@ pub async fn read(mut payload: web::Payload, limit: usize, timeout: Duration) ->
     let read = async {
         let mut body = BytesMut::new();
         while let Some(chunk) = payload.next().await {
-            let chunk = chunk.map_err(|error| Problem::new(Kind::BadRequest, format!("the body did not arrive whole: {error}")))?;
+            let chunk = chunk
+                .map_err(|error| Problem::new(Kind::BadRequest, format!("the body did not arrive whole: {error}")))?;
             if body.len() + chunk.len() > limit {
                 return Err(Problem::new(Kind::TooLarge, format!("the body is larger than {limit} bytes")));
             }
@@ -19,7 +20,7 @@ pub async fn read(mut payload: web::Payload, limit: usize, timeout: Duration) ->
         }
         Ok(body.freeze())
     };
-    tokio::time::timeout(timeout, read)
-        .await
-        .unwrap_or_else(|_| Err(Problem::new(Kind::Timeout, format!("the body did not arrive within {} seconds", timeout.as_secs()))))
+    tokio::time::timeout(timeout, read).await.unwrap_or_else(|_| {
+        Err(Problem::new(Kind::Timeout, format!("the body did not arrive within {} seconds", timeout.as_secs())))
+    })
 }

@@ -11,10 +11,15 @@ use tracing::Instrument;
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// Takes the caller's `X-Request-Id`, or makes one, logs under it and sends it back.
-pub async fn observe(request: ServiceRequest, next: Next<impl MessageBody>) -> Result<ServiceResponse<impl MessageBody>, actix_web::Error> {
+pub async fn observe(
+    request: ServiceRequest,
+    next: Next<impl MessageBody>,
+) -> Result<ServiceResponse<impl MessageBody>, actix_web::Error> {
     let began = Instant::now();
     let id = request.headers().get(&REQUEST_ID).filter(|id| is_harmless(id)).cloned();
-    let id = id.or_else(|| HeaderValue::from_str(&random_text::<20>().ok()?).ok()).unwrap_or(HeaderValue::from_static("unknown"));
+    let id = id
+        .or_else(|| HeaderValue::from_str(&random_text::<20>().ok()?).ok())
+        .unwrap_or(HeaderValue::from_static("unknown"));
     let method = request.method().clone();
     // The pattern and not the path: a path is the caller's own text, and would make a metric of each.
     let route = request.match_pattern().unwrap_or_else(|| "unknown".into());
@@ -23,10 +28,15 @@ pub async fn observe(request: ServiceRequest, next: Next<impl MessageBody>) -> R
     response.headers_mut().insert(REQUEST_ID, id);
     let status = response.status().as_u16();
     let seconds = began.elapsed().as_secs_f64();
-    metrics::counter!("spsi_http_requests_total", "route" => route.clone(), "status" => status.to_string()).increment(1);
+    metrics::counter!("spsi_http_requests_total", "route" => route.clone(), "status" => status.to_string())
+        .increment(1);
     metrics::histogram!("spsi_http_request_seconds", "route" => route).record(seconds);
     span.in_scope(|| {
-        if status >= 500 { tracing::warn!(status, seconds, "answered") } else { tracing::debug!(status, seconds, "answered") }
+        if status >= 500 {
+            tracing::warn!(status, seconds, "answered")
+        } else {
+            tracing::debug!(status, seconds, "answered")
+        }
     });
     Ok(response)
 }

@@ -62,7 +62,12 @@ pub struct Decision {
 }
 
 /// Decides. `products` holds what we have of the codes ordered; a code that is absent is unknown.
-pub fn decide(order: &OrderRequest, products: &HashMap<String, ProductTerms>, clinic: ClinicTerms, settings: &ClinicSettings) -> Decision {
+pub fn decide(
+    order: &OrderRequest,
+    products: &HashMap<String, ProductTerms>,
+    clinic: ClinicTerms,
+    settings: &ClinicSettings,
+) -> Decision {
     let mut rules = Rules { verdict: Verdict::Accepted, findings: Vec::new() };
     header(order, clinic, settings, &mut rules);
     let mut wanted: HashMap<&str, Decimal> = HashMap::new();
@@ -72,7 +77,12 @@ pub fn decide(order: &OrderRequest, products: &HashMap<String, ProductTerms>, cl
         match products.get(&line.supplier_code).filter(|product| product.visible) {
             None => {
                 let text = format!("we have no product with the code `{}`", line.supplier_code);
-                rules.broken("rule_unknown_product", settings.rule_unknown_product, format!("{path}.supplier_code"), text);
+                rules.broken(
+                    "rule_unknown_product",
+                    settings.rule_unknown_product,
+                    format!("{path}.supplier_code"),
+                    text,
+                );
             }
             Some(product) => {
                 let before = wanted.entry(line.supplier_code.as_str()).or_default();
@@ -119,7 +129,8 @@ fn header(order: &OrderRequest, clinic: ClinicTerms, settings: &ClinicSettings, 
     }
     let net = sum(&order.lines, |line| line.total);
     if net < settings.minimum_order.0 && !order.is_return() {
-        let text = format!("the order comes to {} without tax; the least we take is {}", plain(net), settings.minimum_order);
+        let text =
+            format!("the order comes to {} without tax; the least we take is {}", plain(net), settings.minimum_order);
         rules.broken("rule_minimum_order", settings.rule_minimum_order, field("total"), text);
     }
     let tax = sum(&order.lines, |line| line.total_tax);
@@ -141,7 +152,8 @@ fn arithmetic(line: &OrderLine, path: &str, settings: &ClinicSettings, rules: &m
     let rule = settings.rule_line_arithmetic;
     let product = line.outers.saturating_mul(line.units_per_outer);
     // A third of an outer is written with some decimals only.
-    if (product - line.quantity).abs() > line.units_per_outer.saturating_mul(Decimal::new(1, 4)).max(Decimal::new(1, 4)) {
+    if (product - line.quantity).abs() > line.units_per_outer.saturating_mul(Decimal::new(1, 4)).max(Decimal::new(1, 4))
+    {
         let text = format!(
             "{} outers of {} are {} units, not {}",
             plain(line.outers),
@@ -155,7 +167,13 @@ fn arithmetic(line: &OrderLine, path: &str, settings: &ClinicSettings, rules: &m
     // The price may have been rounded to the digits that it is written with; the total to cents.
     let tolerance = line.quantity.abs().saturating_mul(line.price_rounding).saturating_add(cents(1));
     if (total - line.total).abs() > tolerance {
-        let text = format!("{} x {} is {}, not {}", plain(line.quantity), plain(line.price_per_unit), plain(total), plain(line.total));
+        let text = format!(
+            "{} x {} is {}, not {}",
+            plain(line.quantity),
+            plain(line.price_per_unit),
+            plain(total),
+            plain(line.total)
+        );
         rules.broken("rule_line_arithmetic", rule, format!("{path}.total"), text);
     }
 }
@@ -175,26 +193,45 @@ fn goods(
         rules.broken("rule_withdrawn_product", settings.rule_withdrawn_product, format!("{path}.supplier_code"), text);
     }
     if product.restricted && !clinic.restricted_licence {
-        let text = format!("`{code}` is sold only to clinics with the licence for it, and we have none of yours on file");
-        rules.broken("rule_restricted_product", settings.rule_restricted_product, format!("{path}.supplier_code"), text);
+        let text =
+            format!("`{code}` is sold only to clinics with the licence for it, and we have none of yours on file");
+        rules.broken(
+            "rule_restricted_product",
+            settings.rule_restricted_product,
+            format!("{path}.supplier_code"),
+            text,
+        );
     }
     if line.units_per_outer != product.units_per_outer {
-        let text = format!("an outer of `{code}` holds {} units, not {}", plain(product.units_per_outer), plain(line.units_per_outer));
+        let text = format!(
+            "an outer of `{code}` holds {} units, not {}",
+            plain(product.units_per_outer),
+            plain(line.units_per_outer)
+        );
         rules.broken("rule_pack_size", settings.rule_pack_size, format!("{path}.units_per_outer"), text);
     }
     if !line.quantity.checked_rem(product.units_per_outer).unwrap_or_default().is_zero() {
-        let text = format!("`{code}` is sold in outers of {} units; {} are no whole number of them", plain(product.units_per_outer), plain(line.quantity));
+        let text = format!(
+            "`{code}` is sold in outers of {} units; {} are no whole number of them",
+            plain(product.units_per_outer),
+            plain(line.quantity)
+        );
         rules.broken("rule_broken_pack", settings.rule_broken_pack, format!("{path}.quantity"), text);
     }
     if line.quantity > Decimal::ZERO && line.quantity > free {
-        let text = format!("of `{code}`, {} of {} units are in stock; the rest follows", plain(free.max(Decimal::ZERO)), plain(line.quantity));
+        let text = format!(
+            "of `{code}`, {} of {} units are in stock; the rest follows",
+            plain(free.max(Decimal::ZERO)),
+            plain(line.quantity)
+        );
         rules.broken("rule_stock_short", settings.rule_stock_short, format!("{path}.quantity"), text);
     }
     let ours = product.price_per_unit;
     let tolerance = (ours.saturating_mul(settings.price_tolerance.0) / Decimal::ONE_HUNDRED).max(line.price_rounding);
     let difference = line.price_per_unit - ours;
     if difference.abs() > tolerance {
-        let text = format!("the price of `{code}` for you is {} a unit, not {}", plain(ours), plain(line.price_per_unit));
+        let text =
+            format!("the price of `{code}` for you is {} a unit, not {}", plain(ours), plain(line.price_per_unit));
         let (rule, action) = if difference.is_sign_negative() {
             ("rule_price_below", settings.rule_price_below)
         } else {

@@ -12,7 +12,9 @@ pub fn tree(body: &[u8]) -> Option<Value> {
     let mut root = Map::new();
     for (key, value) in url::form_urlencoded::parse(body) {
         // A replacement character that the sender did not write comes from escapes that are not UTF-8.
-        if (key.contains('\u{fffd}') || value.contains('\u{fffd}')) && !String::from_utf8_lossy(body).contains("%EF%BF%BD") {
+        if (key.contains('\u{fffd}') || value.contains('\u{fffd}'))
+            && !String::from_utf8_lossy(body).contains("%EF%BF%BD")
+        {
             return None;
         }
         let segments = segments(&key);
@@ -66,7 +68,8 @@ mod tests {
     #[test]
     fn nested_fields_become_a_tree() {
         let body = b"purchaseorder[id]=12&purchaseorder%5Blist%5D%5B0%5D%5Bcode%5D=TP+1&purchaseorder[list][2][code]=caf%C3%A9&x=1";
-        let expected = json!({"purchaseorder": {"id": "12", "list": {"0": {"code": "TP 1"}, "2": {"code": "café"}}}, "x": "1"});
+        let expected =
+            json!({"purchaseorder": {"id": "12", "list": {"0": {"code": "TP 1"}, "2": {"code": "café"}}}, "x": "1"});
         assert_eq!(tree(body), Some(expected));
     }
 

@@ -1,4 +1,174 @@
+//! Purchase orders: read, decided, stored, answered (SPSI.md 1, POST /purchaseorder).
+//!
+//! A 200 means that the order is committed. Decision and storage are one transaction; the same order of the same clinic
+//! again gets the same answer, however many copies arrive at once (SPSI.md 5.11).
+
+pub mod answer;
 mod decide;
+pub mod document;
 mod form;
+pub mod http;
 pub mod number;
 pub mod read;
+mod staff;
+mod store;
+
+use crate::audit;
+use crate::clinics::directory::Member;
+use crate::config::{ChangedOrder, ClinicSettings};
+use answer::Answer;
+use decide::{ClinicTerms, Decision, ProductTerms, Verdict, decide};
+use read::OrderRequest;
+use serde_json::json;
+use sqlx::{PgConnection, PgPool};
+use std::collections::HashMap;
+use time::OffsetDateTime;
+
+pub use staff::{Filter, Order, OrderInFull, OrderLine, accept, decline, find, list, show};
+
+/// What can be wrong with an order that reads, or with a command about one.
+#[derive(Debug, thiserror::Error)]
+pub enum OrderError {
+    /// Known under this id with other content, and not to be changed any more: 409.
+    #[error("{0}")]
+    Changed(String),
+    #[error("there is no order `{0}`; `spsi order list` shows them")]
+    NoOrder(String),
+    #[error("{0}")]
+    NotNow(String),
+    #[error("the database did not do it")]
+    Database(#[from] sqlx::Error),
+}
+
+/// Decides about an order, stores it, and gives the answer; or the first answer, when we have the order already.
+pub async fn place(
+    pool: &PgPool,
+    now: OffsetDateTime,
+    member: &Member,
+    order: &OrderRequest,
+) -> Result<Answer, OrderError> {
+    let mut transaction = pool.begin().await?;
+    let clinic = member.row.id;
+    // Copies of one order queue up here, and find what the first of them stored.
+    store::lock_key(&mut transaction, clinic, &order.ezyvet_id).await?;
+    let answer = match store::find_known(&mut transaction, clinic, &order.ezyvet_id).await? {
+        None => first(&mut transaction, now, member, order).await?,
+        Some(known) if known.content_digest == order.content_digest => {
+            return Ok(Answer { status: known.answer_status.unsigned_abs(), body: known.answer_body });
+        }
+        Some(known) => revised(&mut transaction, now, member, order, known).await?,
+    };
+    transaction.commit().await?;
+    Ok(answer)
+}
+
+async fn first(
+    connection: &mut PgConnection,
+    now: OffsetDateTime,
+    member: &Member,
+    order: &OrderRequest,
+) -> Result<Answer, OrderError> {
+    let number = number::format(store::next_number(connection).await?.unsigned_abs());
+    let (decision, answer) = decided(connection, now, member, order, &number).await?;
+    let id = store::insert(
+        connection,
+        now,
+        member.row.id,
+        order,
+        &number,
+        state(decision.verdict),
+        &decision.findings,
+        &answer,
+    )
+    .await?;
+    let detail = json!({"number": number, "state": state(decision.verdict), "findings": decision.findings});
+    audit::record(connection, now, &actor(member), "order.place", ("order", Some(id.0)), detail).await?;
+    Ok(answer)
+}
+
+async fn revised(
+    connection: &mut PgConnection,
+    now: OffsetDateTime,
+    member: &Member,
+    order: &OrderRequest,
+    known: store::Known,
+) -> Result<Answer, OrderError> {
+    let refused = |why: &str| {
+        let text = format!("order {} is known as {} with other content, and {why}", order.ezyvet_id, known.number);
+        Err(OrderError::Changed(text))
+    };
+    if member.settings.changed_order == ChangedOrder::Refuse {
+        return refused("a sent order is not changed; send a new one");
+    }
+    if !["accepted", "held", "declined"].contains(&known.state.as_str()) {
+        return refused("has been shipped or cancelled; send a new one");
+    }
+    let (decision, answer) = decided(connection, now, member, order, &known.number).await?;
+    let revision = known.revision + 1;
+    store::revise(connection, now, known.id, revision, order, state(decision.verdict), &decision.findings, &answer)
+        .await?;
+    let detail = json!({"revision": revision, "state": state(decision.verdict), "findings": decision.findings});
+    audit::record(connection, now, &actor(member), "order.revise", ("order", Some(known.id.0)), detail).await?;
+    Ok(answer)
+}
+
+async fn decided(
+    connection: &mut PgConnection,
+    now: OffsetDateTime,
+    member: &Member,
+    order: &OrderRequest,
+    number: &str,
+) -> Result<(Decision, Answer), OrderError> {
+    let codes: Vec<String> = order.lines.iter().map(|line| line.supplier_code.clone()).collect();
+    let row = &member.row;
+    let products = store::products(connection, row.id, row.price_list_id, now.date(), &codes).await?;
+    let products: HashMap<String, ProductTerms> =
+        products.into_iter().map(|product| (product.code.clone(), terms(product, member))).collect();
+    let clinic = ClinicTerms {
+        restricted_licence: row.restricted_licence,
+        on_hold: row.on_hold,
+        number_used_before: store::number_used_before(
+            connection,
+            row.id,
+            &order.purchase_order_number,
+            &order.ezyvet_id,
+        )
+        .await?,
+    };
+    let settings: &ClinicSettings = &member.settings;
+    let decision = decide(order, &products, clinic, settings);
+    let answer = match decision.verdict {
+        // A held order is answered like an accepted one: ezyVet has no word for "wait".
+        Verdict::Accepted | Verdict::Held => answer::accepted(&order.body, number),
+        Verdict::Declined => answer::declined(&order.body, number, &decision.findings, settings.decline_answer),
+    };
+    Ok((decision, answer))
+}
+
+fn terms(product: store::ProductRow, member: &Member) -> ProductTerms {
+    let row = &member.row;
+    let seen = |only: &[String], hidden: &[String], value: &String| {
+        (only.is_empty() || only.contains(value)) && !hidden.contains(value)
+    };
+    ProductTerms {
+        visible: seen(&row.only_categories, &row.hidden_categories, &product.category)
+            && seen(&row.only_products, &row.hidden_products, &product.code),
+        active: product.active,
+        restricted: product.restricted,
+        units_per_outer: product.units_per_outer.normalize(),
+        price_per_unit: crate::values::round(product.price / product.units_per_outer, crate::values::DECIMAL_PLACES),
+        stock_free: product.stock_available,
+    }
+}
+
+fn state(verdict: Verdict) -> &'static str {
+    match verdict {
+        Verdict::Accepted => "accepted",
+        Verdict::Held => "held",
+        Verdict::Declined => "declined",
+    }
+}
+
+fn actor(member: &Member) -> String {
+    format!("ezyvet:{}", member.row.client_id)
+}

@@ -27,8 +27,12 @@ pub fn format(sequence: u64) -> String {
 /// Whether a text is a number of ours, without typing mistakes. Small letters and missing prefixes are forgiven.
 pub fn is_valid(text: &str) -> bool {
     let text = text.trim().to_ascii_uppercase();
-    let digits: Option<Vec<u64>> =
-        text.strip_prefix(PREFIX).unwrap_or(&text).bytes().map(|sign| SIGNS.iter().position(|known| *known == sign).map(|at| at as u64)).collect();
+    let digits: Option<Vec<u64>> = text
+        .strip_prefix(PREFIX)
+        .unwrap_or(&text)
+        .bytes()
+        .map(|sign| SIGNS.iter().position(|known| *known == sign).map(|at| at as u64))
+        .collect();
     match digits.as_deref().and_then(<[u64]>::split_last) {
         Some((check, digits)) if digits.len() >= SHORTEST => check_sign(digits) == *check,
         _ => false,

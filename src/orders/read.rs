@@ -59,7 +59,8 @@ pub struct OrderLine {
 impl OrderRequest {
     /// Goods going back: the total is negative, or every quantity is (SPSI.md 1).
     pub fn is_return(&self) -> bool {
-        self.total.is_sign_negative() && !self.total.is_zero() || self.lines.iter().all(|line| line.quantity < Decimal::ZERO)
+        self.total.is_sign_negative() && !self.total.is_zero()
+            || self.lines.iter().all(|line| line.quantity < Decimal::ZERO)
     }
 }
 
@@ -154,7 +155,8 @@ fn list(value: Option<Value>) -> Result<Vec<Value>, ReadError> {
         Some(Value::Object(map)) => {
             let mut indexed = Vec::with_capacity(map.len());
             for (key, value) in map {
-                let index: u64 = key.parse().map_err(|_| bad(&path, "is neither a list nor an object with numbers as keys"))?;
+                let index: u64 =
+                    key.parse().map_err(|_| bad(&path, "is neither a list nor an object with numbers as keys"))?;
                 indexed.push((index, value));
             }
             indexed.sort_by_key(|(index, _)| *index);
@@ -181,7 +183,8 @@ fn read_line(mut fields: Fields<'_>) -> OrderLine {
     let outers = fields.decimal("outers").unwrap_or_else(|| whole(quantity.checked_div(units_per_outer)));
     let given_tax_per_unit = fields.decimal("tax_per_unit");
     let given_total_tax = fields.decimal("total_tax");
-    let tax_per_unit = given_tax_per_unit.unwrap_or_else(|| whole(given_total_tax.and_then(|tax| tax.checked_div(quantity))));
+    let tax_per_unit =
+        given_tax_per_unit.unwrap_or_else(|| whole(given_total_tax.and_then(|tax| tax.checked_div(quantity))));
     let scale = price_per_unit.normalize().scale().max(2);
     OrderLine {
         ezyvet_id: fields.required_text("id"),
@@ -282,7 +285,8 @@ impl Fields<'_> {
     /// Epoch seconds; 0 and nothing are no time.
     fn time(&mut self, key: &str) -> Option<OffsetDateTime> {
         let seconds = self.decimal(key).filter(|seconds| !seconds.is_zero())?;
-        let time = i64::try_from(seconds.trunc()).ok().and_then(|seconds| OffsetDateTime::from_unix_timestamp(seconds).ok());
+        let time =
+            i64::try_from(seconds.trunc()).ok().and_then(|seconds| OffsetDateTime::from_unix_timestamp(seconds).ok());
         if time.is_none() {
             self.error(key, format!("`{}` is not a time in epoch seconds", plain(seconds)));
         }

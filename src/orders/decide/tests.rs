@@ -38,7 +38,9 @@ fn rules(decision: &Decision) -> Vec<(&'static str, &'static str)> {
     decision.findings.iter().map(|finding| (finding.rule, finding.action)).collect()
 }
 
-fn decided(change: impl FnOnce(&mut OrderRequest, &mut ProductTerms, &mut ClinicTerms, &mut ClinicSettings)) -> (Verdict, Vec<(&'static str, &'static str)>) {
+fn decided(
+    change: impl FnOnce(&mut OrderRequest, &mut ProductTerms, &mut ClinicTerms, &mut ClinicSettings),
+) -> (Verdict, Vec<(&'static str, &'static str)>) {
     let (mut order, mut products, mut clinic, mut settings) = (order(), products(), CLINIC, settings());
     change(&mut order, products.get_mut("TP1").unwrap(), &mut clinic, &mut settings);
     let decision = decide(&order, &products, clinic, &settings);
@@ -53,20 +55,53 @@ fn a_good_order_is_accepted_without_a_word() {
 #[test]
 fn each_rule_does_what_its_setting_says() {
     use Verdict::{Accepted, Declined, Held};
-    assert_eq!(decided(|order, _, _, _| order.lines[0].supplier_code = "X".into()), (Declined, vec![("rule_unknown_product", "decline")]));
-    assert_eq!(decided(|_, product, _, _| product.visible = false), (Declined, vec![("rule_unknown_product", "decline")]));
-    assert_eq!(decided(|_, product, _, _| product.active = false), (Declined, vec![("rule_withdrawn_product", "decline")]));
-    assert_eq!(decided(|_, product, _, _| product.restricted = true), (Declined, vec![("rule_restricted_product", "decline")]));
-    assert_eq!(decided(|_, product, clinic, _| { product.restricted = true; clinic.restricted_licence = true }), (Accepted, vec![]));
+    assert_eq!(
+        decided(|order, _, _, _| order.lines[0].supplier_code = "X".into()),
+        (Declined, vec![("rule_unknown_product", "decline")])
+    );
+    assert_eq!(
+        decided(|_, product, _, _| product.visible = false),
+        (Declined, vec![("rule_unknown_product", "decline")])
+    );
+    assert_eq!(
+        decided(|_, product, _, _| product.active = false),
+        (Declined, vec![("rule_withdrawn_product", "decline")])
+    );
+    assert_eq!(
+        decided(|_, product, _, _| product.restricted = true),
+        (Declined, vec![("rule_restricted_product", "decline")])
+    );
+    assert_eq!(
+        decided(|_, product, clinic, _| {
+            product.restricted = true;
+            clinic.restricted_licence = true
+        }),
+        (Accepted, vec![])
+    );
     assert_eq!(decided(|_, product, _, _| product.units_per_outer = dec!(5)), (Held, vec![("rule_pack_size", "hold")]));
-    assert_eq!(decided(|order, _, _, _| order.lines[0].outers = dec!(2)), (Declined, vec![("rule_line_arithmetic", "decline")]));
+    assert_eq!(
+        decided(|order, _, _, _| order.lines[0].outers = dec!(2)),
+        (Declined, vec![("rule_line_arithmetic", "decline")])
+    );
     assert_eq!(decided(|order, _, _, _| order.total = dec!(45)), (Accepted, vec![("rule_header_totals", "note")]));
-    assert_eq!(decided(|_, product, _, _| product.price_per_unit = dec!(4.1)), (Held, vec![("rule_price_below", "hold")]));
-    assert_eq!(decided(|_, product, _, _| product.price_per_unit = dec!(3.9)), (Accepted, vec![("rule_price_above", "note")]));
+    assert_eq!(
+        decided(|_, product, _, _| product.price_per_unit = dec!(4.1)),
+        (Held, vec![("rule_price_below", "hold")])
+    );
+    assert_eq!(
+        decided(|_, product, _, _| product.price_per_unit = dec!(3.9)),
+        (Accepted, vec![("rule_price_above", "note")])
+    );
     assert_eq!(decided(|_, product, _, _| product.price_per_unit = dec!(4.03)), (Accepted, vec![]));
-    assert_eq!(decided(|_, product, _, _| product.stock_free = dec!(9)), (Accepted, vec![("rule_stock_short", "note")]));
+    assert_eq!(
+        decided(|_, product, _, _| product.stock_free = dec!(9)),
+        (Accepted, vec![("rule_stock_short", "note")])
+    );
     assert_eq!(decided(|_, _, clinic, _| clinic.on_hold = true), (Held, vec![("rule_account_on_hold", "hold")]));
-    assert_eq!(decided(|_, _, clinic, _| clinic.number_used_before = true), (Accepted, vec![("rule_repeated_number", "note")]));
+    assert_eq!(
+        decided(|_, _, clinic, _| clinic.number_used_before = true),
+        (Accepted, vec![("rule_repeated_number", "note")])
+    );
     assert_eq!(
         decided(|_, _, _, settings| settings.minimum_order = Amount(dec!(50))),
         (Declined, vec![("rule_minimum_order", "decline")])
@@ -79,7 +114,13 @@ fn each_rule_does_what_its_setting_says() {
         }),
         (Held, vec![("rule_broken_pack", "hold")])
     );
-    assert_eq!(decided(|_, product, _, settings| { product.active = false; settings.rule_withdrawn_product = RuleAction::Off }), (Accepted, vec![]));
+    assert_eq!(
+        decided(|_, product, _, settings| {
+            product.active = false;
+            settings.rule_withdrawn_product = RuleAction::Off
+        }),
+        (Accepted, vec![])
+    );
 }
 
 #[test]
@@ -90,7 +131,10 @@ fn the_strongest_finding_decides() {
         product.stock_free = dec!(0);
     });
     assert_eq!(verdict, Verdict::Declined);
-    assert_eq!(rules, [("rule_account_on_hold", "hold"), ("rule_withdrawn_product", "decline"), ("rule_stock_short", "note")]);
+    assert_eq!(
+        rules,
+        [("rule_account_on_hold", "hold"), ("rule_withdrawn_product", "decline"), ("rule_stock_short", "note")]
+    );
 }
 
 #[test]

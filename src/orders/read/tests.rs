@@ -64,7 +64,9 @@ fn every_spelling_is_the_same_content() {
 #[test]
 fn changed_content_has_another_digest() {
     let before = read_value(&documented()).unwrap().content_digest;
-    for (path, value) in [("/purchaseorder/comments", "urgent"), ("/purchaseorder/purchase_order_item_list/0/quantity", "2")] {
+    for (path, value) in
+        [("/purchaseorder/comments", "urgent"), ("/purchaseorder/purchase_order_item_list/0/quantity", "2")]
+    {
         let mut changed = documented();
         *changed.pointer_mut(path).unwrap() = json!(value);
         assert_ne!(read_value(&changed).unwrap().content_digest, before, "{path}");
@@ -101,7 +103,10 @@ fn what_is_no_order_is_refused() {
     assert_eq!(read(b"[1]", 10), Err(ReadError::Neither));
     assert!(matches!(read(b"{\"purchaseorder\":", 10), Err(ReadError::BadJson(_))));
     assert_eq!(paths(read(b"{}", 10).unwrap_err()), ["purchaseorder"]);
-    assert_eq!(paths(read(br#"{"purchaseorder": {"id": 1}}"#, 10).unwrap_err()), ["purchaseorder.purchase_order_item_list"]);
+    assert_eq!(
+        paths(read(br#"{"purchaseorder": {"id": 1}}"#, 10).unwrap_err()),
+        ["purchaseorder.purchase_order_item_list"]
+    );
     let mut long = documented();
     long["purchaseorder"]["purchase_order_item_list"] = json!((0..11).collect::<Vec<_>>());
     assert_eq!(read_value(&long), Err(ReadError::TooManyLines(11, 10)));

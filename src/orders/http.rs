@@ -1,0 +1,85 @@
+//! `POST /purchaseorder`.
+
+use super::read::{ReadError, read};
+use super::{OrderError, place};
+use crate::auth::http::Caller;
+use crate::clock::Clock;
+use crate::config::ServerSettings;
+use crate::http::body;
+use crate::http::problem::{Envelope, Kind, Message, Problem};
+use actix_web::http::{StatusCode, header};
+use actix_web::{HttpResponse, web};
+use sqlx::PgPool;
+
+/// Send a purchase order
+///
+/// 200 means that the order is stored; the answer is the order with `supplier_order_number` filled in. The same `id` with
+/// the same content gets the first answer again. A declined order is answered with its reasons. Scalars may be strings,
+/// numbers, booleans or null; unknown fields come back as they were.
+#[utoipa::path(
+    post,
+    path = "/purchaseorder",
+    tag = "orders",
+    operation_id = "purchaseorder",
+    request_body = super::document::PurchaseOrderDocument,
+    responses(
+        (status = 200, description = "Stored: accepted, or held for the supplier's staff", body = super::document::PurchaseOrderDocument),
+        (status = 400, description = "A field cannot be read; `fields` names each", body = Envelope),
+        (status = 401, description = "No good token", body = Envelope, headers(("WWW-Authenticate" = String, description = "Bearer"))),
+        (status = 408, description = "The body did not arrive in time", body = Envelope),
+        (status = 409, description = "Known under this id with other content, and shipped", body = Envelope),
+        (status = 413, description = "More bytes or more lines than are taken", body = Envelope),
+        (status = 415, description = "Neither JSON nor a form", body = Envelope),
+        (status = 422, description = "Declined, with a message for each reason", body = Envelope),
+        (status = 500, description = "Our mistake, which has been logged", body = Envelope),
+        (status = 503, description = "The database cannot be reached: send again", body = Envelope, headers(("Retry-After" = u64, description = "Seconds"))),
+    ),
+    security(("token" = []), ("client" = []))
+)]
+pub async fn purchase_order(
+    caller: Caller,
+    payload: web::Payload,
+    pool: web::Data<PgPool>,
+    clock: web::Data<Clock>,
+    settings: web::Data<ServerSettings>,
+) -> Result<HttpResponse, Problem> {
+    let body = body::read(payload, settings.max_body_bytes, settings.read_timeout.0).await?;
+    let order = read(&body, settings.max_order_lines)?;
+    let answer = place(&pool, clock.now(), &caller.0, &order).await?;
+    let status = StatusCode::from_u16(answer.status).unwrap_or(StatusCode::OK);
+    metrics::counter!("spsi_orders_total", "status" => answer.status.to_string()).increment(1);
+    Ok(HttpResponse::build(status).insert_header((header::CACHE_CONTROL, "no-store")).json(answer.body))
+}
+
+impl From<ReadError> for Problem {
+    fn from(error: ReadError) -> Self {
+        let text = error.to_string();
+        match error {
+            ReadError::Neither => Self::new(Kind::UnsupportedBody, text),
+            ReadError::BadJson(_) => Self::new(Kind::BadRequest, text),
+            ReadError::TooManyLines(..) => Self::field(Kind::TooLarge, "purchaseorder.purchase_order_item_list", text),
+            ReadError::Fields(errors) => {
+                let mut problem = Self::new(Kind::BadRequest, text);
+                let message = |path: String, text: String| Message {
+                    level: "error",
+                    kind: Kind::BadRequest.code().to_owned(),
+                    text: format!("{path} {text}"),
+                    fields: vec![path],
+                };
+                // A thousand bad lines are told by the first hundred.
+                problem.messages = errors.into_iter().take(100).map(|error| message(error.path, error.text)).collect();
+                problem
+            }
+        }
+    }
+}
+
+impl From<OrderError> for Problem {
+    fn from(error: OrderError) -> Self {
+        match error {
+            OrderError::Changed(text) => Self::field(Kind::OrderChanged, "purchaseorder.id", text),
+            OrderError::Database(cause) => cause.into(),
+            error @ (OrderError::NoOrder(_) | OrderError::NotNow(_)) => Self::new(Kind::NotFound, error.to_string()),
+        }
+    }
+}
