@@ -1,1 +1,5 @@
-fn main() {}
+//! The integration tests: one binary, each test on a database of its own.
+
+mod embedded_postgres;
+mod harness;
+mod support;

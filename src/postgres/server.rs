@@ -1,0 +1,217 @@
+//! Runs PostgreSQL's own programs: `initdb` once, `pg_ctl` to start and stop.
+
+use super::binaries::Binaries;
+use super::layout::Layout;
+use super::store::{self, Knock};
+use super::{PostgresError, Settings};
+use std::fs::{File, OpenOptions};
+use std::io::{Read, Seek, SeekFrom};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, fchown};
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+const RETRY: Duration = Duration::from_millis(100);
+const STOP_SECONDS: &str = "60";
+const LOG_LIMIT: u64 = 8 * 1024 * 1024;
+/// What PostgreSQL says while remains of a killed server are still there; they go by themselves within seconds.
+const PASSING: [&str; 2] = ["\"postmaster.pid\" already exists", "pre-existing shared memory block"];
+
+#[derive(Debug, Clone)]
+pub(super) struct Server {
+    pub layout: Layout,
+    pub binaries: Binaries,
+}
+
+impl Server {
+    /// A child in a process group of its own (Ctrl-C at our terminal is ours alone), as the server's user, in a
+    /// directory that every user can enter, without a `PG*` variable of ours.
+    fn command(&self, program: &str) -> Command {
+        let mut command = Command::new(self.binaries.program(program));
+        for (name, _) in std::env::vars_os().filter(|(name, _)| name.as_encoded_bytes().starts_with(b"PG")) {
+            command.env_remove(name);
+        }
+        command.env("LC_ALL", "C").current_dir("/").process_group(0);
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        self.layout.account.apply(&mut command);
+        command
+    }
+
+    /// Makes the cluster when there is none. A killed attempt leaves only a folder that the next one removes.
+    pub async fn initialise(&self, settings: &Settings) -> Result<(), PostgresError> {
+        if self.layout.data_version().is_some() {
+            return Ok(());
+        }
+        let (unfinished, data) = (self.layout.unfinished_data(), self.layout.data());
+        if unfinished.exists() {
+            std::fs::remove_dir_all(&unfinished).map_err(PostgresError::file("remove", &unfinished))?;
+        }
+        let mut command = self.command("initdb");
+        // Plain C character types would break lower-casing and trigrams beyond ASCII.
+        let ctype = if cfg!(target_os = "macos") { "en_US.UTF-8" } else { "C.UTF-8" };
+        command.args(["--username=postgres", "--auth=trust", "--encoding=UTF8", "--locale=C", "--no-instructions"]);
+        command.arg(format!("--lc-ctype={ctype}")).arg("--pgdata").arg(&unfinished);
+        if !settings.durable {
+            command.arg("--no-sync");
+        }
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        let child = tokio::process::Command::from(command).kill_on_drop(true).output();
+        match tokio::time::timeout(settings.start_timeout, child).await {
+            Ok(Ok(output)) if output.status.success() => {}
+            Ok(Ok(output)) => {
+                let said = [output.stdout, output.stderr].concat();
+                return Err(program_failed("initdb", output.status.to_string(), &said));
+            }
+            Ok(Err(error)) => return Err(PostgresError::file("run", self.binaries.program("initdb"))(error)),
+            Err(_) => return Err(program_failed("initdb", "took too long".to_owned(), b"")),
+        }
+        std::fs::rename(&unfinished, &data).map_err(PostgresError::file("put in place", &data))
+    }
+
+    /// Returns once a server answers; whether it was running already.
+    pub async fn ensure_running(&self, settings: &Settings) -> Result<bool, PostgresError> {
+        let started = Instant::now();
+        let mut launched = false;
+        while started.elapsed() < settings.start_timeout {
+            match store::knock(&self.layout.socket_directory).await {
+                Knock::Answers => return Ok(!launched),
+                Knock::Busy => {}
+                Knock::Silent => {
+                    self.disown_stale_pid()?;
+                    let left = settings.start_timeout.saturating_sub(started.elapsed());
+                    launched = match self.launch(settings, left).await {
+                        Ok(()) => true,
+                        Err(PostgresError::Program { output, .. }) if PASSING.iter().any(|it| output.contains(it)) => {
+                            false
+                        }
+                        Err(error) => return Err(error),
+                    };
+                    if launched {
+                        continue;
+                    }
+                }
+            }
+            tokio::time::sleep(RETRY).await;
+        }
+        Err(PostgresError::Timeout { seconds: settings.start_timeout.as_secs(), log: self.layout.log() })
+    }
+
+    async fn launch(&self, settings: &Settings, limit: Duration) -> Result<(), PostgresError> {
+        let mut log = self.open_log()?;
+        let before = log.seek(SeekFrom::End(0)).map_err(PostgresError::file("read", self.layout.log()))?;
+        let output = || log.try_clone().map(Stdio::from).map_err(PostgresError::file("open", self.layout.log()));
+        let mut command = self.command("pg_ctl");
+        // The server inherits these, so they must be a file: a pipe would never end. The data directory goes through
+        // the environment, because pg_ctl pastes the argument into a shell command with weak quoting.
+        command.stdout(output()?).stderr(output()?).env("PGDATA", self.layout.data());
+        command
+            .args(["start", "-s", "-w", "-t", &limit.as_secs().max(1).to_string(), "-o"])
+            .arg(self.options(settings));
+        let child = tokio::process::Command::from(command).kill_on_drop(true).status();
+        let status = match tokio::time::timeout(limit + Duration::from_secs(2), child).await {
+            Ok(Ok(status)) if status.success() => return Ok(()),
+            Ok(Ok(status)) => status.to_string(),
+            Ok(Err(error)) => return Err(PostgresError::file("run", self.binaries.program("pg_ctl"))(error)),
+            Err(_) => "took too long".to_owned(),
+        };
+        let mut said = Vec::new();
+        log.seek(SeekFrom::Start(before))
+            .and_then(|_| log.read_to_end(&mut said))
+            .map_err(PostgresError::file("read", self.layout.log()))?;
+        Err(program_failed("pg_ctl start", status, &said))
+    }
+
+    fn options(&self, settings: &Settings) -> String {
+        let durable = if settings.durable { "on" } else { "off" };
+        let socket = format!("\"{}\"", self.layout.socket_directory.display().to_string().replace('"', "\"\""));
+        [
+            ("listen_addresses", ""),
+            ("unix_socket_directories", &socket),
+            ("unix_socket_permissions", "0700"),
+            ("port", "5432"),
+            ("max_connections", &settings.max_connections.to_string()),
+            ("fsync", durable),
+            ("full_page_writes", durable),
+            ("synchronous_commit", durable),
+            ("timezone", "UTC"),
+            ("log_timezone", "UTC"),
+        ]
+        .map(|(name, value)| format!("-c {name}='{}'", value.replace('\'', "'\\''")))
+        .join(" ")
+    }
+
+    fn open_log(&self) -> Result<File, PostgresError> {
+        let path = self.layout.log();
+        let full = std::fs::metadata(&path).is_ok_and(|found| found.size() > LOG_LIMIT);
+        if full {
+            std::fs::remove_file(&path).map_err(PostgresError::file("remove", &path))?;
+        }
+        OpenOptions::new()
+            .read(true)
+            .append(true)
+            .create(true)
+            .mode(0o600)
+            .open(&path)
+            .map_err(PostgresError::file("open", &path))
+    }
+
+    /// After a crash, the process id in `postmaster.pid` may by now be another program's (usual in containers) or a
+    /// zombie's, and PostgreSQL would wait for it. Then a number that no process has goes in its place: the rest of the
+    /// file must stay, for PostgreSQL also finds surviving children of the old server by it.
+    fn disown_stale_pid(&self) -> Result<(), PostgresError> {
+        let path = self.layout.data().join("postmaster.pid");
+        let Ok(text) = std::fs::read_to_string(&path) else { return Ok(()) };
+        let Some((pid, rest)) = text.split_once('\n') else { return Ok(()) };
+        if !pid.trim().parse().is_ok_and(is_surely_not_postgres) {
+            return Ok(());
+        }
+        let replacement = self.layout.data().join("postmaster.pid.spsi");
+        let failed = || PostgresError::file("write", &replacement);
+        let _ = std::fs::remove_file(&replacement);
+        let mut file =
+            OpenOptions::new().write(true).create_new(true).mode(0o600).open(&replacement).map_err(failed())?;
+        std::io::Write::write_all(&mut file, format!("{}\n{rest}", i32::MAX).as_bytes()).map_err(failed())?;
+        if self.layout.account.switched {
+            fchown(&file, Some(self.layout.account.uid), Some(self.layout.account.gid)).map_err(failed())?;
+        }
+        std::fs::rename(&replacement, &path).map_err(PostgresError::file("replace", &path))
+    }
+
+    /// Stops the server, if one runs, and returns when it is gone. Open sessions are ended, committed work is kept.
+    pub fn halt(&self) -> Result<(), PostgresError> {
+        if !self.layout.data().join("postmaster.pid").exists() {
+            return Ok(());
+        }
+        let mut command = self.command("pg_ctl");
+        command.env("PGDATA", self.layout.data()).args(["stop", "-s", "-w", "-m", "fast", "-t", STOP_SECONDS]);
+        let status = command.status().map_err(PostgresError::file("run", self.binaries.program("pg_ctl")))?;
+        // A stale file makes pg_ctl fail although nothing runs; only a file that stays and a living process is a failure.
+        let gone = status.success() || !postmaster_lives(&self.layout.data());
+        if gone { Ok(()) } else { Err(program_failed("pg_ctl stop", status.to_string(), b"see postgres.log")) }
+    }
+}
+
+fn postmaster_lives(data: &Path) -> bool {
+    let Ok(text) = std::fs::read_to_string(data.join("postmaster.pid")) else { return false };
+    text.lines().next().and_then(|pid| pid.trim().parse().ok()).is_some_and(|pid| !is_surely_not_postgres(pid))
+}
+
+/// Certain only where /proc tells; elsewhere PostgreSQL's own checks decide.
+fn is_surely_not_postgres(pid: u32) -> bool {
+    if !Path::new("/proc/self/stat").exists() {
+        return false;
+    }
+    match std::fs::read_to_string(format!("/proc/{pid}/stat")) {
+        // `pid (name) state ...`
+        Ok(stat) => !stat.contains("(postgres)") || stat.rsplit(')').next().is_some_and(|rest| rest.starts_with(" Z")),
+        Err(error) => error.kind() == std::io::ErrorKind::NotFound,
+    }
+}
+
+fn program_failed(program: &'static str, status: String, output: &[u8]) -> PostgresError {
+    let text = String::from_utf8_lossy(output);
+    let lines: Vec<&str> = text.lines().filter(|line| !line.trim().is_empty()).collect();
+    let tail = lines[lines.len().saturating_sub(20)..].join("\n");
+    PostgresError::Program { program, status, output: tail }
+}

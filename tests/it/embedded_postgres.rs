@@ -1,0 +1,217 @@
+//! The private Postgres: shared, found again after a kill, never left behind.
+
+use crate::support::database::in_own_runtime;
+use spsi_partner::postgres::{self, PostgresError, Settings};
+use sqlx::{Connection, PgConnection};
+use std::fs::Permissions;
+use std::io::{BufRead, BufReader, Read};
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use tempfile::TempDir;
+
+const USER: &str = "SPSI_TEST_USER_PROCESS";
+
+fn place() -> TempDir {
+    tempfile::Builder::new().prefix("spsi-").permissions(Permissions::from_mode(0o755)).tempdir().expect("a directory")
+}
+
+fn settings(place: &Path) -> Settings {
+    Settings { data_dir: Some(place.join("data")), durable: false, max_connections: 20, ..Settings::default() }
+}
+
+fn server_process(place: &Path) -> Option<nix::unistd::Pid> {
+    let text = std::fs::read_to_string(place.join("data/postgres/data/postmaster.pid")).ok()?;
+    text.lines().next()?.parse().ok().map(nix::unistd::Pid::from_raw)
+}
+
+async fn connect(url: &str) -> PgConnection {
+    PgConnection::connect(url).await.expect("the private server answers")
+}
+
+/// A process that uses the server until its standard input ends; returns once it does.
+fn user_process(place: &Path) -> Child {
+    let mut child = Command::new(std::env::current_exe().expect("this binary"))
+        .args(["--exact", "embedded_postgres::user", "--ignored", "--nocapture"])
+        .env(USER, place)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("another process");
+    let lines = BufReader::new(child.stdout.as_mut().expect("piped")).lines();
+    assert!(lines.map_while(Result::ok).any(|line| line.contains("ready")), "the other process uses the server");
+    child
+}
+
+#[test]
+#[ignore = "not a test: other tests run it in a process of its own"]
+fn user() {
+    let Some(place) = std::env::var_os(USER) else { return };
+    in_own_runtime(|| async {
+        let embedded = postgres::start(&settings(Path::new(&place))).await.expect("start");
+        println!("\nready");
+        let _ = std::io::stdin().read_to_end(&mut Vec::new());
+        embedded.stop().await.expect("stop");
+    });
+}
+
+#[tokio::test]
+async fn data_survives_and_the_last_user_stops_the_server() {
+    let place = place();
+    let settings = settings(place.path());
+    let (one, other) = tokio::join!(postgres::start(&settings), postgres::start(&settings));
+    let (one, other) = (one.expect("start"), other.expect("start at the same time"));
+    assert!(one.adopted() != other.adopted(), "one starts it, the other joins");
+    sqlx::raw_sql("create table kept (id int)").execute(&mut connect(one.url()).await).await.expect("create");
+
+    one.stop().await.expect("stop");
+    let mut connection = connect(other.url()).await;
+    sqlx::raw_sql("select * from kept").execute(&mut connection).await.expect("still there for the other");
+    drop(other);
+    assert_eq!(server_process(place.path()), None);
+
+    let again = postgres::start(&settings).await.expect("start again");
+    assert!(!again.adopted());
+    sqlx::raw_sql("select * from kept").execute(&mut connect(again.url()).await).await.expect("data survives");
+    again.stop().await.expect("stop");
+    assert_eq!(server_process(place.path()), None);
+}
+
+#[tokio::test]
+async fn a_server_that_outlived_a_killed_process_is_found_again() {
+    let place = place();
+    let mut user = user_process(place.path());
+    user.kill().expect("kill -9");
+    user.wait().expect("wait");
+    let survivor = server_process(place.path()).expect("the server lives on");
+
+    let embedded = postgres::start(&settings(place.path())).await.expect("start");
+    assert!(embedded.adopted());
+    assert_eq!(server_process(place.path()), Some(survivor));
+    embedded.stop().await.expect("stop");
+    assert_eq!(server_process(place.path()), None);
+}
+
+#[tokio::test]
+async fn a_process_that_uses_the_server_keeps_it_alive() {
+    let place = place();
+    let mut user = user_process(place.path());
+    let embedded = postgres::start(&settings(place.path())).await.expect("join");
+    embedded.stop().await.expect("stop");
+    assert!(server_process(place.path()).is_some());
+    assert!(!postgres::stop_unused(&settings(place.path())).await.expect("ask"), "in use");
+
+    drop(user.stdin.take());
+    assert!(user.wait().expect("wait").success());
+    assert_eq!(server_process(place.path()), None);
+}
+
+#[tokio::test]
+async fn a_killed_server_is_started_again() {
+    let place = place();
+    let first = postgres::start(&settings(place.path())).await.expect("start");
+    let killed = server_process(place.path()).expect("it runs");
+    nix::sys::signal::kill(killed, nix::sys::signal::Signal::SIGKILL).expect("kill -9");
+
+    let second = postgres::start(&settings(place.path())).await.expect("start although its file is still there");
+    assert!(!second.adopted());
+    connect(second.url()).await.ping().await.expect("ping");
+    drop((first, second));
+    assert_eq!(server_process(place.path()), None);
+}
+
+#[tokio::test]
+async fn a_process_id_that_another_program_has_now_does_not_stop_the_start() {
+    let place = place();
+    postgres::start(&settings(place.path())).await.expect("start").stop().await.expect("stop");
+    let file = place.path().join("data/postgres/data/postmaster.pid");
+    let owner = std::fs::metadata(file.parent().expect("a parent")).expect("the data").uid();
+    let lines = format!("{}\n/nowhere\n1\n5432\n/nowhere\n\n", std::process::id());
+    std::fs::write(&file, lines).expect("a stale file");
+    std::os::unix::fs::chown(&file, Some(owner), None).expect("the server's");
+
+    let embedded = postgres::start(&settings(place.path())).await.expect("start");
+    assert!(!embedded.adopted());
+    embedded.stop().await.expect("stop");
+}
+
+#[tokio::test]
+async fn a_killed_initdb_is_done_again() {
+    let place = place();
+    let settings = settings(place.path());
+    let cluster = postgres::data_dir(&settings).expect("the directory").join("postgres");
+    std::fs::create_dir(cluster.join("data.new")).expect("what initdb leaves");
+    std::fs::write(cluster.join("data.new/PG_VERSION"), "15\n").expect("written early");
+    let embedded = postgres::start(&settings).await.expect("start");
+    assert!(!cluster.join("data.new").exists());
+    embedded.stop().await.expect("stop");
+}
+
+#[tokio::test]
+async fn a_long_or_odd_path_works() {
+    let place = place();
+    let odd = place.path().join("it's a \"test\" é").join("x".repeat(80));
+    std::fs::create_dir_all(&odd).expect("create");
+    let embedded = postgres::start(&settings(&odd)).await.expect("start");
+    let socket = embedded.socket_dir().to_owned();
+    assert!(socket.as_os_str().len() < 75, "{}", socket.display());
+    assert_eq!(std::fs::metadata(&socket).expect("the socket's directory").mode() & 0o777, 0o700);
+    connect(embedded.url()).await.ping().await.expect("ping");
+    embedded.stop().await.expect("stop");
+    std::fs::remove_dir(socket).expect("empty after the stop");
+
+    let short = place.path().join("it's a \"b\"");
+    std::fs::create_dir_all(&short).expect("create");
+    let embedded = postgres::start(&settings(&short)).await.expect("start");
+    assert!(embedded.socket_dir().starts_with(&short));
+    connect(embedded.url()).await.ping().await.expect("ping");
+    embedded.stop().await.expect("stop");
+}
+
+#[tokio::test]
+async fn only_the_server_user_can_enter_the_cluster() {
+    let place = place();
+    let settings = settings(place.path());
+    let top = postgres::data_dir(&settings).expect("the directory");
+    let (ours, theirs) = (std::fs::metadata(&top).expect("top"), std::fs::metadata(top.join("postgres")).expect("sub"));
+    let root = nix::unistd::Uid::effective().is_root();
+    assert_eq!(ours.mode() & 0o777, if root { 0o711 } else { 0o700 });
+    assert_eq!(ours.uid(), nix::unistd::Uid::effective().as_raw());
+    assert_eq!(theirs.mode() & 0o777, 0o700);
+    assert_eq!(theirs.uid() == 0, false, "PostgreSQL refuses root");
+}
+
+#[tokio::test]
+async fn as_root_a_closed_directory_is_named() {
+    if !nix::unistd::Uid::effective().is_root() {
+        return;
+    }
+    let closed = tempfile::tempdir().expect("a directory of mode 0700");
+    match postgres::start(&settings(closed.path())).await {
+        Err(PostgresError::Unreachable { blocked_by, .. }) => {
+            assert_eq!(blocked_by, closed.path().canonicalize().unwrap())
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn missing_programs_are_named_with_where_they_were_looked_for() {
+    let place = place();
+    let settings = Settings { bin_dir: Some(place.path().to_owned()), ..settings(place.path()) };
+    let error = postgres::start(&settings).await.expect_err("no programs there").to_string();
+    for part in ["initdb, pg_ctl and postgres", "SPSI_PG_BIN_DIR", "Install them with", "DATABASE_URL"] {
+        assert!(error.contains(part), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn data_of_a_version_that_nobody_here_has_is_refused_with_the_version() {
+    let place = place();
+    let settings = settings(place.path());
+    let data = postgres::data_dir(&settings).expect("the directory").join("postgres/data");
+    std::fs::create_dir(&data).expect("create");
+    std::fs::write(data.join("PG_VERSION"), "9999\n").expect("write");
+    let error = postgres::start(&settings).await.expect_err("no such version").to_string();
+    assert!(error.contains("of version 9999"), "{error}");
+}

@@ -1,0 +1,220 @@
+//! A database for each test: a copy of a template that is migrated once per content of `migrations/`.
+//!
+//! The server is `DATABASE_URL` where that is set, else one private cluster for all test processes of this user. The last
+//! process to end stops it: by an exit handler, and after a kill (Ctrl-C too) by a watchdog that sees its pipe close.
+
+use spsi_partner::postgres::{self, Embedded, PostgresError, Settings};
+use sqlx::{AssertSqlSafe, Connection, PgConnection, PgPool};
+use std::hash::{BuildHasher, RandomState};
+use std::io::Read;
+use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::sync::{Mutex, OnceLock, PoisonError};
+use url::Url;
+
+/// Held shared while a template is copied, alone while one is built.
+const TEMPLATE_LOCK: i64 = 0x7370_7369;
+const WATCHDOG: &str = "SPSI_TEST_WATCHDOG";
+static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!("./migrations");
+static CLUSTER: OnceLock<Cluster> = OnceLock::new();
+static PRIVATE: Mutex<Option<(Embedded, Child)>> = Mutex::new(None);
+
+/// A database that goes with this value.
+#[derive(Debug)]
+pub struct TestDatabase {
+    name: String,
+    url: String,
+    pool: PgPool,
+}
+
+#[derive(Debug)]
+struct Cluster {
+    admin: Url,
+    template: String,
+}
+
+impl TestDatabase {
+    /// A fresh, migrated, empty database.
+    pub async fn new() -> Self {
+        let cluster = CLUSTER.get_or_init(|| in_own_runtime(Cluster::prepare));
+        let name = format!("spsi_test_{}_{:08x}", std::process::id(), RandomState::new().hash_one(0) as u32);
+        let mut admin = PgConnection::connect(cluster.admin.as_str()).await.expect("the test server answers");
+        sqlx::query("select pg_advisory_lock_shared($1)").bind(TEMPLATE_LOCK).execute(&mut admin).await.expect("lock");
+        let create = format!("create database {name} template {}", cluster.template);
+        sqlx::raw_sql(AssertSqlSafe(create)).execute(&mut admin).await.expect("copy the template");
+        admin.close().await.expect("close");
+        let url = with_database(&cluster.admin, &name);
+        let pool = PgPool::connect(url.as_str()).await.expect("the copy answers");
+        Self { name, url: url.into(), pool }
+    }
+
+    /// For the product under test, and for processes it runs in.
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// For arranging, and for looking where no door shows it.
+    pub fn pool(&self) -> &PgPool {
+        &self.pool
+    }
+}
+
+impl Drop for TestDatabase {
+    fn drop(&mut self) {
+        let Some(cluster) = CLUSTER.get() else { return };
+        in_own_runtime(|| async {
+            let dropped = async {
+                let mut admin = PgConnection::connect(cluster.admin.as_str()).await?;
+                let drop = format!("drop database if exists {} with (force)", self.name);
+                sqlx::raw_sql(AssertSqlSafe(drop)).execute(&mut admin).await?;
+                admin.close().await
+            };
+            if let Err(error) = dropped.await {
+                eprintln!("{} stays behind: {error}", self.name);
+            }
+        });
+    }
+}
+
+impl Cluster {
+    async fn prepare() -> Self {
+        let given = std::env::var("DATABASE_URL").ok().filter(|url| !url.is_empty());
+        let private = given.is_none();
+        let admin = match given {
+            Some(url) => Url::parse(&url).expect("DATABASE_URL is a URL"),
+            None => start_private().await,
+        };
+        let mut connection = PgConnection::connect(admin.as_str()).await.expect("the test server answers");
+        sqlx::query("select pg_advisory_lock($1)").bind(TEMPLATE_LOCK).execute(&mut connection).await.expect("lock");
+        if private {
+            sweep(&mut connection).await;
+        }
+        let template = format!("spsi_template_{}", fingerprint());
+        if !database_names(&mut connection, &template).await.contains(&template) {
+            build(&mut connection, &admin, &template).await;
+        }
+        connection.close().await.expect("close");
+        Self { admin, template }
+    }
+}
+
+/// Built under another name and renamed, so that a killed run leaves nothing that looks ready.
+async fn build(connection: &mut PgConnection, admin: &Url, template: &str) {
+    let unfinished = format!("{template}_new");
+    for statement in
+        [format!("drop database if exists {unfinished} with (force)"), format!("create database {unfinished}")]
+    {
+        sqlx::raw_sql(AssertSqlSafe(statement)).execute(&mut *connection).await.expect("an empty database");
+    }
+    let mut target = PgConnection::connect(with_database(admin, &unfinished).as_str()).await.expect("it answers");
+    MIGRATIONS.run(&mut target).await.expect("the migrations apply");
+    target.close().await.expect("close");
+    let rename = format!("alter database {unfinished} rename to {template}");
+    sqlx::raw_sql(AssertSqlSafe(rename)).execute(connection).await.expect("rename");
+}
+
+/// Drops what killed test processes left.
+async fn sweep(connection: &mut PgConnection) {
+    for name in database_names(connection, "spsi_test_%").await {
+        let process = name.split('_').nth(2).and_then(|id| id.parse().ok()).map(nix::unistd::Pid::from_raw);
+        if process.is_some_and(|id| nix::sys::signal::kill(id, None) == Err(nix::errno::Errno::ESRCH)) {
+            let drop = format!("drop database if exists {name} with (force)");
+            sqlx::raw_sql(AssertSqlSafe(drop)).execute(&mut *connection).await.expect("drop");
+        }
+    }
+}
+
+async fn database_names(connection: &mut PgConnection, pattern: &str) -> Vec<String> {
+    sqlx::query_scalar("select datname::text from pg_database where datname like $1")
+        .bind(pattern)
+        .fetch_all(connection)
+        .await
+        .expect("the names of the databases")
+}
+
+/// The content of `migrations/`, in 16 hexadecimal digits.
+fn fingerprint() -> String {
+    let mut context = aws_lc_rs::digest::Context::new(&aws_lc_rs::digest::SHA256);
+    for migration in MIGRATIONS.iter() {
+        context.update(&migration.version.to_be_bytes());
+        context.update(&migration.checksum);
+    }
+    context.finish().as_ref().iter().take(8).map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn with_database(url: &Url, name: &str) -> Url {
+    let mut url = url.clone();
+    url.set_path(name);
+    url
+}
+
+/// A short path, because a socket lies in it.
+fn private_settings(parent: PathBuf) -> Settings {
+    let directory = parent.join(format!("spsi-testpg-{}", nix::unistd::Uid::effective()));
+    Settings {
+        data_dir: Some(directory),
+        database: "postgres".to_owned(),
+        durable: false,
+        max_connections: 300,
+        ..Settings::default()
+    }
+}
+
+async fn start_private() -> Url {
+    let mut settings = private_settings(std::env::temp_dir());
+    // As root, with a temporary directory that is closed to the user who runs the server.
+    if let Err(PostgresError::Unreachable { .. }) = postgres::data_dir(&settings) {
+        settings = private_settings(PathBuf::from("/tmp"));
+    }
+    let watchdog = spawn_watchdog(&settings);
+    let embedded = postgres::start(&settings).await.unwrap_or_else(|error| panic!("{error}: {error:?}"));
+    let url = Url::parse(embedded.url()).expect("a URL");
+    *PRIVATE.lock().unwrap_or_else(PoisonError::into_inner) = Some((embedded, watchdog));
+    #[expect(unsafe_code, reason = "statics are never dropped, and the test harness has no hook for its end")]
+    // SAFETY: a plain function with the C calling convention, which does not unwind, for it does not panic.
+    unsafe {
+        libc::atexit(leave_private);
+    }
+    url
+}
+
+extern "C" fn leave_private() {
+    let Some((embedded, mut watchdog)) = PRIVATE.lock().ok().and_then(|mut private| private.take()) else { return };
+    drop(embedded);
+    let _ = watchdog.kill();
+    let _ = watchdog.wait();
+}
+
+/// This binary once more, in a process group that Ctrl-C does not reach, until its standard input ends with us.
+fn spawn_watchdog(settings: &Settings) -> Child {
+    let directory = settings.data_dir.as_ref().expect("a directory");
+    Command::new(std::env::current_exe().expect("this binary"))
+        .args(["--exact", "support::database::watchdog", "--ignored", "--quiet"])
+        .env(WATCHDOG, directory.parent().expect("a parent"))
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .process_group(0)
+        .spawn()
+        .expect("the watchdog starts")
+}
+
+#[test]
+#[ignore = "not a test: the harness runs it beside itself, to stop the server after a kill"]
+fn watchdog() {
+    let Some(parent) = std::env::var_os(WATCHDOG) else { return };
+    let _ = std::io::stdin().read_to_end(&mut Vec::new());
+    let _ = in_own_runtime(|| async { postgres::stop_unused(&private_settings(parent.into())).await });
+}
+
+/// Runs to its end from any thread, within another runtime or after it.
+pub fn in_own_runtime<T: Send, F: Future<Output = T>>(work: impl FnOnce() -> F + Send) -> T {
+    std::thread::scope(|scope| {
+        let run = || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+            runtime.block_on(work())
+        };
+        scope.spawn(run).join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    })
+}
