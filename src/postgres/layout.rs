@@ -62,6 +62,10 @@ impl Layout {
         self.cluster.join("data.new")
     }
 
+    pub fn socket_lock(&self) -> PathBuf {
+        self.socket_directory.join(format!("{SOCKET_NAME}.lock"))
+    }
+
     pub fn log(&self) -> PathBuf {
         self.top.join("postgres.log")
     }

@@ -5,7 +5,7 @@ use super::layout::Layout;
 use super::store::{self, Knock};
 use super::{PostgresError, Settings};
 use std::fs::{File, OpenOptions};
-use std::io::{Read, Seek, SeekFrom};
+use std::io::{Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, fchown};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
@@ -16,7 +16,7 @@ const RETRY: Duration = Duration::from_millis(100);
 const STOP_SECONDS: &str = "60";
 const LOG_LIMIT: u64 = 8 * 1024 * 1024;
 /// What PostgreSQL says while remains of a killed server are still there; they go by themselves within seconds.
-const PASSING: [&str; 2] = ["\"postmaster.pid\" already exists", "pre-existing shared memory block"];
+const PASSING: [&str; 2] = ["\" already exists\n", "pre-existing shared memory block"];
 
 #[derive(Debug, Clone)]
 pub(super) struct Server {
@@ -78,7 +78,7 @@ impl Server {
                 Knock::Answers => return Ok(!launched),
                 Knock::Busy => {}
                 Knock::Silent => {
-                    self.disown_stale_pid()?;
+                    self.disown_stale_locks()?;
                     let left = settings.start_timeout.saturating_sub(started.elapsed());
                     launched = match self.launch(settings, left).await {
                         Ok(()) => true,
@@ -156,26 +156,33 @@ impl Server {
             .map_err(PostgresError::file("open", &path))
     }
 
-    /// After a crash, the process id in `postmaster.pid` may by now be another program's (usual in containers) or a
-    /// zombie's, and PostgreSQL would wait for it. Then a number that no process has goes in its place: the rest of the
-    /// file must stay, for PostgreSQL also finds surviving children of the old server by it.
-    fn disown_stale_pid(&self) -> Result<(), PostgresError> {
-        let path = self.layout.data().join("postmaster.pid");
-        let Ok(text) = std::fs::read_to_string(&path) else { return Ok(()) };
-        let Some((pid, rest)) = text.split_once('\n') else { return Ok(()) };
-        if !pid.trim().parse().is_ok_and(is_surely_not_postgres) {
-            return Ok(());
+    /// After a crash, the process id in a lock file of PostgreSQL's may by now be another program's (usual in containers)
+    /// or a zombie's, and PostgreSQL would refuse to start. Then a number that no process has goes in its place: the rest
+    /// of the file must stay, for PostgreSQL also finds surviving children of the old server by it.
+    fn disown_stale_locks(&self) -> Result<(), PostgresError> {
+        for path in [self.layout.data().join("postmaster.pid"), self.layout.socket_lock()] {
+            let Ok(text) = std::fs::read_to_string(&path) else { continue };
+            let Some((pid, rest)) = text.split_once('\n') else { continue };
+            if pid.trim().parse().is_ok_and(is_surely_not_postgres) {
+                self.replace(&path, &format!("{}\n{rest}", i32::MAX))?;
+            }
         }
-        let replacement = self.layout.data().join("postmaster.pid.spsi");
+        Ok(())
+    }
+
+    /// Through a new file: as root, a link that the server's user has laid out must not be followed.
+    fn replace(&self, path: &Path, text: &str) -> Result<(), PostgresError> {
+        let replacement = path.with_extension("spsi");
         let failed = || PostgresError::file("write", &replacement);
+        // Usually there is none.
         let _ = std::fs::remove_file(&replacement);
         let mut file =
             OpenOptions::new().write(true).create_new(true).mode(0o600).open(&replacement).map_err(failed())?;
-        std::io::Write::write_all(&mut file, format!("{}\n{rest}", i32::MAX).as_bytes()).map_err(failed())?;
+        file.write_all(text.as_bytes()).map_err(failed())?;
         if self.layout.account.switched {
             fchown(&file, Some(self.layout.account.uid), Some(self.layout.account.gid)).map_err(failed())?;
         }
-        std::fs::rename(&replacement, &path).map_err(PostgresError::file("replace", &path))
+        std::fs::rename(&replacement, path).map_err(PostgresError::file("replace", path))
     }
 
     /// Stops the server, if one runs, and returns when it is gone. Open sessions are ended, committed work is kept.
