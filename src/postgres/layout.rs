@@ -21,6 +21,7 @@ const SOCKET_PATH_LIMIT: usize = 90;
 const SOCKET_NAME: &str = ".s.PGSQL.5432";
 const DEFAULT_DIRECTORY: &str = "spsi-data";
 const ROOT_DIRECTORY: &str = "/var/lib/spsi";
+const CREATE_TOP: &str = "create the data directory (SPSI_DATA_DIR chooses another, DATABASE_URL a server of your own)";
 
 #[derive(Debug, Clone)]
 pub(super) struct Layout {
@@ -40,12 +41,16 @@ impl Layout {
                 .recursive(true)
                 .mode(0o755)
                 .create(top.parent().unwrap_or(&top))
-                .map_err(PostgresError::file("create the parent of", &top))?;
-            make(&top, mode)?;
+                .map_err(PostgresError::file(CREATE_TOP, &top))?;
+            make(&top, mode, CREATE_TOP)?;
         }
         let cluster = top.join("postgres");
-        make(&cluster, 0o700)?;
+        make(&cluster, 0o700, "create")?;
         own(&cluster, &account)?;
+        // Parents that were made just now may be closed by the process's mask.
+        if let Some(blocked_by) = account.blocked(&cluster) {
+            return Err(PostgresError::Unreachable { directory: top, blocked_by, user: account.name });
+        }
         let socket_directory = socket_directory(&cluster, &account)?;
         if socket_directory.to_str().is_none() {
             return Err(PostgresError::Path(socket_directory));
@@ -106,13 +111,13 @@ pub(super) fn choose(settings: &Settings) -> Result<(PathBuf, Account), Postgres
     }
 }
 
-fn make(directory: &Path, mode: u32) -> Result<(), PostgresError> {
+fn make(directory: &Path, mode: u32, action: &'static str) -> Result<(), PostgresError> {
     match DirBuilder::new().mode(mode).create(directory) {
         // The mask of the process may have taken bits away.
         Ok(()) => std::fs::set_permissions(directory, Permissions::from_mode(mode))
             .map_err(PostgresError::file("set the permissions of", directory)),
         Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => Ok(()),
-        Err(error) => Err(PostgresError::file("create", directory)(error)),
+        Err(error) => Err(PostgresError::file(action, directory)(error)),
     }
 }
 
@@ -141,7 +146,7 @@ fn socket_directory(cluster: &Path, account: &Account) -> Result<PathBuf, Postgr
         .filter(|runtime| runtime.is_dir() && fits(&runtime.join(&name)))
         .unwrap_or_else(|| PathBuf::from("/tmp"))
         .join(name);
-    make(&short, 0o700)?;
+    make(&short, 0o700, "create")?;
     own(&short, account)?;
     let mode = std::fs::symlink_metadata(&short).map_err(PostgresError::file("look at", &short))?.mode();
     if mode & 0o077 != 0 {

@@ -1,7 +1,9 @@
 //! The harness itself.
 
-use crate::support::binary::{listening_on, spsi};
+use crate::support::binary::{listening_on, program, spsi};
 use crate::support::database::TestDatabase;
+use std::os::unix::process::ExitStatusExt;
+use std::path::Path;
 
 #[tokio::test]
 async fn the_template_has_the_tables() {
@@ -44,4 +46,21 @@ fn the_address_is_found_in_plain_and_json_lines() {
     assert_eq!(listening_on("INFO listening on http://127.0.0.1:4711"), expected);
     assert_eq!(listening_on(r#"{"message":"listening on http://127.0.0.1:4711","x":1}"#), expected);
     assert_eq!(listening_on("nothing"), None);
+}
+
+#[test]
+fn a_program_runs_with_the_environment_directory_and_input_it_is_given() {
+    let script = "cat; echo $COLOUR; pwd >&2; env | grep -c DATABASE_URL; exit 3";
+    let ended =
+        program("/bin/sh", ["-c", script]).env("COLOUR", "green").directory(Path::new("/")).stdin("from stdin\n").run();
+    assert_eq!((ended.code, ended.stdout.as_str(), ended.stderr.as_str()), (Some(3), "from stdin\ngreen\n0\n", "/\n"));
+}
+
+#[test]
+fn a_server_is_found_by_its_address_and_ends_with_sigterm() {
+    let script = "echo starting >&2; echo listening on http://127.0.0.1:4711 >&2; exec sleep 600";
+    let serving = program("/bin/sh", ["-c", script]).serve();
+    assert_eq!(serving.url(), "http://127.0.0.1:4711");
+    assert!(serving.stderr().starts_with("starting\n"));
+    assert_eq!(serving.terminate().signal(), Some(15));
 }

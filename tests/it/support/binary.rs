@@ -38,7 +38,12 @@ pub struct Serving {
 
 /// `spsi` with these arguments.
 pub fn spsi<A: AsRef<OsStr>>(arguments: impl IntoIterator<Item = A>) -> Spsi {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_spsi"));
+    program(env!("CARGO_BIN_EXE_spsi"), arguments)
+}
+
+/// Any program.
+pub fn program<A: AsRef<OsStr>>(path: &str, arguments: impl IntoIterator<Item = A>) -> Spsi {
+    let mut command = Command::new(path);
     command.args(arguments).env_clear();
     for name in ["PATH", "HOME", "TMPDIR", "LLVM_PROFILE_FILE"] {
         if let Some(value) = std::env::var_os(name) {

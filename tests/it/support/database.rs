@@ -3,6 +3,7 @@
 //! The server is `DATABASE_URL` where that is set, else one private cluster for all test processes of this user. The last
 //! process to end stops it: by an exit handler, and after a kill (Ctrl-C too) by a watchdog that sees its pipe close.
 
+use spsi_partner::db::MIGRATIONS;
 use spsi_partner::postgres::{self, Embedded, PostgresError, Settings};
 use sqlx::{AssertSqlSafe, Connection, PgConnection, PgPool};
 use std::hash::{BuildHasher, RandomState};
@@ -16,7 +17,6 @@ use url::Url;
 /// Held shared while a template is copied, alone while one is built.
 const TEMPLATE_LOCK: i64 = 0x7370_7369;
 const WATCHDOG: &str = "SPSI_TEST_WATCHDOG";
-static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!("./migrations");
 static CLUSTER: OnceLock<Cluster> = OnceLock::new();
 static PRIVATE: Mutex<Option<(Embedded, Child)>> = Mutex::new(None);
 
