@@ -1,1 +1,4 @@
-//! TODO
+//! Products, categories, prices and who may see them.
+
+pub mod export;
+pub mod import;

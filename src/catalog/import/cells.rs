@@ -1,0 +1,223 @@
+//! One cell of a file: a text, a number, a yes or no, a date, a list of addresses. Pure; a refusal says why in the
+//! words of the person who wrote the file.
+
+use super::format::DecimalMark;
+use crate::values::{DecimalError, parse_decimal};
+use rust_decimal::Decimal;
+use std::str::FromStr;
+use time::Date;
+
+/// Why a cell cannot be taken.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum CellError {
+    #[error("is empty")]
+    Empty,
+    #[error("is longer than {0} characters")]
+    TooLong(usize),
+    #[error("holds a line break or another control character; is a quote left open, or the encoding wrong?")]
+    Control,
+    #[error("is not UTF-8, though the file is; save the file anew, or say --encoding")]
+    NotUtf8,
+    #[error(transparent)]
+    Number(#[from] DecimalError),
+    #[error("has a comma and a point: thousands separators are not read")]
+    Thousands,
+    #[error("may mean thousands or decimals: say --decimal comma or --decimal point")]
+    Ambiguous,
+    #[error("has a decimal comma, but the file uses the point{}", since(.0))]
+    Comma(Option<u64>),
+    #[error("has a decimal point, but the file uses the comma{}", since(.0))]
+    Point(Option<u64>),
+    #[error("must not be negative")]
+    Negative,
+    #[error("must be more than zero")]
+    NotPositive,
+    #[error("must be from 0 to 100")]
+    NotAPercentage,
+    #[error("must be 1 or 0 (true, false, yes, no are read too)")]
+    NotABoolean,
+    #[error("must be a date like 2026-07-31")]
+    NotADate,
+    #[error("must be http:// or https:// addresses, separated by spaces or |")]
+    NotAnAddress,
+    #[error("is a number that a spreadsheet has shortened: format the column as text and export it again")]
+    Shortened,
+}
+
+fn since(line: &Option<u64>) -> String {
+    line.map(|line| format!(" (first on line {line})")).unwrap_or_default()
+}
+
+/// A text without control characters. An unbalanced quote would otherwise swallow rows unseen.
+pub(super) fn text(value: &str, most: usize) -> Result<&str, CellError> {
+    if value.len() > most && value.chars().count() > most {
+        Err(CellError::TooLong(most))
+    } else if value.chars().any(char::is_control) {
+        Err(CellError::Control)
+    } else {
+        Ok(value)
+    }
+}
+
+/// A [`text`] that must be there.
+pub(super) fn required_text(value: &str, most: usize) -> Result<&str, CellError> {
+    if value.is_empty() { Err(CellError::Empty) } else { text(value, most) }
+}
+
+/// A code on a pack: kept as text, for leading zeros count. `8.71E+12` is what a spreadsheet makes of one.
+pub(super) fn barcode(value: &str) -> Result<&str, CellError> {
+    let upper = value.to_ascii_uppercase();
+    if let Some((mantissa, exponent)) = upper.split_once("E+")
+        && mantissa.chars().all(|c| c.is_ascii_digit() || ".,".contains(c))
+        && exponent.chars().all(|c| c.is_ascii_digit())
+    {
+        return Err(CellError::Shortened);
+    }
+    text(value, 100)
+}
+
+/// `1`, `0`, and the words for them in any case.
+pub(super) fn boolean(value: &str) -> Result<bool, CellError> {
+    match value.to_ascii_lowercase().as_str() {
+        "1" | "true" | "yes" => Ok(true),
+        "0" | "false" | "no" => Ok(false),
+        _ => Err(CellError::NotABoolean),
+    }
+}
+
+/// A date as ISO 8601 writes it, or nothing.
+pub(super) fn optional_date(value: &str) -> Result<Option<Date>, CellError> {
+    let format = time::macros::format_description!("[year]-[month]-[day]");
+    if value.is_empty() {
+        return Ok(None);
+    }
+    Date::parse(value, format).map(Some).map_err(|_| CellError::NotADate)
+}
+
+/// Addresses of pages about a product, separated by white space or `|`.
+pub(super) fn addresses(value: &str) -> Result<Vec<&str>, CellError> {
+    let addresses: Vec<_> = value.split(|c: char| c.is_whitespace() || c == '|').filter(|a| !a.is_empty()).collect();
+    for address in &addresses {
+        text(address, 2000)?;
+        let parsed = url::Url::parse(address).map_err(|_| CellError::NotAnAddress)?;
+        if !matches!(parsed.scheme(), "http" | "https") {
+            return Err(CellError::NotAnAddress);
+        }
+    }
+    Ok(addresses)
+}
+
+/// Reads the numbers of one file, all with the same decimal mark. Where none is given, the first number that shows one
+/// settles it; `1,500` alone cannot.
+#[derive(Debug, Default)]
+pub(super) struct Numbers {
+    mark: Option<DecimalMark>,
+    settled_on: Option<u64>,
+}
+
+impl Numbers {
+    pub(super) fn new(mark: Option<DecimalMark>) -> Self {
+        Self { mark, settled_on: None }
+    }
+
+    /// The mark, where the file rather than a flag settled it.
+    pub(super) fn detected(&self) -> Option<DecimalMark> {
+        self.settled_on.and(self.mark)
+    }
+
+    pub(super) fn parse(&mut self, value: &str, line: u64) -> Result<Decimal, CellError> {
+        let number = match (value.contains('.'), value.split_once(',')) {
+            (false, None) => return Ok(parse_decimal(value)?),
+            (true, Some(_)) => return Err(CellError::Thousands),
+            (true, None) => {
+                if self.mark == Some(DecimalMark::Comma) {
+                    return Err(CellError::Point(self.settled_on));
+                }
+                (parse_decimal(value)?, DecimalMark::Point)
+            }
+            (false, Some((whole, rest))) => {
+                match self.mark {
+                    Some(DecimalMark::Point) => return Err(CellError::Comma(self.settled_on)),
+                    None if rest.len() == 3 && looks_grouped(whole) => return Err(CellError::Ambiguous),
+                    _ => {}
+                }
+                (parse_decimal(&value.replacen(',', ".", 1))?, DecimalMark::Comma)
+            }
+        };
+        if self.mark.is_none() {
+            (self.mark, self.settled_on) = (Some(number.1), Some(line));
+        }
+        Ok(number.0)
+    }
+}
+
+/// One to three digits that could be thousands: `1` in `1,500`, but not `0` in `0,500`.
+fn looks_grouped(whole: &str) -> bool {
+    let digits = whole.trim_start_matches(['+', '-']);
+    (1..=3).contains(&digits.len()) && !digits.starts_with('0') && u32::from_str(digits).is_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::values::plain;
+
+    fn read(mark: Option<DecimalMark>, values: &[&str]) -> Vec<Result<String, CellError>> {
+        let mut numbers = Numbers::new(mark);
+        values.iter().zip(2..).map(|(value, line)| numbers.parse(value, line).map(plain)).collect()
+    }
+
+    #[test]
+    fn points_are_read_where_nothing_speaks_against() {
+        assert_eq!(read(None, &["10", "1.50", "1.500"]), [Ok("10".into()), Ok("1.5".into()), Ok("1.5".into())]);
+    }
+
+    #[test]
+    fn a_decimal_comma_is_found_out() {
+        assert_eq!(read(None, &["7", "12,5", "1,500"]), [Ok("7".into()), Ok("12.5".into()), Ok("1.5".into())]);
+    }
+
+    #[test]
+    fn what_could_be_thousands_is_refused_until_the_mark_is_known() {
+        assert_eq!(read(None, &["1,500", "0,500"]), [Err(CellError::Ambiguous), Ok("0.5".into())]);
+        assert_eq!(read(Some(DecimalMark::Comma), &["1,500"]), [Ok("1.5".into())]);
+        assert_eq!(read(None, &["1,234.50"]), [Err(CellError::Thousands)]);
+    }
+
+    #[test]
+    fn two_marks_in_one_file_are_refused() {
+        assert_eq!(read(None, &["1.5", "2,5"])[1], Err(CellError::Comma(Some(2))));
+        assert_eq!(read(None, &["1,5", "2.5"])[1], Err(CellError::Point(Some(2))));
+        assert_eq!(read(Some(DecimalMark::Point), &["2,5"]), [Err(CellError::Comma(None))]);
+    }
+
+    #[test]
+    fn what_is_no_number_is_refused_in_plain_words() {
+        assert_eq!(read(None, &["12 EUR"])[0].as_ref().unwrap_err().to_string(), "is not a number");
+        assert_eq!(
+            read(None, &["1234567890123"])[0].as_ref().unwrap_err().to_string(),
+            "is too large (at most 12 digits before the decimal point)"
+        );
+    }
+
+    #[test]
+    fn addresses_are_split_and_checked() {
+        assert_eq!(addresses("https://a.example/x | http://b.example").unwrap().len(), 2);
+        assert_eq!(addresses("ftp://a.example"), Err(CellError::NotAnAddress));
+        assert_eq!(addresses("a.example"), Err(CellError::NotAnAddress));
+    }
+
+    #[test]
+    fn a_barcode_that_a_spreadsheet_shortened_is_refused() {
+        assert_eq!(barcode("8.71E+12"), Err(CellError::Shortened));
+        assert_eq!(barcode("08712345678906"), Ok("08712345678906"));
+    }
+
+    #[test]
+    fn control_characters_are_refused() {
+        assert_eq!(text("a\nb", 10), Err(CellError::Control));
+        assert_eq!(text("a\0b", 10), Err(CellError::Control));
+        assert_eq!(text("ééééé", 5), Ok("ééééé"));
+        assert_eq!(text("éééééé", 5), Err(CellError::TooLong(5)));
+    }
+}

@@ -1,0 +1,392 @@
+//! Import of a supplier's catalogue and contract prices.
+//!
+//! Guarantees: one import is one transaction, products and prices together; of two imports at once the second waits; a
+//! file with errors changes nothing, and all its errors are told at once; an import that would take more products off
+//! sale than the limit allows stops and asks. Memory does not grow with the file. It refuses to guess: a price without a
+//! pack size, a number that may mean thousands or decimals, a letter that fits no encoding are errors.
+
+mod cells;
+mod copy;
+mod format;
+mod prices;
+mod problems;
+mod pump;
+mod read;
+mod rows;
+#[cfg(test)]
+mod rows_tests;
+mod store;
+mod summary;
+
+pub use format::{DecimalMark, Delimiter, Encoding, FormatError, FormatOptions, Mapping};
+pub use problems::{HeaderError, LISTED_ERRORS, Refusal, RowError};
+pub use rows::{CODE_CHARACTERS, PRODUCT_COLUMNS, TEXT_CHARACTERS};
+pub use summary::{ContractSummary, ImportSummary, Movement, Movements};
+
+use crate::values::plain;
+use cells::Numbers;
+use prices::PriceRows;
+use pump::{Chunk, Pumped, Rows, pump};
+use rows::ProductRows;
+use rust_decimal::Decimal;
+use sqlx::postgres::PgCopyIn;
+use sqlx::{PgConnection, PgPool};
+use std::io::Read;
+use time::OffsetDateTime;
+use tokio::sync::mpsc;
+
+/// How many of the codes that would be withdrawn an error names.
+const NAMED_CODES: i64 = 10;
+
+/// A file: its name, as errors and the record show it, and its content.
+pub struct SourceFile {
+    pub name: String,
+    pub content: Box<dyn Read + Send>,
+}
+
+/// What a products file is for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ImportKind {
+    /// The whole catalogue: products that the file lacks are withdrawn.
+    #[default]
+    Full,
+    /// `code,stock_available`: nothing else changes.
+    Stock,
+    /// `code,list_price`: nothing else changes.
+    Prices,
+}
+
+/// How to import.
+#[derive(Clone, Debug)]
+pub struct ImportOptions {
+    pub kind: ImportKind,
+    /// Go beyond the limit.
+    pub allow_withdrawals: bool,
+    /// The share of the products for sale, in percent, that one import may take off sale.
+    pub withdrawal_limit_percent: Decimal,
+    /// Do everything, then undo it: the summary is that of the real import.
+    pub dry_run: bool,
+    pub format: FormatOptions,
+}
+
+impl Default for ImportOptions {
+    fn default() -> Self {
+        Self {
+            kind: ImportKind::Full,
+            allow_withdrawals: false,
+            withdrawal_limit_percent: Decimal::TEN,
+            dry_run: false,
+            format: FormatOptions::default(),
+        }
+    }
+}
+
+/// How far an import is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Progress<'a> {
+    /// Another import runs.
+    Waiting,
+    /// Rows and bytes of that file so far.
+    Reading {
+        file: &'a str,
+        rows: u64,
+        bytes: u64,
+    },
+    Comparing,
+    Storing,
+}
+
+/// Why nothing was applied.
+#[derive(Debug, thiserror::Error)]
+pub enum ImportError {
+    #[error("neither a products file nor a prices file was given")]
+    NoFile,
+    #[error("the mapping names columns that we do not know: {}", .0.join(", "))]
+    Mapping(Vec<String>),
+    #[error("{0}")]
+    Refused(Box<Refusal>),
+    /// The guard against mass withdrawal.
+    #[error(
+        "would take {lost} of {listed} products off sale, more than {limit_percent} %: {}{}; nothing was applied",
+        codes.join(", "), if *lost > codes.len() as u64 { ", ..." } else { "" }
+    )]
+    TooManyWithdrawals {
+        /// Products that are for sale and would not be any more: withdrawn, or without a price.
+        lost: u64,
+        /// Products that are for sale now.
+        listed: u64,
+        limit_percent: String,
+        /// The first few, in byte order.
+        codes: Vec<String>,
+    },
+    #[error("cannot read {file}")]
+    Read { file: String, source: csv::Error },
+    #[error("the thread that read {file} was stopped")]
+    Stopped { file: String },
+    #[error("the database failed; nothing was applied")]
+    Store(#[from] sqlx::Error),
+}
+
+impl ImportError {
+    /// What the person at the command line can do about it, where that is more than reading the error.
+    pub fn hint(&self) -> Option<&'static str> {
+        match self {
+            Self::NoFile => Some("give a products file, a prices file, or both"),
+            Self::TooManyWithdrawals { .. } => Some(
+                "check that the file is complete; `--dry-run` shows what would change; if this is meant, repeat with --allow-withdrawals",
+            ),
+            Self::Refused(refusal) if !refusal.headers.is_empty() => {
+                Some("the first line must name the columns; `--mapping FILE` translates foreign names")
+            }
+            _ => None,
+        }
+    }
+}
+
+/// Applies the files, or with `dry_run` finds out what they would change. `actor` goes into the audit record. The pool
+/// needs one free connection; it is held until the files are read to their end.
+pub async fn import(
+    pool: &PgPool,
+    now: OffsetDateTime,
+    actor: &str,
+    products: Option<SourceFile>,
+    prices: Option<SourceFile>,
+    options: &ImportOptions,
+    progress: &(dyn Fn(Progress<'_>) + Sync),
+) -> Result<ImportSummary, ImportError> {
+    let names = (products.as_ref().map(|file| file.name.clone()), prices.as_ref().map(|file| file.name.clone()));
+    let record_name = match (&names.0, &names.1) {
+        (Some(products), Some(prices)) => format!("{products} + {prices}"),
+        (Some(name), None) | (None, Some(name)) => name.clone(),
+        (None, None) => return Err(ImportError::NoFile),
+    };
+    check_mapping(&options.format.mapping)?;
+    let mut transaction = pool.begin().await?;
+    let connection = &mut *transaction;
+    if !store::try_lock_imports(connection).await? {
+        progress(Progress::Waiting);
+        store::lock_imports(connection).await?;
+    }
+    store::empty_staging(connection).await?;
+
+    let mut summary = ImportSummary { file: names.0, prices_file: names.1, ..Default::default() };
+    let mut refusal = Refusal::default();
+    let with_products = products.is_some();
+    let full = with_products && options.kind == ImportKind::Full;
+    if let Some(file) = products {
+        let rows = ProductRows::new(options.kind, Numbers::new(options.format.decimal));
+        summary.rows =
+            stage_products(connection, file, rows, options, &mut summary.notes, &mut refusal, progress).await?;
+    }
+    if let Some(file) = prices {
+        let rows = PriceRows::new(Numbers::new(options.format.decimal));
+        let contract =
+            stage_prices(connection, file, rows, options, &mut summary.notes, &mut refusal, progress).await?;
+        summary.contract_prices = Some(contract);
+    }
+    if !refusal.is_empty() {
+        refusal.errors.sort();
+        return Err(ImportError::Refused(Box::new(refusal)));
+    }
+
+    progress(Progress::Comparing);
+    if with_products {
+        let lost = compare(connection, full, &mut summary).await?;
+        if let Some(error) = guard(connection, full, lost, options).await? {
+            if !options.dry_run {
+                return Err(error);
+            }
+            summary.needs_allow_withdrawals = true;
+            summary.notes.push(error.to_string());
+        }
+    }
+    progress(Progress::Storing);
+    if with_products {
+        merge_products(connection, full, now, &summary).await?;
+    }
+    if let Some(contract) = &mut summary.contract_prices {
+        merge_prices(connection, contract).await?;
+    }
+    if options.dry_run {
+        summary.state = "dry_run";
+        transaction.rollback().await?;
+        return Ok(summary);
+    }
+    summary.state = "applied";
+    if summary.changes_anything() {
+        store::bump_version(connection).await?;
+    }
+    let record = serde_json::to_value(&summary).map_err(|error| sqlx::Error::Encode(error.into()))?;
+    summary.id = Some(store::insert_import(connection, now, actor, &record_name, &record).await?);
+    store::empty_staging(connection).await?;
+    transaction.commit().await?;
+    Ok(summary)
+}
+
+/// A column that we do not know in a mapping is a slip of the pen: the mapped column would be missed in silence.
+fn check_mapping(mapping: &Mapping) -> Result<(), ImportError> {
+    let known = |column: &&str| PRODUCT_COLUMNS.contains(column) || prices::COLUMNS.known.contains(column);
+    let unknown: Vec<_> = mapping.columns().filter(|column| !known(column)).map(str::to_owned).collect();
+    if unknown.is_empty() { Ok(()) } else { Err(ImportError::Mapping(unknown)) }
+}
+
+async fn stage_products(
+    connection: &mut PgConnection,
+    file: SourceFile,
+    rows: ProductRows,
+    options: &ImportOptions,
+    notes: &mut Vec<String>,
+    refusal: &mut Refusal,
+    progress: &(dyn Fn(Progress<'_>) + Sync),
+) -> Result<u64, ImportError> {
+    let name = file.name.clone();
+    let copy = store::copy_products(connection).await?;
+    let pumped = stage(copy, file, rows, &options.format, progress).await?;
+    store::analyze_products(connection).await?;
+    let mut problems = pumped.problems;
+    for found in store::find_repeated_codes(connection).await? {
+        let reason = format!("is on line {} already", found.first_line);
+        problems.add(found.line.unsigned_abs(), "code", &found.value, reason);
+    }
+    if options.kind != ImportKind::Full {
+        for found in store::find_unknown_codes(connection).await? {
+            problems.add(found.line.unsigned_abs(), "code", &found.value, "is not in the catalogue");
+        }
+        for found in store::find_prices_without_units(connection).await? {
+            let reason = "has no known pack size: import the product with its units_per_outer first";
+            problems.add(found.line.unsigned_abs(), "code", &found.value, reason);
+        }
+    }
+    tracing::debug!(file = name, rows = pumped.rows, errors = problems.count, "products staged");
+    refusal.headers.extend(pumped.header);
+    refusal.add(problems);
+    notes.extend(pumped.notes);
+    Ok(pumped.rows)
+}
+
+async fn stage_prices(
+    connection: &mut PgConnection,
+    file: SourceFile,
+    rows: PriceRows,
+    options: &ImportOptions,
+    notes: &mut Vec<String>,
+    refusal: &mut Refusal,
+    progress: &(dyn Fn(Progress<'_>) + Sync),
+) -> Result<ContractSummary, ImportError> {
+    let copy = prices::store::copy_prices(connection).await?;
+    let pumped = stage(copy, file, rows, &options.format, progress).await?;
+    prices::store::analyze_prices(connection).await?;
+    let new_price_lists = prices::store::insert_price_lists(connection).await?;
+    let mut problems = pumped.problems;
+    for found in prices::store::find_unknown_clinics(connection).await? {
+        problems.add(
+            found.line.unsigned_abs(),
+            "clinic",
+            &found.value,
+            "is neither the id nor the client id of a clinic",
+        );
+    }
+    // Where the products file could not be read, none of its codes is known: no reason to complain of each.
+    if refusal.headers.is_empty() {
+        for found in prices::store::find_unknown_products(connection).await? {
+            problems.add(found.line.unsigned_abs(), "code", &found.value, "is not in the catalogue");
+        }
+    }
+    for found in prices::store::find_repeated_prices(connection).await? {
+        let reason = format!("has this price on line {} already", found.first_line);
+        problems.add(found.line.unsigned_abs(), "code", &found.value, reason);
+    }
+    refusal.headers.extend(pumped.header);
+    refusal.add(problems);
+    notes.extend(pumped.notes);
+    Ok(ContractSummary { rows: pumped.rows, new_price_lists, ..Default::default() })
+}
+
+/// Sends a file's rows into a staging table.
+async fn stage<R: Rows>(
+    mut copy: PgCopyIn<&mut PgConnection>,
+    file: SourceFile,
+    rows: R,
+    format: &FormatOptions,
+    progress: &(dyn Fn(Progress<'_>) + Sync),
+) -> Result<Pumped, ImportError> {
+    let SourceFile { name, content } = file;
+    let (sender, mut receiver) = mpsc::channel::<Chunk>(4);
+    let (thread_name, format) = (name.clone(), format.clone());
+    let reading = tokio::task::spawn_blocking(move || pump(&thread_name, content, &format, rows, &sender));
+    while let Some(chunk) = receiver.recv().await {
+        copy.send(chunk.lines).await?;
+        progress(Progress::Reading { file: &name, rows: chunk.rows, bytes: chunk.bytes });
+    }
+    copy.finish().await?;
+    match reading.await {
+        Ok(Ok(pumped)) => Ok(pumped),
+        Ok(Err(source)) => Err(ImportError::Read { file: name, source }),
+        Err(_) => Err(ImportError::Stopped { file: name }),
+    }
+}
+
+/// Fills in the counts of products. Returns how many of how many would not be for sale any more.
+async fn compare(
+    connection: &mut PgConnection,
+    full: bool,
+    summary: &mut ImportSummary,
+) -> Result<(u64, u64), sqlx::Error> {
+    let compared = store::compare(connection).await?;
+    let absent = store::count_absent(connection).await?;
+    let (absent_all, absent_listed) = if full { (absent.absent, absent.absent_listed) } else { (0, 0) };
+    summary.new = compared.new.unsigned_abs();
+    summary.changed = compared.changed.unsigned_abs();
+    summary.unchanged = compared.unchanged.unsigned_abs();
+    summary.withdrawn = (compared.withdrawn + absent_all).unsigned_abs();
+    summary.relisted = compared.relisted.unsigned_abs();
+    summary.lost_price = compared.lost_price.unsigned_abs();
+    summary.list_prices.raised = compared.raised.unsigned_abs();
+    summary.list_prices.lowered = compared.lowered.unsigned_abs();
+    if compared.raised + compared.lowered > 0 {
+        summary.list_prices.largest = store::find_movements(connection).await?;
+    }
+    Ok(((compared.lost + absent_listed).unsigned_abs(), absent.listed.unsigned_abs()))
+}
+
+/// The refusal of an import that takes too much off sale.
+async fn guard(
+    connection: &mut PgConnection,
+    full: bool,
+    (lost, listed): (u64, u64),
+    options: &ImportOptions,
+) -> Result<Option<ImportError>, sqlx::Error> {
+    let limit = options.withdrawal_limit_percent;
+    if options.allow_withdrawals || Decimal::from(lost) * Decimal::ONE_HUNDRED <= Decimal::from(listed) * limit {
+        return Ok(None);
+    }
+    let codes = store::find_lost(connection, full, NAMED_CODES).await?;
+    Ok(Some(ImportError::TooManyWithdrawals { lost, listed, limit_percent: plain(limit), codes }))
+}
+
+async fn merge_products(
+    connection: &mut PgConnection,
+    full: bool,
+    now: OffsetDateTime,
+    summary: &ImportSummary,
+) -> Result<(), sqlx::Error> {
+    if full && summary.withdrawn > 0 {
+        store::withdraw_absent(connection, now).await?;
+    }
+    if summary.changed + summary.withdrawn + summary.relisted > 0 {
+        store::update_products(connection, now).await?;
+    }
+    if summary.new > 0 {
+        store::insert_products(connection, now).await?;
+    }
+    Ok(())
+}
+
+async fn merge_prices(connection: &mut PgConnection, contract: &mut ContractSummary) -> Result<(), sqlx::Error> {
+    let compared = prices::store::compare(connection).await?;
+    contract.new = compared.new.unsigned_abs();
+    contract.changed = compared.changed.unsigned_abs();
+    contract.unchanged = compared.unchanged.unsigned_abs();
+    contract.removed = prices::store::delete_prices(connection).await?;
+    prices::store::upsert_prices(connection).await
+}

@@ -1,0 +1,161 @@
+//! What is wrong with the files of an import: all of it at once, so that one look at the list is enough to mend them.
+
+use serde::Serialize;
+use std::fmt;
+
+/// The most errors that are listed one by one. All are counted.
+pub const LISTED_ERRORS: usize = 1_000;
+
+/// The most characters of a wrong value that are repeated.
+const SHOWN_CHARACTERS: usize = 80;
+
+/// A row that cannot be taken.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub struct RowError {
+    pub file: String,
+    /// The line on which the row begins; the header is line 1.
+    pub line: u64,
+    /// Empty where the row as a whole is wrong.
+    pub column: String,
+    pub value: String,
+    pub reason: String,
+}
+
+impl fmt::Display for RowError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} line {}", self.file, self.line)?;
+        match (self.column.as_str(), self.value.as_str()) {
+            ("", _) => write!(f, ": {}", self.reason),
+            (column, "") => write!(f, ", {column}: {}", self.reason),
+            (column, value) => write!(f, ", {column} {value:?}: {}", self.reason),
+        }
+    }
+}
+
+/// A header row that does not fit. None of the file's rows was looked at.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct HeaderError {
+    pub file: String,
+    /// Required columns that are not there.
+    pub missing: Vec<String>,
+    /// Columns that are there more than once.
+    pub repeated: Vec<String>,
+    /// What else is wrong, in words.
+    pub other: Vec<String>,
+    /// The header as we read it.
+    pub found: Vec<String>,
+}
+
+impl fmt::Display for HeaderError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} line 1", self.file)?;
+        let mut separator = ": ";
+        for (words, columns) in [("missing columns", &self.missing), ("repeated columns", &self.repeated)] {
+            if !columns.is_empty() {
+                write!(f, "{separator}{words}: {}", columns.join(", "))?;
+                separator = "; ";
+            }
+        }
+        for other in &self.other {
+            write!(f, "{separator}{other}")?;
+            separator = "; ";
+        }
+        if self.found.is_empty() { Ok(()) } else { write!(f, " (the header has: {})", self.found.join(", ")) }
+    }
+}
+
+/// Everything that is wrong, of both files. Nothing was applied.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Refusal {
+    pub headers: Vec<HeaderError>,
+    /// By file and line, at most [`LISTED_ERRORS`] of each file and kind.
+    pub errors: Vec<RowError>,
+    /// How many rows' errors there are in all.
+    pub count: u64,
+}
+
+impl Refusal {
+    pub(super) fn is_empty(&self) -> bool {
+        self.headers.is_empty() && self.count == 0
+    }
+
+    pub(super) fn add(&mut self, problems: Problems) {
+        self.count += problems.count;
+        self.errors.extend(problems.errors);
+    }
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let count = self.count + self.headers.len() as u64;
+        write!(f, "{count} error{}, nothing was applied", if count == 1 { "" } else { "s" })?;
+        for header in &self.headers {
+            write!(f, "\n  {header}")?;
+        }
+        for error in &self.errors {
+            write!(f, "\n  {error}")?;
+        }
+        match self.count.saturating_sub(self.errors.len() as u64) {
+            0 => Ok(()),
+            more => write!(f, "\n  and {more} more"),
+        }
+    }
+}
+
+/// Gathers the row errors of one file.
+#[derive(Debug)]
+pub(super) struct Problems {
+    file: String,
+    errors: Vec<RowError>,
+    pub(super) count: u64,
+}
+
+impl Problems {
+    pub(super) fn of(file: &str) -> Self {
+        Self { file: file.to_owned(), errors: Vec::new(), count: 0 }
+    }
+
+    pub(super) fn add(&mut self, line: u64, column: &str, value: &str, reason: impl fmt::Display) {
+        self.count += 1;
+        if self.errors.len() < LISTED_ERRORS {
+            let value = value.chars().take(SHOWN_CHARACTERS).collect();
+            let (file, column, reason) = (self.file.clone(), column.to_owned(), reason.to_string());
+            self.errors.push(RowError { file, line, column, value, reason });
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_error_has_its_line_and_all_are_counted() {
+        let mut problems = Problems::of("a.csv");
+        for line in 2..2_002 {
+            problems.add(line, "list_price", "abc", "is not a number");
+        }
+        let mut refusal = Refusal::default();
+        refusal.add(problems);
+        let text = refusal.to_string();
+        assert!(
+            text.starts_with("2000 errors, nothing was applied\n  a.csv line 2, list_price \"abc\": is not a number\n")
+        );
+        assert!(text.ends_with("\n  and 1000 more"));
+    }
+
+    #[test]
+    fn a_header_error_names_all_that_is_missing() {
+        let error = HeaderError {
+            file: "a.csv".into(),
+            missing: vec!["code".into(), "list_price".into()],
+            repeated: vec!["name".into()],
+            other: vec![],
+            found: vec!["name".into(), "name".into()],
+        };
+        assert_eq!(
+            error.to_string(),
+            "a.csv line 1: missing columns: code, list_price; repeated columns: name (the header has: name, name)"
+        );
+    }
+}

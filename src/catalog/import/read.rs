@@ -1,0 +1,457 @@
+//! Reads a CSV file as a stream: delimiter, encoding and header are settled first, then one record at a time, so memory
+//! does not grow with the file. Line numbers are those an editor shows, whatever the line ends.
+
+use super::format::{Encoding, FormatOptions, Mapped, decode_windows_1252, detect_delimiter};
+use super::problems::{HeaderError, Problems};
+use csv::{ByteRecord, StringRecord};
+use std::io::{self, Chain, Cursor, Read};
+
+/// The header must end within so many bytes.
+const HEAD: usize = 64 * 1024;
+
+/// The columns that a kind of file knows.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Columns {
+    /// All, in the order by which [`Row::get`] counts.
+    pub known: &'static [&'static str],
+    /// Those that must be there.
+    pub required: &'static [&'static str],
+    /// If any: at least one of these must be there.
+    pub one_of: &'static [&'static str],
+}
+
+/// Why a file cannot be read at all.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum ReadError {
+    #[error("{0}")]
+    Header(HeaderError),
+    #[error(transparent)]
+    Csv(#[from] csv::Error),
+}
+
+impl From<io::Error> for ReadError {
+    fn from(error: io::Error) -> Self {
+        Self::Csv(error.into())
+    }
+}
+
+#[derive(Debug, PartialEq)]
+enum Place {
+    Absent,
+    At(usize),
+    Constant(String),
+}
+
+/// A file whose header fits.
+pub(super) struct Table<R: Read> {
+    reader: csv::Reader<Chain<Cursor<Vec<u8>>, LineEnds<R>>>,
+    places: Vec<Place>,
+    width: usize,
+    decoder: Decoder,
+    /// Lines before the header, which the reader does not see.
+    skipped_lines: u64,
+    columns: Columns,
+    pub(super) notes: Vec<String>,
+    record: ByteRecord,
+    text: StringRecord,
+    line: u64,
+}
+
+/// One record, decoded and trimmed.
+pub(super) struct Row<'a> {
+    pub line: u64,
+    columns: Columns,
+    places: &'a [Place],
+    text: &'a StringRecord,
+}
+
+impl<'a> Row<'a> {
+    /// The cell of the column with that place in [`Columns::known`]; none where the file has no such column.
+    pub(super) fn get(&self, column: usize) -> Option<&'a str> {
+        match &self.places[column] {
+            Place::Absent => None,
+            Place::At(index) => Some(self.text.get(*index).unwrap_or_default().trim()),
+            Place::Constant(value) => Some(value),
+        }
+    }
+
+    pub(super) fn name(&self, column: usize) -> &'static str {
+        self.columns.known[column]
+    }
+}
+
+impl<R: Read> Table<R> {
+    /// Reads up to and with the header.
+    pub(super) fn open(file: &str, inner: R, columns: Columns, format: &FormatOptions) -> Result<Self, ReadError> {
+        let mut inner = LineEnds { inner, skip_line_feed: false, ended: false, last: b'\n' };
+        let mut head = Vec::new();
+        while head.len() < HEAD && !head.contains(&b'\n') {
+            let start = head.len();
+            head.resize(start + HEAD, 0);
+            let read = inner.read(&mut head[start..])?;
+            head.truncate(start + read);
+            if read == 0 {
+                break;
+            }
+        }
+        let mut notes = Vec::new();
+        let mut known_encoding = format.encoding;
+        if head.starts_with(b"\xff\xfe") || head.starts_with(b"\xfe\xff") {
+            let other = "the file is UTF-16: save it as UTF-8 (in a spreadsheet: \"CSV UTF-8\")".to_owned();
+            return Err(header_error(file, vec![], vec![], vec![other], vec![]));
+        }
+        if head.starts_with(b"\xef\xbb\xbf") {
+            head.drain(..3);
+            known_encoding = Some(Encoding::Utf8);
+        }
+        // Spreadsheets may say the delimiter in a line of its own.
+        let (mut said, mut skipped_lines) = (None, 0);
+        if head.get(..4).is_some_and(|start| start.eq_ignore_ascii_case(b"sep=")) && head.get(5) == Some(&b'\n') {
+            said = Some(head[4]);
+            head.drain(..6);
+            skipped_lines = 1;
+        }
+        let header_end = head.iter().position(|byte| *byte == b'\n').unwrap_or(head.len());
+        let given = format.delimiter.map(|delimiter| delimiter.0);
+        let delimiter = given.or(said).unwrap_or_else(|| detect_delimiter(&head[..header_end]));
+        if given.is_none() && delimiter != b',' {
+            notes.push(format!("{file}: cells are separated by {:?}", char::from(delimiter)));
+        }
+        let mut reader = csv::ReaderBuilder::new()
+            .has_headers(false)
+            .flexible(true)
+            .delimiter(delimiter)
+            .from_reader(Cursor::new(head).chain(inner));
+        let mut header = ByteRecord::new();
+        reader.read_byte_record(&mut header)?;
+        let mut decoder = Decoder { given: known_encoding, found: None };
+        let mut text = StringRecord::new();
+        let bad = decoder.decode(&mut header, &mut text);
+        let found: Vec<String> = text.iter().map(|name| name.trim().to_owned()).collect();
+        let places = resolve(file, &found, bad, columns, format, &mut notes)?;
+        Ok(Self {
+            reader,
+            places,
+            width: found.len(),
+            decoder,
+            skipped_lines,
+            columns,
+            notes,
+            record: header,
+            text,
+            line: 1,
+        })
+    }
+
+    /// The next record that has any content. A record of the wrong width is reported and skipped.
+    pub(super) fn next(&mut self, problems: &mut Problems) -> Result<Option<Row<'_>>, ReadError> {
+        loop {
+            if !self.reader.read_byte_record(&mut self.record)? {
+                return Ok(None);
+            }
+            if self.record.iter().all(|cell| cell.trim_ascii().is_empty()) {
+                continue;
+            }
+            // The reader stands behind the line feed that LineEnds guarantees.
+            let breaks = self.record.as_slice().iter().filter(|byte| **byte == b'\n').count() as u64;
+            let line = (self.reader.position().line() + self.skipped_lines).saturating_sub(1 + breaks);
+            // A quote left open swallows the last line feed as well.
+            self.line = line.max(self.line + 1);
+            let bad = self.decoder.decode(&mut self.record, &mut self.text);
+            if self.text.len() != self.width {
+                let (cells, width) = (self.text.len(), self.width);
+                let reason =
+                    format!("has {cells} cells, the header has {width}; is a value with the delimiter not in quotes?");
+                problems.add(self.line, "", "", reason);
+                continue;
+            }
+            for (index, name) in self.columns.known.iter().enumerate() {
+                if let Place::At(at) = self.places[index]
+                    && bad.contains(&at)
+                {
+                    problems.add(self.line, name, &self.text[at], super::cells::CellError::NotUtf8);
+                }
+            }
+            return Ok(Some(Row { line: self.line, columns: self.columns, places: &self.places, text: &self.text }));
+        }
+    }
+
+    /// Bytes read so far.
+    pub(super) fn bytes(&self) -> u64 {
+        self.reader.position().byte()
+    }
+
+    /// The encoding, where the content rather than a flag or a byte order mark settled it.
+    pub(super) fn detected_encoding(&self) -> Option<Encoding> {
+        self.decoder.found
+    }
+}
+
+fn header_error(
+    file: &str,
+    missing: Vec<String>,
+    repeated: Vec<String>,
+    other: Vec<String>,
+    found: Vec<String>,
+) -> ReadError {
+    ReadError::Header(HeaderError { file: file.to_owned(), missing, repeated, other, found })
+}
+
+/// Finds each known column in the header, by its mapped name if it has one. Names match in any case.
+fn resolve(
+    file: &str,
+    found: &[String],
+    bad: Vec<usize>,
+    columns: Columns,
+    format: &FormatOptions,
+    notes: &mut Vec<String>,
+) -> Result<Vec<Place>, ReadError> {
+    let (mut missing, mut repeated, mut other) = (Vec::new(), Vec::new(), Vec::new());
+    let mut used = vec![false; found.len()];
+    let mut places = Vec::new();
+    for known in columns.known {
+        let wanted = match format.mapping.of(known) {
+            Some(Mapped::Constant(value)) => {
+                places.push(Place::Constant(value.clone()));
+                continue;
+            }
+            Some(Mapped::Header(header)) => header,
+            None => *known,
+        };
+        // A mapping is for both files of an import; the other one may have our own names.
+        let named =
+            |name: &str| (0..found.len()).filter(|at| found[*at].to_lowercase() == name.to_lowercase()).collect();
+        let mut at: Vec<usize> = named(wanted);
+        if at.is_empty() {
+            at = named(known);
+        }
+        if at.len() > 1 {
+            repeated.push(found[at[0]].clone());
+        }
+        match at.first().copied() {
+            Some(index) => {
+                used[index] = true;
+                places.push(Place::At(index));
+            }
+            None => {
+                if columns.required.contains(known) {
+                    let mapped = if wanted == *known { String::new() } else { format!(" (mapped to {wanted:?})") };
+                    missing.push(format!("{known}{mapped}"));
+                }
+                places.push(Place::Absent);
+            }
+        }
+    }
+    let absent = |name: &&str| columns.known.iter().zip(&places).any(|(k, place)| k == name && *place == Place::Absent);
+    if !columns.one_of.is_empty() && columns.one_of.iter().all(absent) {
+        missing.push(columns.one_of.join(" or "));
+    }
+    if !bad.is_empty() {
+        other.push("the header is not UTF-8: save the file anew, or say --encoding".to_owned());
+    }
+    if !(missing.is_empty() && repeated.is_empty() && other.is_empty()) {
+        let found = found.iter().map(|name| name.chars().take(40).collect()).collect();
+        return Err(header_error(file, missing, repeated, other, found));
+    }
+    let unknown: Vec<_> = found
+        .iter()
+        .zip(used)
+        .filter(|(name, used)| !used && !name.is_empty())
+        .map(|(name, _)| name.as_str())
+        .collect();
+    if !unknown.is_empty() {
+        notes.push(format!("{file}: columns that we do not know are ignored: {}", unknown.join(", ")));
+    }
+    Ok(places)
+}
+
+/// Turns bytes into text. Where nothing says the encoding, the first record that is not plain ASCII settles it.
+#[derive(Debug)]
+struct Decoder {
+    given: Option<Encoding>,
+    found: Option<Encoding>,
+}
+
+impl Decoder {
+    /// Moves the record over; returns the cells that are not what the encoding wants, read as well as can be.
+    fn decode(&mut self, record: &mut ByteRecord, text: &mut StringRecord) -> Vec<usize> {
+        let settled = self.given.or(self.found);
+        let ascii = record.as_slice().is_ascii();
+        if ascii || settled != Some(Encoding::Windows1252) {
+            match StringRecord::from_byte_record(std::mem::take(record)) {
+                Ok(decoded) => {
+                    if !ascii && settled.is_none() {
+                        self.found = Some(Encoding::Utf8);
+                    }
+                    // The old text's memory serves the next record.
+                    *record = std::mem::replace(text, decoded).into_byte_record();
+                    return Vec::new();
+                }
+                Err(error) => *record = error.into_byte_record(),
+            }
+        }
+        if settled.is_none() {
+            self.found = Some(Encoding::Windows1252);
+        }
+        let windows = self.given.or(self.found) == Some(Encoding::Windows1252);
+        text.clear();
+        let mut bad = Vec::new();
+        for (index, cell) in record.iter().enumerate() {
+            if windows {
+                text.push_field(&decode_windows_1252(cell));
+            } else {
+                let cell = String::from_utf8_lossy(cell);
+                if matches!(cell, std::borrow::Cow::Owned(_)) {
+                    bad.push(index);
+                }
+                text.push_field(&cell);
+            }
+        }
+        bad
+    }
+}
+
+/// Makes every line end a line feed and ends the last line with one, so that line numbers can be told.
+struct LineEnds<R> {
+    inner: R,
+    skip_line_feed: bool,
+    ended: bool,
+    last: u8,
+}
+
+impl<R: Read> Read for LineEnds<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        while !self.ended && !buffer.is_empty() {
+            let read = match self.inner.read(buffer) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                read => read?,
+            };
+            if read == 0 {
+                self.ended = true;
+                if self.last == b'\n' {
+                    break;
+                }
+                buffer[0] = b'\n';
+                return Ok(1);
+            }
+            let mut kept = 0;
+            if self.skip_line_feed || memchr::memchr(b'\r', &buffer[..read]).is_some() {
+                for index in 0..read {
+                    let byte = buffer[index];
+                    let after_return = std::mem::replace(&mut self.skip_line_feed, byte == b'\r');
+                    if !(after_return && byte == b'\n') {
+                        buffer[kept] = if byte == b'\r' { b'\n' } else { byte };
+                        kept += 1;
+                    }
+                }
+            } else {
+                kept = read;
+            }
+            if kept > 0 {
+                self.last = buffer[kept - 1];
+                return Ok(kept);
+            }
+        }
+        Ok(0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::catalog::import::format::Mapping;
+
+    const COLUMNS: Columns = Columns { known: &["code", "name", "type"], required: &["code", "name"], one_of: &[] };
+
+    /// Gives a few bytes at a time, as a pipe may.
+    struct Trickle<'a>(&'a [u8]);
+
+    impl Read for Trickle<'_> {
+        fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+            let most = buffer.len().min(3);
+            self.0.read(&mut buffer[..most])
+        }
+    }
+
+    type Read1 = (Vec<(u64, Vec<Option<String>>)>, Vec<String>, Problems);
+
+    fn read_with(bytes: &[u8], format: &FormatOptions) -> Result<Read1, ReadError> {
+        let mut problems = Problems::of("f");
+        let mut table = Table::open("f", Trickle(bytes), COLUMNS, format)?;
+        let mut rows = Vec::new();
+        while let Some(row) = table.next(&mut problems)? {
+            rows.push((row.line, (0..3).map(|column| row.get(column).map(str::to_owned)).collect()));
+        }
+        Ok((rows, table.notes, problems))
+    }
+
+    fn read(bytes: &[u8]) -> Read1 {
+        read_with(bytes, &FormatOptions::default()).unwrap()
+    }
+
+    fn names(read: &Read1) -> Vec<(u64, &str)> {
+        read.0.iter().map(|(line, cells)| (*line, cells[1].as_deref().unwrap())).collect()
+    }
+
+    #[test]
+    fn lines_are_counted_as_an_editor_counts_them() {
+        for ends in ["\n", "\r\n", "\r"] {
+            let file = "code,name\n1,a\n\n,\n2,\"b\nb\"\n3,c".replace('\n', ends);
+            assert_eq!(names(&read(file.as_bytes())), [(2, "a"), (5, "b\nb"), (7, "c")], "{ends:?}");
+        }
+    }
+
+    #[test]
+    fn a_byte_order_mark_and_a_separator_line_are_not_data() {
+        let read = read("\u{feff}sep=;\r\ncode;name\r\n1;é\r\n".as_bytes());
+        assert_eq!(names(&read), [(3, "é")]);
+        assert_eq!(read.1, ["f: cells are separated by ';'"]);
+    }
+
+    #[test]
+    fn windows_1252_is_detected_at_the_first_letter_beyond_ascii() {
+        assert_eq!(names(&read(b"code,name\n1,a\n2,d\xe9s\n3,\x80\n")), [(2, "a"), (3, "dés"), (4, "€")]);
+    }
+
+    #[test]
+    fn a_broken_letter_in_a_utf_8_file_is_an_error() {
+        let read = read(b"code,name\n1,\xc3\xa9\n2,d\xe9s\n");
+        assert_eq!(read.2.count, 1);
+    }
+
+    #[test]
+    fn unknown_columns_are_named_and_ignored() {
+        let read = read(b"price_note,CODE, Name ,x\np,1,a,b\n");
+        assert_eq!(names(&read), [(2, "a")]);
+        assert_eq!(read.1, ["f: columns that we do not know are ignored: price_note, x"]);
+    }
+
+    #[test]
+    fn all_missing_and_repeated_columns_are_named_at_once() {
+        let Err(ReadError::Header(error)) = read_with(b"type,TYPE,x\n", &FormatOptions::default()) else { panic!() };
+        assert_eq!(error.missing, ["code", "name"]);
+        assert_eq!(error.repeated, ["type"]);
+        let Err(ReadError::Header(error)) = read_with(b"", &FormatOptions::default()) else { panic!() };
+        assert_eq!(error.missing, ["code", "name"]);
+    }
+
+    #[test]
+    fn a_mapping_finds_foreign_headers() {
+        let mapping = Mapping::parse("code = Artikel\nname = Bezeichnung\ntype := medication").unwrap();
+        let format = FormatOptions { mapping, ..Default::default() };
+        let read = read_with("Bezeichnung;Artikel\nVerband;1\n".as_bytes(), &format).unwrap();
+        assert_eq!(read.0, [(2, vec![Some("1".into()), Some("Verband".into()), Some("medication".into())])]);
+    }
+
+    #[test]
+    fn a_row_of_the_wrong_width_is_an_error() {
+        let read = read(b"code,name\n1,a,b\n2,b\n3\n");
+        assert_eq!(names(&read), [(3, "b")]);
+        assert_eq!(read.2.count, 2);
+    }
+
+    #[test]
+    fn utf_16_is_refused_with_advice() {
+        assert!(matches!(read_with(b"\xff\xfec\0", &FormatOptions::default()), Err(ReadError::Header(_))));
+    }
+}

@@ -1,0 +1,78 @@
+use super::ImportKind;
+use super::cells::Numbers;
+use super::pump::tests::{errors_of, pump_text};
+use super::rows::ProductRows;
+
+const HEADER: &str = "code,name,type,category,units_per_outer,unit_of_measure,list_price";
+
+fn full() -> ProductRows {
+    ProductRows::new(ImportKind::Full, Numbers::default())
+}
+
+#[test]
+fn a_row_becomes_a_line_for_copy() {
+    let (lines, pumped) = pump_text(&format!("{HEADER}\nBND,2m-bandage,medication,consumable,10,box,2.50\n"), full());
+    assert_eq!(
+        lines,
+        "2\tBND\t2m-bandage\tmedication\tconsumable\t10\tt\tbox\t2.5\tt\t\\N\t\\N\tt\t\\N\t\\N\t\\N\t\\N\tf\t\\N\n"
+    );
+    assert_eq!((pumped.rows, pumped.problems.count), (1, 0));
+}
+
+#[test]
+fn every_error_of_every_row_is_reported() {
+    let header = format!("{HEADER},barcode,stock_available,active,related_urls,tax_rate,restricted");
+    let text = format!(
+        "{header}\n,,,,0,,-1,,,,,,\nA,a,t,c,x,box,1e30,8.1E+12,-3,maybe,nowhere,101,2\nB,b,t,c,,box,3,,,,,,\nC,c\n"
+    );
+    let (_, pumped) = pump_text(&text, full());
+    let errors = errors_of(pumped);
+    let expected = [
+        "2, code: is empty",
+        "2, name: is empty",
+        "2, type: is empty",
+        "2, category: is empty",
+        "2, list_price: must not be negative",
+        "2, units_per_outer: must be more than zero",
+        "3, list_price: is too large (at most 12 digits before the decimal point)",
+        "3, units_per_outer: is not a number",
+        "3, barcode: is a number that a spreadsheet has shortened: format the column as text and export it again",
+        "3, stock_available: must not be negative",
+        "3, active: must be 1 or 0 (true, false, yes, no are read too)",
+        "3, related_urls: must be http:// or https:// addresses, separated by spaces or |",
+        "3, tax_rate: must be from 0 to 100",
+        "3, restricted: must be 1 or 0 (true, false, yes, no are read too)",
+        "4, units_per_outer: is empty, but the row has a price: without the pack size the price of a unit would be a guess",
+        "5, : has 2 cells, the header has 13; is a value with the delimiter not in quotes?",
+    ];
+    assert_eq!(errors, expected);
+}
+
+#[test]
+fn a_row_without_price_needs_no_pack_size() {
+    let (lines, pumped) = pump_text(&format!("{HEADER}\nA,a,t,c,,,\n"), full());
+    assert!(lines.starts_with("2\tA\ta\tt\tc\t1\tf\t\t\\N\tt\t"), "{lines}");
+    assert_eq!(pumped.problems.count, 0);
+    assert_eq!(pumped.notes.len(), 2);
+}
+
+#[test]
+fn an_open_quote_is_reported_where_it_opens() {
+    let (_, pumped) = pump_text(&format!("{HEADER}\nA,\"a,t,c,1,box,1\nB,b,t,c,1,box,1\n"), full());
+    let errors = errors_of(pumped);
+    assert_eq!(errors.len(), 1, "{errors:?}");
+    assert!(errors[0].starts_with("2, "), "{errors:?}");
+}
+
+#[test]
+fn a_delta_says_only_what_it_is_for() {
+    let rows = ProductRows::new(ImportKind::Stock, Numbers::default());
+    let (lines, _) = pump_text("code,stock_available,name\nA,5,x\nB,,y\n", rows);
+    let tail = "\\N\tt\t5";
+    assert!(!lines.contains(tail));
+    assert_eq!(lines.lines().map(|line| line.split('\t').nth(11).unwrap()).collect::<Vec<_>>(), ["5", "0"]);
+    let rows = ProductRows::new(ImportKind::Prices, Numbers::default());
+    let (lines, _) = pump_text("code,list_price\nA,5\nB,\n", rows);
+    let prices: Vec<_> = lines.lines().map(|line| line.split('\t').skip(8).take(2).collect::<Vec<_>>()).collect();
+    assert_eq!(prices, [["5", "t"], ["\\N", "t"]]);
+}

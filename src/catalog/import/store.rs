@@ -1,0 +1,258 @@
+//! SQL of an import of products: lock, staging, comparison, merge, record.
+
+use super::summary::{Movement, NAMED_MOVEMENTS};
+use crate::audit;
+use rust_decimal::Decimal;
+use serde_json::Value;
+use sqlx::PgConnection;
+use sqlx::postgres::PgCopyIn;
+use time::OffsetDateTime;
+
+/// "spsi", 1: one import at a time, until the transaction ends.
+const IMPORT_LOCK: i64 = 0x7370_7369_0001;
+
+/// Takes the lock if it is free.
+pub(super) async fn try_lock_imports(connection: &mut PgConnection) -> Result<bool, sqlx::Error> {
+    sqlx::query_scalar!(r#"select pg_try_advisory_xact_lock($1) as "free!""#, IMPORT_LOCK).fetch_one(connection).await
+}
+
+/// Waits for the lock.
+pub(super) async fn lock_imports(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
+    sqlx::query!("select pg_advisory_xact_lock($1)", IMPORT_LOCK).execute(connection).await?;
+    Ok(())
+}
+
+/// Empties the staging tables. Only under the lock.
+pub(super) async fn empty_staging(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
+    sqlx::query!("truncate staged_product_row, staged_price_row").execute(connection).await?;
+    Ok(())
+}
+
+/// Opens the way into the staging table, for the lines that rows.rs writes.
+pub(super) async fn copy_products(connection: &mut PgConnection) -> Result<PgCopyIn<&mut PgConnection>, sqlx::Error> {
+    connection
+        .copy_in_raw(
+            "copy staged_product_row (line, code, name, type, category, units_per_outer, units_known,
+             unit_of_measure, list_price, list_price_given, barcode, stock_available, active, related_urls,
+             manufacturer, tax_code, tax_rate, tax_rate_given, restricted) from stdin",
+        )
+        .await
+}
+
+/// Tells the planner how much was staged; without it, large imports are joined row by row.
+pub(super) async fn analyze_products(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
+    sqlx::query!("analyze staged_product_row").execute(connection).await?;
+    Ok(())
+}
+
+/// A row that is wrong because of other rows.
+pub(super) struct Finding {
+    pub line: i64,
+    pub value: String,
+    /// The line of the first row with the same key, for repeated ones.
+    pub first_line: i64,
+}
+
+/// Rows whose code is on an earlier line already.
+pub(super) async fn find_repeated_codes(connection: &mut PgConnection) -> Result<Vec<Finding>, sqlx::Error> {
+    sqlx::query_as!(
+        Finding,
+        r#"select line, code as value, first_line as "first_line!" from (
+               select line, code, min(line) over (partition by code) as first_line from staged_product_row
+               where code <> '' and code in
+                   (select code from staged_product_row group by code having count(*) > 1)
+           ) r
+           where line > first_line order by line"#
+    )
+    .fetch_all(connection)
+    .await
+}
+
+/// Rows of a delta whose product does not exist.
+pub(super) async fn find_unknown_codes(connection: &mut PgConnection) -> Result<Vec<Finding>, sqlx::Error> {
+    sqlx::query_as!(
+        Finding,
+        r#"select line as "line!", code as "value!", 0::bigint as "first_line!" from staged_product
+           where product_id is null and code <> '' order by line"#
+    )
+    .fetch_all(connection)
+    .await
+}
+
+/// Rows of a delta that would give a price to a product without a known pack size.
+pub(super) async fn find_prices_without_units(connection: &mut PgConnection) -> Result<Vec<Finding>, sqlx::Error> {
+    sqlx::query_as!(
+        Finding,
+        r#"select line as "line!", code as "value!", 0::bigint as "first_line!" from staged_product
+           where not units_known and list_price is not null order by line"#
+    )
+    .fetch_all(connection)
+    .await
+}
+
+/// What the staged rows would do to the products that they name.
+pub(super) struct Comparison {
+    pub new: i64,
+    pub changed: i64,
+    pub unchanged: i64,
+    pub withdrawn: i64,
+    pub relisted: i64,
+    /// For sale before, and still active but without a price after.
+    pub lost_price: i64,
+    /// For sale before, and not after.
+    pub lost: i64,
+    pub raised: i64,
+    pub lowered: i64,
+}
+
+pub(super) async fn compare(connection: &mut PgConnection) -> Result<Comparison, sqlx::Error> {
+    sqlx::query_as!(
+        Comparison,
+        r#"select
+               count(*) filter (where product_id is null) as "new!",
+               count(*) filter (where differs and active = old_active) as "changed!",
+               count(*) filter (where product_id is not null and not differs) as "unchanged!",
+               count(*) filter (where old_active and not active) as "withdrawn!",
+               count(*) filter (where not old_active and active) as "relisted!",
+               count(*) filter (where old_active and active and old_list_price is not null and list_price is null)
+                   as "lost_price!",
+               count(*) filter (where old_active and old_list_price is not null and (not active or list_price is null))
+                   as "lost!",
+               count(*) filter (where list_price > old_list_price) as "raised!",
+               count(*) filter (where list_price < old_list_price) as "lowered!"
+           from staged_product"#
+    )
+    .fetch_one(connection)
+    .await
+}
+
+/// Active products, and what becomes of those that a full import does not name.
+pub(super) struct Absent {
+    /// Active and for sale at present.
+    pub listed: i64,
+    /// Active and not in the file.
+    pub absent: i64,
+    /// Active, for sale and not in the file.
+    pub absent_listed: i64,
+}
+
+pub(super) async fn count_absent(connection: &mut PgConnection) -> Result<Absent, sqlx::Error> {
+    sqlx::query_as!(
+        Absent,
+        r#"select
+               count(*) filter (where p.list_price is not null) as "listed!",
+               count(*) filter (where s.code is null) as "absent!",
+               count(*) filter (where s.code is null and p.list_price is not null) as "absent_listed!"
+           from product p left join staged_product_row s on s.code = p.code
+           where p.active"#
+    )
+    .fetch_one(connection)
+    .await
+}
+
+/// Some codes that are for sale and would not be any more, in byte order. `full`: those that the file lacks as well.
+pub(super) async fn find_lost(
+    connection: &mut PgConnection,
+    full: bool,
+    limit: i64,
+) -> Result<Vec<String>, sqlx::Error> {
+    sqlx::query_scalar!(
+        r#"select p.code from product p left join staged_product s on s.code = p.code
+           where p.active and p.list_price is not null
+             and (($1 and s.code is null) or not s.active or (s.code is not null and s.list_price is null))
+           order by p.code collate "C" limit $2"#,
+        full,
+        limit
+    )
+    .fetch_all(connection)
+    .await
+}
+
+/// The list prices that move most, by percentage.
+pub(super) async fn find_movements(connection: &mut PgConnection) -> Result<Vec<Movement>, sqlx::Error> {
+    let rows = sqlx::query!(
+        r#"select code as "code!", old_list_price as "old!: Decimal", list_price as "new!: Decimal" from staged_product
+           where list_price <> old_list_price
+           order by abs(list_price - old_list_price) / nullif(old_list_price, 0) desc nulls first, code collate "C"
+           limit $1"#,
+        NAMED_MOVEMENTS
+    )
+    .fetch_all(connection)
+    .await?;
+    Ok(rows.into_iter().map(|row| Movement::new(row.code, row.old, row.new)).collect())
+}
+
+/// Changes the products that the staged rows name.
+pub(super) async fn update_products(connection: &mut PgConnection, now: OffsetDateTime) -> Result<(), sqlx::Error> {
+    sqlx::query!(
+        "update product p set
+             name = s.name, type = s.type, category = s.category, units_per_outer = s.units_per_outer,
+             units_known = s.units_known, unit_of_measure = s.unit_of_measure, list_price = s.list_price,
+             barcode = s.barcode, stock_available = s.stock_available, active = s.active,
+             withdrawn_at = case when s.active then null else coalesce(p.withdrawn_at, $1) end,
+             related_urls = s.related_urls, manufacturer = s.manufacturer, tax_code = s.tax_code,
+             tax_rate = s.tax_rate, restricted = s.restricted
+         from staged_product s
+         where s.differs and p.id = s.product_id",
+        now
+    )
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+/// Puts in the products that are new.
+pub(super) async fn insert_products(connection: &mut PgConnection, now: OffsetDateTime) -> Result<(), sqlx::Error> {
+    sqlx::query!(
+        "insert into product (code, name, type, category, units_per_outer, units_known, unit_of_measure, list_price,
+             barcode, stock_available, active, withdrawn_at, related_urls, manufacturer, tax_code, tax_rate, restricted)
+         select code, name, type, category, units_per_outer, units_known, unit_of_measure, list_price,
+             barcode, stock_available, active, case when active then null else $1::timestamptz end, related_urls, manufacturer,
+             tax_code, tax_rate, restricted
+         from staged_product where product_id is null",
+        now
+    )
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+/// Withdraws the active products that a full import does not name.
+pub(super) async fn withdraw_absent(connection: &mut PgConnection, now: OffsetDateTime) -> Result<(), sqlx::Error> {
+    sqlx::query!(
+        "update product p set active = false, withdrawn_at = $1
+         where p.active and not exists (select from staged_product_row s where s.code = p.code)",
+        now
+    )
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+/// Tells every process, once the transaction commits, that the catalogue has changed.
+pub(super) async fn bump_version(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
+    sqlx::query!("update data_version set value = value + 1 where name = 'catalog'").execute(&mut *connection).await?;
+    sqlx::query!("select pg_notify('spsi_data', 'catalog')").execute(connection).await?;
+    Ok(())
+}
+
+/// Records an import that was applied; returns its number.
+pub(super) async fn insert_import(
+    connection: &mut PgConnection,
+    now: OffsetDateTime,
+    actor: &str,
+    file: &str,
+    summary: &Value,
+) -> Result<i64, sqlx::Error> {
+    let id = sqlx::query_scalar!(
+        "insert into catalog_import (file, imported_at, summary) values ($1, $2, $3) returning id",
+        file,
+        now,
+        summary
+    )
+    .fetch_one(&mut *connection)
+    .await?;
+    let subject = ("catalog_import", Some(id));
+    audit::record(connection, now, actor, "catalog.import", subject, summary.clone()).await?;
+    Ok(id)
+}
