@@ -1,1 +1,194 @@
-//! TODO
+//! The client of ezyVet's half of the protocol (SPSI.md 2): the only place of the product with an HTTP client.
+//!
+//! It makes one call at a time and says truthfully how it ended: whether ezyVet did it, did not do it, or nobody can
+//! know. It refuses redirects and answers larger than a limit, repeats nothing by itself, and knows neither leases nor
+//! budgets: `delivery` does.
+
+pub mod answers;
+mod endpoint;
+mod outcome;
+mod request;
+mod token;
+mod tree;
+mod wire;
+
+pub use endpoint::{Endpoint, Preset};
+pub use outcome::Outcome;
+pub use request::{Body, JobNames, Request};
+pub use token::{Credentials, Granted};
+pub use tree::Tree;
+pub use wire::Page;
+
+use crate::config::ScopeSeparator;
+use crate::secret::Plain;
+use outcome::{Arrived, classify};
+use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderMap, LOCATION};
+use std::time::Duration;
+use time::OffsetDateTime;
+
+/// Bounds of a call.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// For the whole call, the answer's body included.
+    pub timeout: Duration,
+    /// Largest body that is read, after decompression.
+    pub body_bytes: usize,
+}
+
+/// What the `x-ratelimit-*` headers of an answer say.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct RateHeaders {
+    pub limit: Option<u32>,
+    pub remaining: Option<u32>,
+    /// Until the count is reset.
+    pub reset: Option<Duration>,
+}
+
+/// A call and how it ended.
+#[derive(Debug)]
+pub struct Exchange {
+    pub outcome: Outcome,
+    /// None: no answer came.
+    pub status: Option<u16>,
+    /// As much of the body as was read.
+    pub body: String,
+    pub rate: RateHeaders,
+}
+
+/// How a token request ended.
+#[derive(Debug)]
+pub struct TokenExchange {
+    pub granted: Result<Granted, Outcome>,
+    pub rate: RateHeaders,
+}
+
+/// Makes calls. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Client {
+    reads: reqwest::Client,
+    writes: reqwest::Client,
+}
+
+impl Client {
+    /// A client that follows no redirects. `connect_timeout` bounds name lookup, connection and TLS together: a call that
+    /// fails within them was certainly never sent.
+    pub fn new(connect_timeout: Duration) -> Result<Self, reqwest::Error> {
+        let builder = || {
+            reqwest::Client::builder()
+                .user_agent(concat!("spsi-partner/", env!("CARGO_PKG_VERSION")))
+                .redirect(reqwest::redirect::Policy::none())
+                .retry(reqwest::retry::never())
+                .connect_timeout(connect_timeout)
+        };
+        Ok(Self {
+            reads: builder().pool_idle_timeout(Duration::from_secs(10)).build()?,
+            // A kept connection that the other side closes just as we write is the commonest reason for an unclear
+            // outcome; a new connection per write costs one handshake and avoids it.
+            writes: builder().pool_max_idle_per_host(0).build()?,
+        })
+    }
+
+    /// Makes a call with a token.
+    pub async fn call(&self, base_url: &str, token: &Plain, request: &Request, limits: Limits) -> Exchange {
+        let url = format!("{}{}", base_url.trim_end_matches('/'), request.target);
+        let call = match &request.body {
+            Body::None => self.reads.get(url),
+            Body::Form(text) => {
+                self.writes.post(url).header(CONTENT_TYPE, "application/x-www-form-urlencoded").body(text.clone())
+            }
+            Body::Json(text) => self.writes.post(url).header(CONTENT_TYPE, "application/json").body(text.clone()),
+        };
+        run(call.bearer_auth(token.expose()), limits).await
+    }
+
+    /// Asks for a token, which kills the one before it: only the holder of the site's lease may.
+    pub async fn ask_for_token(
+        &self,
+        base_url: &str,
+        token_path: &str,
+        credentials: &Credentials,
+        scopes: (ScopeSeparator, bool),
+        limits: Limits,
+        now: OffsetDateTime,
+    ) -> TokenExchange {
+        let form = credentials.form(scopes.0, scopes.1);
+        let url = format!("{}/{}", base_url.trim_end_matches('/'), token_path.trim_start_matches('/'));
+        let call = self.writes.post(url).header(CONTENT_TYPE, "application/x-www-form-urlencoded");
+        let exchange = run(call.body(form.expose().to_owned()), limits).await;
+        let granted = match exchange.outcome {
+            Outcome::Done => token::read(&exchange.body, scopes.1, now).ok_or_else(|| Outcome::Failed {
+                status: exchange.status.unwrap_or_default(),
+                text: "the answer to our token request holds no access_token".into(),
+                own_words: true,
+            }),
+            other => Err(other),
+        };
+        TokenExchange { granted, rate: exchange.rate }
+    }
+}
+
+async fn run(call: reqwest::RequestBuilder, limits: Limits) -> Exchange {
+    let call = call.header(ACCEPT, "application/json").timeout(limits.timeout);
+    let nothing = |outcome| Exchange { outcome, status: None, body: String::new(), rate: RateHeaders::default() };
+    let response = match call.send().await {
+        Ok(response) => response,
+        Err(error) if error.is_connect() || error.is_builder() => {
+            return nothing(Outcome::NeverSent { why: innermost(&error) });
+        }
+        Err(error) if error.is_timeout() => {
+            let why = format!("no answer within {} s", limits.timeout.as_secs_f64());
+            return nothing(Outcome::Unclear { why });
+        }
+        Err(error) => return nothing(Outcome::Unclear { why: innermost(&error) }),
+    };
+    let status = response.status().as_u16();
+    let rate = rate_headers(response.headers());
+    let location = response.headers().get(LOCATION).and_then(|value| value.to_str().ok()).map(str::to_owned);
+    let (body, flaw) = read_body(response, limits.body_bytes).await;
+    let arrived = Arrived {
+        status,
+        location: location.as_deref(),
+        reset: rate.reset,
+        body: flaw.as_deref().map_or(Ok(body.as_str()), Err),
+    };
+    Exchange { outcome: classify(&arrived), status: Some(status), body, rate }
+}
+
+async fn read_body(mut response: reqwest::Response, limit: usize) -> (String, Option<String>) {
+    let mut bytes = Vec::new();
+    let flaw = loop {
+        match response.chunk().await {
+            Ok(Some(chunk)) if bytes.len() + chunk.len() > limit => {
+                break Some(format!("is larger than {limit} bytes"));
+            }
+            Ok(Some(chunk)) => bytes.extend_from_slice(&chunk),
+            Ok(None) => break None,
+            Err(error) => break Some(format!("was cut off: {}", innermost(&error))),
+        }
+    };
+    (String::from_utf8_lossy(&bytes).into_owned(), flaw)
+}
+
+/// The deepest cause: `Connection refused`, not `error sending request`. URLs hold no secrets of ours.
+fn innermost(error: &reqwest::Error) -> String {
+    let mut cause: &dyn std::error::Error = error;
+    while let Some(deeper) = error_source(cause) {
+        cause = deeper;
+    }
+    cause.to_string()
+}
+
+fn error_source<'a>(error: &'a dyn std::error::Error) -> Option<&'a dyn std::error::Error> {
+    error.source()
+}
+
+fn rate_headers(headers: &HeaderMap) -> RateHeaders {
+    let number = |name: &str| headers.get(name)?.to_str().ok()?.trim().parse::<f64>().ok().filter(|n| n.is_finite());
+    let count = |name: &str| number(name).map(|n| n.clamp(0.0, f64::from(u32::MAX)) as u32);
+    let reset = number("x-ratelimit-reset").or_else(|| number("retry-after"));
+    RateHeaders {
+        limit: count("x-ratelimit-limit"),
+        remaining: count("x-ratelimit-remaining"),
+        reset: reset.map(|seconds| Duration::from_secs_f64(seconds.clamp(0.0, 86_400.0))),
+    }
+}

@@ -1,0 +1,150 @@
+//! A body before it is encoded: the same tree goes out as PHP form fields or as JSON, with exact numbers in both.
+
+use crate::values;
+use rust_decimal::Decimal;
+use serde::{Serialize, Serializer, ser::SerializeMap};
+
+/// A value of a body, or a part of one.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Tree {
+    /// Left out of forms and of JSON objects: ezyVet's readers take an absent field and a null for the same thing.
+    Absent,
+    Text(String),
+    Number(Decimal),
+    Whole(i64),
+    List(Vec<Tree>),
+    Fields(Vec<(&'static str, Tree)>),
+}
+
+impl Tree {
+    pub fn text(text: impl Into<String>) -> Self {
+        Self::Text(text.into())
+    }
+
+    /// A number where the text is one, as ids are in ezyVet's examples; otherwise the text.
+    pub fn id(text: &str) -> Self {
+        let plain = !text.is_empty() && text.len() <= 15 && text.chars().all(|c| c.is_ascii_digit());
+        match text.parse() {
+            Ok(number) if plain && (text == "0" || !text.starts_with('0')) => Self::Whole(number),
+            _ => Self::text(text),
+        }
+    }
+
+    fn is_left_out(&self) -> bool {
+        match self {
+            Self::Absent => true,
+            Self::List(items) => items.is_empty(),
+            _ => false,
+        }
+    }
+
+    /// The tree as a PHP reader sees nested fields (SPSI.md 4): indices always written out, all leaves as text, absent
+    /// values and empty lists left out.
+    pub fn form_fields(&self) -> Vec<(String, String)> {
+        let mut fields = Vec::new();
+        self.collect("", &mut fields);
+        fields
+    }
+
+    /// How many form fields this makes: PHP drops those beyond its limit without a word (SPSI.md 4).
+    pub fn count_fields(&self) -> usize {
+        match self {
+            Self::Absent => 0,
+            Self::Text(_) | Self::Number(_) | Self::Whole(_) => 1,
+            Self::List(items) => items.iter().map(Self::count_fields).sum(),
+            Self::Fields(fields) => fields.iter().map(|(_, value)| value.count_fields()).sum(),
+        }
+    }
+
+    fn collect(&self, path: &str, fields: &mut Vec<(String, String)>) {
+        let nested = |name: &str| if path.is_empty() { name.to_owned() } else { format!("{path}[{name}]") };
+        match self {
+            Self::Absent => {}
+            Self::Text(text) => fields.push((path.to_owned(), text.clone())),
+            Self::Number(number) => fields.push((path.to_owned(), values::plain(*number))),
+            Self::Whole(number) => fields.push((path.to_owned(), number.to_string())),
+            Self::List(items) => {
+                for (index, item) in items.iter().filter(|item| !item.is_left_out()).enumerate() {
+                    item.collect(&nested(&index.to_string()), fields);
+                }
+            }
+            Self::Fields(named) => {
+                for (name, value) in named {
+                    value.collect(&nested(name), fields);
+                }
+            }
+        }
+    }
+}
+
+impl Serialize for Tree {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Absent => serializer.serialize_unit(),
+            Self::Text(text) => serializer.serialize_str(text),
+            Self::Number(number) => values::number::serialize(number, serializer),
+            Self::Whole(number) => serializer.serialize_i64(*number),
+            Self::List(items) => serializer.collect_seq(items.iter().filter(|item| !item.is_left_out())),
+            Self::Fields(fields) => {
+                let mut map = serializer.serialize_map(None)?;
+                for (name, value) in fields.iter().filter(|(_, value)| !value.is_left_out()) {
+                    map.serialize_entry(name, value)?;
+                }
+                map.end()
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn invoice() -> Tree {
+        let batch = Tree::Fields(vec![("name", Tree::text("B&1")), ("expiry", Tree::Absent)]);
+        Tree::Fields(vec![
+            ("invoice_number", Tree::text("INV_001")),
+            ("comments", Tree::Absent),
+            ("freight", Tree::Number("4.50".parse().unwrap())),
+            ("empty", Tree::List(vec![])),
+            (
+                "line_item",
+                Tree::List(vec![
+                    Tree::Fields(vec![("quantity", Tree::Whole(2)), ("batch", Tree::List(vec![batch]))]),
+                    Tree::Fields(vec![("quantity", Tree::Number("0.25".parse().unwrap())), ("id", Tree::id("9"))]),
+                ]),
+            ),
+        ])
+    }
+
+    #[test]
+    fn a_form_writes_every_index_and_leaves_out_what_is_absent() {
+        let fields = Tree::Fields(vec![("data", Tree::Fields(vec![("body", invoice())]))]).form_fields();
+        let expected = [
+            ("data[body][invoice_number]", "INV_001"),
+            ("data[body][freight]", "4.5"),
+            ("data[body][line_item][0][quantity]", "2"),
+            ("data[body][line_item][0][batch][0][name]", "B&1"),
+            ("data[body][line_item][1][quantity]", "0.25"),
+            ("data[body][line_item][1][id]", "9"),
+        ];
+        assert_eq!(fields, expected.map(|(name, value)| (name.to_owned(), value.to_owned())));
+        assert_eq!(invoice().count_fields(), expected.len());
+    }
+
+    #[test]
+    fn json_keeps_numbers_exact_and_leaves_out_the_same() {
+        assert_eq!(
+            serde_json::to_string(&invoice()).unwrap(),
+            r#"{"invoice_number":"INV_001","freight":4.5,"line_item":[{"quantity":2,"batch":[{"name":"B&1"}]},{"quantity":0.25,"id":9}]}"#
+        );
+    }
+
+    #[test]
+    fn an_id_is_a_number_only_where_nothing_is_lost() {
+        assert_eq!(Tree::id("12"), Tree::Whole(12));
+        for text in ["", "007", "x1", "-1", "12345678901234567890"] {
+            assert_eq!(Tree::id(text), Tree::text(text));
+        }
+    }
+}
