@@ -44,13 +44,20 @@ create table site_token (
 -- The lane of a site: who may call it now, and what is left of its rate budget. One row per site, made with it.
 create table site_lane (
     site_id bigint primary key references site on delete cascade,
+    -- Of the last lease; settling is fenced by it, and the site that was served longest ago goes first.
     lease_token bigint,
+    -- Null: nobody holds it.
     lease_until timestamptz,
-    not_before timestamptz not null default '-infinity',
+    -- A member of staff waits for the site: the worker lets go of it until then.
+    wanted_until timestamptz,
+    -- Nothing is sent before: the site is in trouble, or asked us to wait.
+    not_before timestamptz,
+    -- Failures of the site in a row.
+    failures integer not null default 0,
     budget jsonb not null default '{}',
     -- Set when ezyVet refused the inventory scopes; asked again a day later.
     inventory_absent_since timestamptz,
-    constraint site_lane_lease_whole check ((lease_token is null) = (lease_until is null))
+    constraint site_lane_lease_has_token check (lease_until is null or lease_token is not null)
 );
 create sequence lease_token_seq;
 
@@ -76,6 +83,17 @@ create table site_product (
     fetched_at timestamptz not null,
     primary key (site_id, product_id)
 );
+
+-- The products of the site's inventory system as last listed: where uids are found by code, and candidates shown.
+create table site_inventory_product (
+    site_id bigint not null references site on delete cascade,
+    uid text not null,
+    code text not null,
+    name text not null,
+    fetched_at timestamptz not null,
+    primary key (site_id, uid)
+);
+create index site_inventory_product_code on site_inventory_product (site_id, code);
 
 create table price_list (
     id bigint generated always as identity primary key,

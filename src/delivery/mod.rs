@@ -1,2 +1,3 @@
 pub mod budget;
+pub mod payload;
 pub mod policy;
