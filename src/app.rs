@@ -1,10 +1,33 @@
 //! The composition root: from settings to running parts, the only wiring.
 
+use crate::auth::Auth;
+use crate::catalog::Catalog;
+use crate::clinics::directory::Directory;
 use crate::clock::Clock;
 use crate::config::Settings;
-use crate::postgres::Embedded;
+use crate::http::{self, Services};
+use crate::postgres::{self, Embedded};
+use crate::refresh::Refresher;
 use crate::secret::KeyRing;
+use crate::shutdown::Shutdown;
+use crate::{db, telemetry};
+use anyhow::Context as _;
 use sqlx::PgPool;
+use std::net::TcpListener;
+
+mod keys;
+
+/// Which work a process does.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum Role {
+    /// Serves requests and delivers.
+    #[default]
+    All,
+    /// Serves requests.
+    Api,
+    /// Delivers to ezyVet.
+    Worker,
+}
 
 /// What every command works with.
 pub struct Context {
@@ -19,4 +42,116 @@ pub struct Context {
     pub actor: String,
     /// The private Postgres, while there is no DATABASE_URL.
     pub embedded: Option<Embedded>,
+}
+
+impl Context {
+    /// Opens the database (starting the private one if there is no other), applies missing migrations and finds the keys.
+    pub async fn open(settings: Settings) -> anyhow::Result<Self> {
+        let context = Self::open_unmigrated(settings).await?;
+        db::migrate(&context.pool).await.context("the database's schema could not be brought up to date")?;
+        Ok(context)
+    }
+
+    /// As [`Context::open`], without touching the schema.
+    pub async fn open_unmigrated(settings: Settings) -> anyhow::Result<Self> {
+        let (url, embedded) = match &settings.database.database_url {
+            Some(url) => (url.clone(), None),
+            None => {
+                let embedded = postgres::start(&embedded_settings(&settings)).await?;
+                tracing::info!("no DATABASE_URL: using the private Postgres in {}", embedded.data_dir().display());
+                (embedded.url().to_owned(), Some(embedded))
+            }
+        };
+        let pool = db::pool(&url, &settings.database).context("DATABASE_URL cannot be read")?;
+        let keys = keys::find(&settings.database, embedded.as_ref())?;
+        let actor = format!(
+            "cli:{}",
+            std::env::var("SUDO_USER").or_else(|_| std::env::var("USER")).unwrap_or_else(|_| "unknown".into())
+        );
+        Ok(Self {
+            settings,
+            pool,
+            encryption_keys: keys.encryption,
+            token_keys: keys.token,
+            clock: Clock::System,
+            actor,
+            embedded,
+        })
+    }
+
+    /// Lets go of the database; the last user of the private Postgres stops it.
+    pub async fn close(self) -> anyhow::Result<()> {
+        self.pool.close().await;
+        if let Some(embedded) = self.embedded {
+            embedded.stop().await?;
+        }
+        Ok(())
+    }
+
+    /// Runs the parts of a role until the shutdown begins and they have finished.
+    pub async fn serve(&self, role: Role, listener: TcpListener, shutdown: Shutdown) -> anyhow::Result<()> {
+        telemetry::metrics();
+        let worker = async {
+            match role {
+                Role::Api => Ok(()),
+                Role::All | Role::Worker => self.work(shutdown.clone()).await,
+            }
+        };
+        let metrics = async {
+            match self.settings.server.metrics_bind {
+                None => Ok(()),
+                Some(address) => {
+                    let listener = TcpListener::bind(address)
+                        .with_context(|| format!("SPSI_METRICS_BIND: cannot listen at {address}"))?;
+                    Ok(http::serve_metrics(listener, shutdown.clone()).await?)
+                }
+            }
+        };
+        let api = async {
+            match role {
+                // A worker answers the probes of its operator, and nothing else is asked of it.
+                Role::All | Role::Api | Role::Worker => self.answer(listener, shutdown.clone()).await,
+            }
+        };
+        tokio::try_join!(api, worker, metrics).map(drop)
+    }
+
+    async fn answer(&self, listener: TcpListener, shutdown: Shutdown) -> anyhow::Result<()> {
+        let directory = Directory::new(self.pool.clone(), self.settings.clinic.clone());
+        let catalog = Catalog::new(self.pool.clone());
+        let auth =
+            Auth::new(directory.clone(), self.token_keys.clone(), self.settings.tokens.clone(), self.clock.clone())?;
+        let refresher = Refresher {
+            pool: self.pool.clone(),
+            directory,
+            catalog: catalog.clone(),
+            clock: self.clock.clone(),
+            interval: self.settings.catalog.refresh.0,
+        };
+        let services = Services {
+            settings: self.settings.server.clone(),
+            pool: self.pool.clone(),
+            clock: self.clock.clone(),
+            auth,
+            catalog,
+        };
+        let refreshing = tokio::spawn(refresher.run(shutdown.clone()));
+        let served = http::serve(services, listener, shutdown).await;
+        refreshing.abort();
+        Ok(served?)
+    }
+
+    async fn work(&self, shutdown: Shutdown) -> anyhow::Result<()> {
+        shutdown.begun().await;
+        Ok(())
+    }
+}
+
+/// The private Postgres that these settings mean.
+pub fn embedded_settings(settings: &Settings) -> postgres::Settings {
+    postgres::Settings {
+        data_dir: settings.database.data_dir.clone(),
+        bin_dir: settings.database.pg_bin_dir.clone(),
+        ..postgres::Settings::default()
+    }
 }

@@ -52,3 +52,41 @@ pub fn is_outage(error: &sqlx::Error) -> bool {
         _ => false,
     }
 }
+
+/// Whether the database answers.
+pub async fn ping(pool: &PgPool) -> Result<(), sqlx::Error> {
+    sqlx::query_scalar!(r#"select 1 as "one!""#).fetch_one(pool).await.map(drop)
+}
+
+/// Applies the migrations that are missing. Of several processes that start at once, one does it and the others wait.
+pub async fn migrate(pool: &PgPool) -> Result<(), sqlx::migrate::MigrateError> {
+    MIGRATIONS.run(pool).await
+}
+
+/// A migration, and whether the database has it.
+#[derive(Debug, serde::Serialize)]
+pub struct MigrationState {
+    pub id: i64,
+    pub description: String,
+    /// `applied` or `missing`.
+    pub state: &'static str,
+}
+
+/// Every migration that this program knows.
+pub async fn migrations(pool: &PgPool) -> Result<Vec<MigrationState>, sqlx::Error> {
+    // The table is the migrator's own, and missing in an empty database: not a checked query.
+    let exists: bool = sqlx::query_scalar("select to_regclass('_sqlx_migrations') is not null").fetch_one(pool).await?;
+    let applied: Vec<i64> = match exists {
+        true => sqlx::query_scalar("select version from _sqlx_migrations where success").fetch_all(pool).await?,
+        false => Vec::new(),
+    };
+    let state = |version| if applied.contains(&version) { "applied" } else { "missing" };
+    Ok(MIGRATIONS
+        .iter()
+        .map(|migration| MigrationState {
+            id: migration.version,
+            description: migration.description.to_string(),
+            state: state(migration.version),
+        })
+        .collect())
+}

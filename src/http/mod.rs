@@ -1,4 +1,179 @@
+//! The HTTP server: every route on one screen, one error table, and around each request an id, a log line and a metric.
+
 pub mod address;
 pub mod body;
+mod health;
+pub mod openapi;
 pub mod problem;
 mod span;
+
+use crate::auth::Auth;
+use crate::auth::http::access_token;
+use crate::catalog::Catalog;
+use crate::catalog::http::{categories, products};
+use crate::clock::Clock;
+use crate::config::ServerSettings;
+use crate::orders::http::purchase_order;
+use crate::shutdown::Shutdown;
+use actix_web::http::header;
+use actix_web::middleware::{Compress, from_fn};
+use actix_web::web::{self, ServiceConfig};
+use actix_web::{App, HttpRequest, HttpResponse, HttpServer, Resource, ResponseError};
+use problem::{Kind, Problem};
+use sqlx::PgPool;
+use std::io;
+use std::net::TcpListener;
+
+/// What the handlers work with.
+#[derive(Clone)]
+pub struct Services {
+    pub settings: ServerSettings,
+    pub pool: PgPool,
+    pub clock: Clock,
+    pub auth: Auth,
+    pub catalog: Catalog,
+}
+
+/// What ezyVet calls (SPSI.md 1).
+fn partner(config: &mut ServiceConfig) {
+    config
+        .service(resource("/accesstoken", "POST").post(access_token))
+        .service(resource("/categories", "GET, HEAD").get(categories).head(categories))
+        .service(resource("/products", "GET, HEAD").get(products).head(products))
+        .service(resource("/purchaseorder", "POST").post(purchase_order));
+}
+
+/// What operators and integrators call.
+fn operations(config: &mut ServiceConfig) {
+    config
+        .service(resource("/", "GET, HEAD").get(health::front_page).head(health::front_page))
+        .service(resource("/healthz", "GET, HEAD").get(health::alive).head(health::alive))
+        .service(resource("/readyz", "GET, HEAD").get(health::ready).head(health::ready))
+        .service(resource("/openapi.json", "GET, HEAD").get(openapi::document).head(openapi::document))
+        .service(resource("/docs", "GET, HEAD").get(openapi::to_explorer).head(openapi::to_explorer))
+        .service(openapi::explorer());
+}
+
+/// Serves until the shutdown begins, then finishes the requests in flight within the deadline.
+pub async fn serve(services: Services, listener: TcpListener, mut shutdown: Shutdown) -> io::Result<()> {
+    let settings = services.settings.clone();
+    let metrics_apart = settings.metrics_bind.is_some();
+    let threads = match settings.http_threads {
+        0 => std::thread::available_parallelism().map_or(2, usize::from),
+        threads => threads,
+    };
+    let base_path = base_path(&settings.base_path)?;
+    let server = HttpServer::new(move || {
+        let services = services.clone();
+        let base_path = base_path.clone();
+        App::new()
+            .app_data(web::Data::new(services.settings))
+            .app_data(web::Data::new(services.pool))
+            .app_data(web::Data::new(services.clock))
+            .app_data(web::Data::new(services.auth))
+            .app_data(web::Data::new(services.catalog))
+            .wrap(Compress::default())
+            .wrap(from_fn(span::observe))
+            .configure(partner)
+            .configure(operations)
+            .configure(|config| {
+                if let Some(path) = &base_path {
+                    config.service(web::scope(path).configure(partner));
+                }
+                if !metrics_apart {
+                    config.service(resource("/metrics", "GET").get(health::metrics));
+                }
+            })
+            .default_service(web::to(not_found))
+    })
+    .workers(threads)
+    .client_request_timeout(settings.read_timeout.0)
+    .shutdown_timeout(settings.shutdown_timeout.0.as_secs())
+    .disable_signals()
+    .listen(listener)?
+    .run();
+    until_shutdown(server, &mut shutdown).await
+}
+
+/// Serves `/metrics` alone, at an address that is not for the public.
+pub async fn serve_metrics(listener: TcpListener, mut shutdown: Shutdown) -> io::Result<()> {
+    let app =
+        || App::new().service(resource("/metrics", "GET").get(health::metrics)).default_service(web::to(not_found));
+    let server = HttpServer::new(app).workers(1).disable_signals().listen(listener)?.run();
+    until_shutdown(server, &mut shutdown).await
+}
+
+async fn until_shutdown(server: actix_web::dev::Server, shutdown: &mut Shutdown) -> io::Result<()> {
+    let handle = server.handle();
+    let mut server = std::pin::pin!(server);
+    tokio::select! {
+        ended = &mut server => return ended,
+        () = shutdown.begun() => {}
+    }
+    let (ended, ()) = tokio::join!(server, handle.stop(true));
+    ended
+}
+
+/// `/spsi`, from `spsi`, `/spsi` or `/spsi/`.
+fn base_path(text: &str) -> io::Result<Option<String>> {
+    let path = text.trim_matches('/');
+    if path.chars().any(|c| !(c.is_ascii_alphanumeric() || "-._~/".contains(c))) {
+        let text = format!("SPSI_BASE_PATH: `{text}` is not a path; write it like /spsi");
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
+    }
+    Ok((!path.is_empty()).then(|| format!("/{path}")))
+}
+
+/// A resource whose other methods are answered with 405 and `Allow`.
+fn resource(path: &str, allow: &'static str) -> Route {
+    let refuse = move |request: HttpRequest| async move {
+        let text = format!("{} is not possible here; there is {allow}", request.method());
+        Problem { allow: Some(allow), ..Problem::new(Kind::MethodNotAllowed, text) }.error_response()
+    };
+    Route(web::resource(path.to_owned()).default_service(web::to(refuse)))
+}
+
+struct Route(Resource);
+
+impl Route {
+    fn get<F, A>(self, handler: F) -> Self
+    where
+        F: actix_web::Handler<A>,
+        A: actix_web::FromRequest + 'static,
+        F::Output: actix_web::Responder + 'static,
+    {
+        Self(self.0.route(web::get().to(handler)))
+    }
+
+    fn head<F, A>(self, handler: F) -> Self
+    where
+        F: actix_web::Handler<A>,
+        A: actix_web::FromRequest + 'static,
+        F::Output: actix_web::Responder + 'static,
+    {
+        Self(self.0.route(web::head().to(handler)))
+    }
+
+    fn post<F, A>(self, handler: F) -> Self
+    where
+        F: actix_web::Handler<A>,
+        A: actix_web::FromRequest + 'static,
+        F::Output: actix_web::Responder + 'static,
+    {
+        Self(self.0.route(web::post().to(handler)))
+    }
+}
+
+impl actix_web::dev::HttpServiceFactory for Route {
+    fn register(self, config: &mut actix_web::dev::AppService) {
+        self.0.register(config);
+    }
+}
+
+async fn not_found(request: HttpRequest) -> HttpResponse {
+    let path: String = request.path().chars().take(200).collect();
+    let mut response =
+        Problem::new(Kind::NotFound, format!("there is nothing at {path}; /docs tells what there is")).error_response();
+    response.headers_mut().insert(header::CACHE_CONTROL, header::HeaderValue::from_static("no-store"));
+    response
+}

@@ -1,0 +1,259 @@
+//! The bodies of `/products` and `/categories`, written from a view (SPSI.md 1).
+//!
+//! A products answer knows its length before its first byte, so that `Content-Length` makes a transfer that was cut off
+//! visible, and is written in pieces of about 64 KB, so that the whole catalogue never stands in memory a second time.
+
+use super::bits::members;
+use super::prices::finish;
+use super::query::ProductQuery;
+use super::search::{BLOCK_WORDS, Block, Search};
+use super::view::ClinicView;
+use aws_lc_rs::digest;
+use bytes::Bytes;
+use std::fmt::Write;
+use std::sync::Arc;
+
+/// A piece is handed on when it is this long.
+const PIECE: usize = 64 * 1024;
+const BEFORE: &[u8] = b"{\"products\":[";
+const AFTER: &[u8] = b"]}";
+/// Words of the first block that is searched; each further one is twice as long, up to the largest.
+const FIRST_BLOCK: usize = 8;
+/// Raised when bodies come out otherwise for the same catalogue, so that clients' caches notice.
+const FORMAT: u8 = 1;
+
+/// Which products an answer holds.
+#[derive(Debug)]
+enum Selection {
+    /// Visible ones: so many passed over, so many taken.
+    Visible { skip: u64, take: u64 },
+    /// These positions.
+    Found(Vec<u32>),
+}
+
+impl ClinicView {
+    /// The answer to a query. The search is done when this returns; the body is written piece by piece.
+    pub fn products(self: &Arc<Self>, query: &ProductQuery) -> ProductsAnswer {
+        let (skip, take) = query.window();
+        let selection = if query.is_unfiltered() {
+            let take = take.min(u64::from(self.visible.count()).saturating_sub(skip));
+            Selection::Visible { skip, take }
+        } else {
+            Selection::Found(self.search(query))
+        };
+        let count = match &selection {
+            Selection::Visible { take, .. } => *take,
+            Selection::Found(found) => found.len() as u64,
+        };
+        let commas = count.saturating_sub(1);
+        let products: u64 = self.selected(&selection, 0).map(|position| self.length(position) as u64).sum();
+        let length = (BEFORE.len() + AFTER.len()) as u64 + commas + products;
+        ProductsAnswer { view: Arc::clone(self), selection, count, length }
+    }
+
+    /// The body of `/categories`: the distinct categories of what the clinic sees, in byte order.
+    pub fn categories(&self) -> Bytes {
+        let goods = &self.snapshot.goods;
+        let mut seen = vec![false; goods.category_names.len()];
+        for position in self.visible.iter_from(0) {
+            seen[goods.categories[position as usize] as usize] = true;
+        }
+        let names = goods.category_names.iter().zip(seen).filter_map(|(name, seen)| seen.then_some(name.as_str()));
+        let mut names: Vec<&str> = names.collect();
+        names.sort_unstable();
+        Bytes::from(serde_json::json!({ "categories": names }).to_string())
+    }
+
+    /// An entity tag's inside for an answer to this query, or for `/categories` if there is none: it changes whenever
+    /// the body may have changed, and is the same in every process.
+    pub fn tag(&self, query: Option<&ProductQuery>) -> String {
+        let mut context = digest::Context::new(&digest::SHA256);
+        context.update(&[FORMAT]);
+        context.update(&self.snapshot.version.to_le_bytes());
+        context.update(&self.fingerprint);
+        let until = self.good_until.map_or(i128::MAX, |until| until.unix_timestamp_nanos());
+        context.update(&until.to_le_bytes());
+        if let Some(query) = query {
+            for list in [&query.names, &query.codes, &query.categories] {
+                context.update(&list.len().to_le_bytes());
+                for value in list {
+                    context.update(&value.len().to_le_bytes());
+                    context.update(value.as_bytes());
+                }
+            }
+            context.update(&[u8::from(query.limit.is_some())]);
+            context.update(&query.limit.unwrap_or(0).to_le_bytes());
+            context.update(&query.page.to_le_bytes());
+        }
+        finish(context)[..16].iter().fold(String::with_capacity(32), |mut text, byte| {
+            // Writing to a String cannot fail.
+            let _ = write!(text, "{byte:02x}");
+            text
+        })
+    }
+
+    /// Positions that match, in order, after those that the page passes over.
+    fn search(&self, query: &ProductQuery) -> Vec<u32> {
+        let goods = &self.snapshot.goods;
+        let mut searches: Vec<Search<'_>> = Vec::with_capacity(3);
+        if !query.codes.is_empty() {
+            searches.push(goods.code_index.search(&query.codes));
+        }
+        if !query.names.is_empty() {
+            searches.push(goods.name_index.search(&query.names));
+        }
+        if !query.categories.is_empty() {
+            let categories = goods.category_index.len();
+            let all = vec![u64::MAX; categories.div_ceil(64)];
+            let mut matching = vec![0; all.len()];
+            let mut search = goods.category_index.search(&query.categories);
+            for (block, start) in matching.chunks_mut(BLOCK_WORDS).zip((0..).step_by(BLOCK_WORDS * 64)) {
+                let words = block.len();
+                search.block(start..start + words as u32 * 64, &all[..words], block);
+            }
+            searches.push(goods.category_products.search(members(&matching, 0)));
+        }
+        let (skip, take) = query.window();
+        if take == 0 || searches.iter().any(Search::is_empty) {
+            return Vec::new();
+        }
+        searches.sort_by_cached_key(Search::cost);
+        self.walk(&mut searches, skip, take)
+    }
+
+    fn walk(&self, searches: &mut [Search<'_>], mut skip: u64, take: u64) -> Vec<u32> {
+        let words = self.visible.words();
+        let mut found = Vec::new();
+        let (mut start, mut size) = (0, FIRST_BLOCK);
+        while start < words.len() {
+            let end = words.len().min(start + size);
+            let block = end - start;
+            let range = start as u32 * 64..end as u32 * 64;
+            let (mut wanted, mut hits): (Block, Block) = ([0; BLOCK_WORDS], [0; BLOCK_WORDS]);
+            wanted[..block].copy_from_slice(&words[start..end]);
+            for search in &mut *searches {
+                hits[..block].fill(0);
+                search.block(range.clone(), &wanted[..block], &mut hits[..block]);
+                wanted[..block].copy_from_slice(&hits[..block]);
+                if hits[..block].iter().all(|word| *word == 0) {
+                    break;
+                }
+            }
+            let count: u64 = wanted[..block].iter().map(|word| u64::from(word.count_ones())).sum();
+            if count <= skip {
+                skip -= count;
+            } else {
+                let room = usize::try_from(take).unwrap_or(usize::MAX) - found.len();
+                found.extend(members(&wanted[..block], range.start).skip(skip as usize).take(room));
+                skip = 0;
+                if found.len() as u64 == take {
+                    break;
+                }
+            }
+            start = end;
+            size = BLOCK_WORDS.min(size * 2);
+        }
+        found
+    }
+
+    /// The positions of a selection from the `from`-th on.
+    fn selected<'a>(&'a self, selection: &'a Selection, from: u64) -> impl Iterator<Item = u32> + 'a {
+        let (visible, found) = match selection {
+            Selection::Visible { skip, take } => {
+                let left = usize::try_from(take.saturating_sub(from)).unwrap_or(usize::MAX);
+                (Some(self.visible.iter_from(skip.saturating_add(from)).take(left)), &[][..])
+            }
+            Selection::Found(found) => (None, found.get(from as usize..).unwrap_or(&[])),
+        };
+        visible.into_iter().flatten().chain(found.iter().copied())
+    }
+
+    fn length(&self, position: u32) -> usize {
+        let at = position as usize;
+        let contract = self.contract_price(position);
+        self.snapshot.goods.prepared[at].length(&self.settings, contract, self.snapshot.stock[at])
+    }
+
+    fn write(&self, out: &mut Vec<u8>, position: u32) {
+        let at = position as usize;
+        let (goods, stock) = (&self.snapshot.goods, self.snapshot.stock[at]);
+        goods.prepared[at].write(out, &goods.arena, &self.settings, self.contract_price(position), stock);
+    }
+}
+
+/// A complete answer to `/products`, not written yet.
+#[derive(Debug)]
+pub struct ProductsAnswer {
+    view: Arc<ClinicView>,
+    selection: Selection,
+    count: u64,
+    length: u64,
+}
+
+impl ProductsAnswer {
+    /// Exactly how many bytes the pieces have together: the `Content-Length`.
+    pub fn content_length(&self) -> u64 {
+        self.length
+    }
+
+    /// How many products are in it.
+    pub fn product_count(&self) -> u64 {
+        self.count
+    }
+
+    /// The whole body at once, where it is one piece.
+    pub fn into_bytes(self) -> Result<Bytes, Self> {
+        if self.length > PIECE as u64 {
+            return Err(self);
+        }
+        Ok(self.pieces().next().unwrap_or_default())
+    }
+
+    /// The body in pieces, none of them empty; each is written when it is asked for.
+    pub fn pieces(self) -> Pieces {
+        Pieces { answer: self, next: 0, written: 0 }
+    }
+}
+
+/// Writes an answer piece by piece.
+#[derive(Debug)]
+pub struct Pieces {
+    answer: ProductsAnswer,
+    /// Products written.
+    next: u64,
+    /// Bytes written.
+    written: u64,
+}
+
+impl Iterator for Pieces {
+    type Item = Bytes;
+
+    fn next(&mut self) -> Option<Bytes> {
+        let ProductsAnswer { view, selection, count, length } = &self.answer;
+        let left = length.checked_sub(self.written).filter(|left| *left > 0)?;
+        // Room for the product that makes the piece full.
+        let room = usize::try_from(left).unwrap_or(usize::MAX).min(PIECE + PIECE / 16);
+        let mut piece = Vec::with_capacity(room);
+        if self.written == 0 {
+            piece.extend_from_slice(BEFORE);
+        }
+        for position in view.selected(selection, self.next) {
+            if self.next > 0 {
+                piece.push(b',');
+            }
+            view.write(&mut piece, position);
+            self.next += 1;
+            if piece.len() >= PIECE {
+                break;
+            }
+        }
+        if self.next == *count {
+            piece.extend_from_slice(AFTER);
+        }
+        self.written += piece.len() as u64;
+        Some(Bytes::from(piece))
+    }
+}
+
+#[cfg(test)]
+mod tests;

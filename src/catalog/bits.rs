@@ -1,0 +1,96 @@
+//! A set of product positions, with quick access to its n-th member: a deep page costs what the first one costs.
+
+/// Words between two counted places.
+const STEP: usize = 64;
+
+/// Members in ascending order, fixed once made.
+#[derive(Debug)]
+pub(super) struct BitSet {
+    words: Box<[u64]>,
+    /// Members before each `STEP` words.
+    before: Box<[u32]>,
+    count: u32,
+}
+
+/// Ascending members of a few words; `base` is the position of the first bit.
+pub(super) fn members(words: &[u64], base: u32) -> impl Iterator<Item = u32> + '_ {
+    words.iter().zip((base..).step_by(64)).flat_map(|(word, base)| {
+        let mut rest = *word;
+        std::iter::from_fn(move || {
+            let bit = rest.trailing_zeros();
+            let found = rest != 0;
+            rest &= rest.wrapping_sub(1);
+            found.then_some(base + bit)
+        })
+    })
+}
+
+impl BitSet {
+    /// Takes words in which bit `n % 64` of word `n / 64` says that `n` is a member.
+    pub(super) fn new(words: Vec<u64>) -> Self {
+        let mut count = 0;
+        let before = words
+            .chunks(STEP)
+            .map(|chunk| {
+                let before = count;
+                count += chunk.iter().map(|word| word.count_ones()).sum::<u32>();
+                before
+            })
+            .collect();
+        Self { words: words.into(), before, count }
+    }
+
+    pub(super) fn count(&self) -> u32 {
+        self.count
+    }
+
+    pub(super) fn words(&self) -> &[u64] {
+        &self.words
+    }
+
+    /// Members from the `skip`-th on.
+    pub(super) fn iter_from(&self, skip: u64) -> impl Iterator<Item = u32> + '_ {
+        let (word, rest) = self.find(skip).unwrap_or((self.words.len(), 0));
+        let base = u32::try_from(word * 64).unwrap_or(u32::MAX);
+        members(&self.words[word..], base).skip(rest as usize)
+    }
+
+    /// The position of the `n`-th member.
+    pub(super) fn select(&self, n: u64) -> Option<u32> {
+        self.iter_from(n).next()
+    }
+
+    /// The word that holds the `n`-th member, and how many members of that word come before it.
+    fn find(&self, n: u64) -> Option<(usize, u32)> {
+        let n = u32::try_from(n).ok().filter(|n| *n < self.count)?;
+        let step = self.before.partition_point(|before| *before <= n) - 1;
+        let mut rest = n - self.before[step];
+        for (word, bits) in self.words.iter().enumerate().skip(step * STEP) {
+            if rest < bits.count_ones() {
+                return Some((word, rest));
+            }
+            rest -= bits.count_ones();
+        }
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn the_nth_member_is_found(words in proptest::collection::vec(prop_oneof![any::<u64>(), Just(0), Just(u64::MAX)], 0..200)) {
+            let all: Vec<u32> = (0..words.len() as u32 * 64).filter(|n| words[*n as usize / 64] >> (n % 64) & 1 == 1).collect();
+            let set = BitSet::new(words);
+            prop_assert_eq!(set.count() as usize, all.len());
+            prop_assert_eq!(set.iter_from(0).collect::<Vec<_>>(), all.clone());
+            for skip in [0, 1, all.len() / 2, all.len().saturating_sub(1), all.len(), usize::MAX] {
+                prop_assert_eq!(set.select(skip as u64), all.get(skip).copied());
+                prop_assert_eq!(set.iter_from(skip as u64).count(), all.len().saturating_sub(skip));
+            }
+        }
+    }
+}

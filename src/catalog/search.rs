@@ -1,0 +1,269 @@
+//! "Contains, whatever the case" over the texts of one field (names, codes, or distinct categories).
+//!
+//! Guarantee: the same texts as `fold(text).contains(&fold(value))` finds for any of the values, in order of position.
+//! Every run of one, two or three bytes of the folded texts has a list of the texts that hold it. A value of up to three
+//! bytes is answered by its list alone; a longer one by the shortest of its lists, each hit then checked in the text.
+//! Work goes block by block in order of position, so a search with a limit stops early.
+
+mod postings;
+
+use super::bits::members;
+use super::fold::fold;
+use memchr::memmem::Finder;
+use postings::{Cursor, Postings, PostingsBuilder};
+use std::collections::{BTreeSet, HashMap};
+use std::hash::{BuildHasherDefault, Hasher};
+use std::ops::Range;
+
+/// Most lists that one value reads.
+const MOST_LISTS: usize = 4;
+/// A further list is read while it is at most this many times longer than the shortest: reading an entry costs about
+/// a nanosecond, checking a text about twenty or more.
+const WORTHWHILE: u32 = 8;
+
+/// Many short texts in one piece of memory.
+#[derive(Debug, Default)]
+pub(super) struct Texts {
+    bytes: Vec<u8>,
+    ends: Vec<usize>,
+}
+
+impl Texts {
+    pub(super) fn push(&mut self, text: &str) {
+        self.bytes.extend_from_slice(text.as_bytes());
+        self.ends.push(self.bytes.len());
+    }
+
+    pub(super) fn get(&self, position: usize) -> &[u8] {
+        let start = position.checked_sub(1).map_or(0, |before| self.ends[before]);
+        &self.bytes[start..self.ends[position]]
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.ends.len()
+    }
+
+    pub(super) fn last(&self) -> Option<&[u8]> {
+        self.len().checked_sub(1).map(|last| self.get(last))
+    }
+
+    /// The position of a text, where the texts are in byte order.
+    pub(super) fn find_sorted(&self, text: &str) -> Option<usize> {
+        let (mut low, mut high) = (0, self.len());
+        while low < high {
+            let middle = low.midpoint(high);
+            if self.get(middle) < text.as_bytes() { low = middle + 1 } else { high = middle }
+        }
+        (low < self.len() && self.get(low) == text.as_bytes()).then_some(low)
+    }
+
+    pub(super) fn memory(&self) -> usize {
+        self.bytes.capacity() + self.ends.capacity() * size_of::<usize>()
+    }
+
+    fn shrink(&mut self) {
+        self.bytes.shrink_to_fit();
+        self.ends.shrink_to_fit();
+    }
+}
+
+/// Mixes the few bytes of a gram: the keys are ours, not an attacker's, and the standard hash takes most of a build.
+#[derive(Default)]
+pub(super) struct GramHasher(u64);
+
+impl Hasher for GramHasher {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.write_u32((*byte).into());
+        }
+    }
+
+    fn write_u32(&mut self, gram: u32) {
+        let mixed = (self.0 ^ u64::from(gram)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        self.0 = mixed ^ (mixed >> 32);
+    }
+}
+
+type GramMap = HashMap<u32, u32, BuildHasherDefault<GramHasher>>;
+
+/// One to three bytes and how many, as a key.
+fn gram(bytes: &[u8]) -> u32 {
+    bytes.iter().fold(u32::try_from(bytes.len()).unwrap_or(0), |key, byte| key << 8 | u32::from(*byte))
+}
+
+/// Takes texts one by one.
+#[derive(Default)]
+pub(super) struct TextIndexBuilder {
+    texts: Texts,
+    grams: GramMap,
+    postings: PostingsBuilder,
+}
+
+impl TextIndexBuilder {
+    pub(super) fn push(&mut self, text: &str) {
+        let folded = fold(text);
+        let position = u32::try_from(self.texts.len()).unwrap_or(u32::MAX);
+        for size in 1..=3 {
+            for window in folded.as_bytes().windows(size) {
+                let next = self.postings.lists();
+                let list = *self.grams.entry(gram(window)).or_insert(next);
+                self.postings.add(list, position);
+            }
+        }
+        self.texts.push(&folded);
+    }
+
+    pub(super) fn finish(mut self) -> TextIndex {
+        let universe = self.texts.len();
+        self.texts.shrink();
+        self.grams.shrink_to_fit();
+        TextIndex { texts: self.texts, grams: self.grams, postings: self.postings.finish(universe) }
+    }
+}
+
+/// The texts of one field with their index.
+#[derive(Debug)]
+pub(super) struct TextIndex {
+    texts: Texts,
+    grams: GramMap,
+    postings: Postings,
+}
+
+impl TextIndex {
+    /// A search for texts that contain any of the values.
+    pub(super) fn search(&self, values: &[String]) -> Search<'_> {
+        let folded: BTreeSet<String> = values.iter().map(|value| fold(value)).collect();
+        Search { terms: folded.iter().filter_map(|value| self.term(value.as_bytes())).collect() }
+    }
+
+    /// `None`: some gram of the value is nowhere, so no text holds the value.
+    fn term(&self, value: &[u8]) -> Option<Term<'_>> {
+        let list = |bytes: &[u8]| self.grams.get(&gram(bytes)).copied();
+        if value.len() <= 3 {
+            let cursors = vec![self.postings.cursor(list(value)?)];
+            return Some(Term { cursors, check: None });
+        }
+        let lists: Option<BTreeSet<u32>> = value.windows(3).map(list).collect();
+        let mut lists: Vec<u32> = lists?.into_iter().collect();
+        lists.sort_unstable_by_key(|list| self.postings.count(*list));
+        let shortest = self.postings.count(lists[0]);
+        lists.retain(|list| self.postings.count(*list) / WORTHWHILE <= shortest);
+        lists.truncate(MOST_LISTS);
+        let cursors = lists.into_iter().map(|list| self.postings.cursor(list)).collect();
+        Some(Term { cursors, check: Some((Finder::new(value).into_owned(), &self.texts)) })
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.texts.len()
+    }
+
+    pub(super) fn memory(&self) -> usize {
+        self.texts.memory() + self.grams.capacity() * 9 + self.postings.memory()
+    }
+}
+
+/// Lists of positions that are exact by themselves: the products of each category.
+#[derive(Debug)]
+pub(super) struct Groups(Postings);
+
+/// Takes products in order of position.
+#[derive(Default)]
+pub(super) struct GroupsBuilder(PostingsBuilder);
+
+impl GroupsBuilder {
+    /// Groups are numbered from zero without gaps.
+    pub(super) fn add(&mut self, group: u32, position: u32) {
+        self.0.add(group, position);
+    }
+
+    pub(super) fn finish(self, universe: usize) -> Groups {
+        Groups(self.0.finish(universe))
+    }
+}
+
+impl Groups {
+    /// A search for members of any of the groups.
+    pub(super) fn search(&self, groups: impl Iterator<Item = u32>) -> Search<'_> {
+        Search { terms: groups.map(|group| Term { cursors: vec![self.0.cursor(group)], check: None }).collect() }
+    }
+
+    pub(super) fn memory(&self) -> usize {
+        self.0.memory()
+    }
+}
+
+/// A search under way: asked block after block, in order.
+pub(super) struct Search<'a> {
+    terms: Vec<Term<'a>>,
+}
+
+struct Term<'a> {
+    /// Hits are in all of these lists.
+    cursors: Vec<Cursor<'a>>,
+    /// Hits must be looked at.
+    check: Option<(Finder<'static>, &'a Texts)>,
+}
+
+/// Words of the largest block.
+pub(super) const BLOCK_WORDS: usize = 128;
+pub(super) type Block = [u64; BLOCK_WORDS];
+
+impl Search<'_> {
+    /// Nothing can be found any more.
+    pub(super) fn is_empty(&self) -> bool {
+        self.terms.is_empty()
+    }
+
+    /// About how many positions the search will look at.
+    pub(super) fn cost(&self) -> u64 {
+        self.terms.iter().map(|term| u64::from(term.cursors[0].count())).sum()
+    }
+
+    /// Which of the `wanted` positions in `range` are hits. Both ends of the range are multiples of 64, and ranges are
+    /// asked in ascending order; bit 0 of `wanted` is the range's start.
+    pub(super) fn block(&mut self, range: Range<u32>, wanted: &[u64], hits: &mut [u64]) {
+        for term in &mut self.terms {
+            term.block(&range, wanted, hits);
+        }
+    }
+}
+
+impl Term<'_> {
+    fn block(&mut self, range: &Range<u32>, wanted: &[u64], hits: &mut [u64]) {
+        if self.cursors.iter_mut().any(|cursor| !cursor.reaches(range)) {
+            return;
+        }
+        let words = hits.len();
+        let (mut found, mut other) = ([0; BLOCK_WORDS], [0; BLOCK_WORDS]);
+        let found = &mut found[..words];
+        let mut cursors = self.cursors.iter_mut();
+        if let Some(first) = cursors.next() {
+            first.read(range, found);
+        }
+        for cursor in cursors {
+            let other = &mut other[..words];
+            other.fill(0);
+            cursor.read(range, other);
+            found.iter_mut().zip(&*other).for_each(|(found, other)| *found &= other);
+        }
+        // What another value has found already need not be looked at.
+        for ((found, wanted), hits) in found.iter_mut().zip(wanted).zip(&*hits) {
+            *found &= wanted & !hits;
+        }
+        match &self.check {
+            None => hits.iter_mut().zip(&*found).for_each(|(hits, found)| *hits |= found),
+            Some((finder, texts)) => {
+                for position in members(found, range.start) {
+                    if finder.find(texts.get(position as usize)).is_some() {
+                        let bit = position - range.start;
+                        hits[bit as usize / 64] |= 1 << (bit % 64);
+                    }
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,207 @@
+//! What one clinic sees of one snapshot: which products, at which prices, written how. Clinics whose rules are equal
+//! share a view. One clinic's view holds nothing of another's (DESIGN.md 2.3).
+
+use super::bits::BitSet;
+use super::prices::{ContractPrices, PriceTable, finish};
+use super::product::{BodySettings, ContractPrice};
+use super::snapshot::Snapshot;
+use crate::config::WithdrawnFor;
+use aws_lc_rs::digest;
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, PoisonError, RwLock};
+use time::OffsetDateTime;
+
+/// The rules by which a clinic sees the catalogue, as Postgres has them today.
+#[derive(Clone, Debug)]
+pub struct ScopeRules {
+    /// Names, byte for byte.
+    pub hidden_categories: Vec<String>,
+    /// Codes, byte for byte.
+    pub hidden_products: Vec<String>,
+    /// If this or the next is not empty, only what one of the two names is seen. Hidden goes before.
+    pub only_categories: Vec<String>,
+    pub only_products: Vec<String>,
+    /// Sees restricted products.
+    pub restricted_licence: bool,
+    /// Prices of the clinic's price list that hold today; clinics on one list should share the `Arc`.
+    pub price_list: Option<Arc<ContractPrices>>,
+    /// The clinic's own prices that hold today; they go before the list's.
+    pub own_prices: Option<Arc<ContractPrices>>,
+    pub settings: BodySettings,
+}
+
+/// Rules with their fingerprint, made once when a clinic is loaded.
+#[derive(Debug)]
+pub struct ClinicScope {
+    rules: ScopeRules,
+    fingerprint: [u8; 32],
+}
+
+impl ClinicScope {
+    pub fn new(rules: ScopeRules) -> Self {
+        let mut context = digest::Context::new(&digest::SHA256);
+        for list in [&rules.hidden_categories, &rules.hidden_products, &rules.only_categories, &rules.only_products] {
+            let mut list: Vec<&String> = list.iter().collect();
+            list.sort_unstable();
+            list.dedup();
+            context.update(&list.len().to_le_bytes());
+            for text in list {
+                context.update(&text.len().to_le_bytes());
+                context.update(text.as_bytes());
+            }
+        }
+        for prices in [&rules.price_list, &rules.own_prices] {
+            context.update(prices.as_ref().map_or(&[0; 32], |prices| prices.fingerprint()));
+        }
+        let settings = &rules.settings;
+        let words = format!(
+            "{} {} {} {} {}",
+            rules.restricted_licence,
+            settings.price_basis,
+            settings.missing_contract_price,
+            settings.barcode,
+            settings.withdrawn_for
+        );
+        context.update(words.as_bytes());
+        Self { rules, fingerprint: finish(context) }
+    }
+
+    /// The same for the same rules, in every process.
+    pub fn fingerprint(&self) -> &[u8; 32] {
+        &self.fingerprint
+    }
+}
+
+/// One clinic's sight of one snapshot; keeps the snapshot alive while answers are written from it.
+#[derive(Debug)]
+pub struct ClinicView {
+    pub(super) snapshot: Arc<Snapshot>,
+    pub(super) visible: BitSet,
+    pub(super) settings: BodySettings,
+    price_list: Option<Arc<PriceTable>>,
+    own_prices: Option<Arc<PriceTable>>,
+    pub(super) fingerprint: [u8; 32],
+    /// When the next withdrawn product stops being listed.
+    pub(super) good_until: Option<OffsetDateTime>,
+}
+
+impl ClinicView {
+    /// Works out the view as it is at `now`: milliseconds for 100,000 products.
+    pub fn new(snapshot: Arc<Snapshot>, scope: &ClinicScope, now: OffsetDateTime) -> Self {
+        let rules = &scope.rules;
+        let (visible, good_until) = visible(&snapshot, rules, now);
+        let table = |prices: &Option<Arc<ContractPrices>>| {
+            prices.as_ref().map(|prices| snapshot.goods.price_table(prices, rules.settings.price_basis))
+        };
+        Self {
+            price_list: table(&rules.price_list),
+            own_prices: table(&rules.own_prices),
+            visible,
+            settings: rules.settings,
+            fingerprint: scope.fingerprint,
+            good_until,
+            snapshot,
+        }
+    }
+
+    /// The snapshot that this is a view of.
+    pub fn snapshot(&self) -> &Arc<Snapshot> {
+        &self.snapshot
+    }
+
+    /// False once a withdrawn product has been listed for long enough.
+    pub fn is_current(&self, now: OffsetDateTime) -> bool {
+        self.good_until.is_none_or(|until| now < until)
+    }
+
+    /// How many products the clinic sees.
+    pub fn product_count(&self) -> u32 {
+        self.visible.count()
+    }
+
+    pub(super) fn contract_price(&self, position: u32) -> ContractPrice {
+        let own = self.own_prices.as_ref().map_or(ContractPrice::None, |table| table.get(position));
+        match (own, &self.price_list) {
+            (ContractPrice::None, Some(list)) => list.get(position),
+            (own, _) => own,
+        }
+    }
+}
+
+fn visible(snapshot: &Snapshot, rules: &ScopeRules, now: OffsetDateTime) -> (BitSet, Option<OffsetDateTime>) {
+    let goods = &snapshot.goods;
+    let hidden: HashSet<&String> = rules.hidden_categories.iter().collect();
+    let only: HashSet<&String> = rules.only_categories.iter().collect();
+    let everything = rules.only_categories.is_empty() && rules.only_products.is_empty();
+    let is_hidden: Vec<bool> = goods.category_names.iter().map(|name| hidden.contains(name)).collect();
+    let is_seen: Vec<bool> = goods.category_names.iter().map(|name| everything || only.contains(name)).collect();
+    let mut words: Vec<u64> = goods
+        .categories
+        .chunks(64)
+        .map(|chunk| chunk.iter().rev().fold(0, |word, category| word << 1 | u64::from(is_seen[*category as usize])))
+        .collect();
+    let mut set = |position: usize, seen: bool| {
+        let bit = 1 << (position % 64);
+        if seen { words[position / 64] |= bit } else { words[position / 64] &= !bit }
+    };
+    let positions =
+        |codes: &[String]| codes.iter().filter_map(|code| goods.codes.find_sorted(code)).collect::<Vec<_>>();
+    positions(&rules.only_products).into_iter().for_each(|position| set(position, true));
+    positions(&rules.hidden_products).into_iter().for_each(|position| set(position, false));
+    if is_hidden.contains(&true) {
+        let hidden = goods.categories.iter().enumerate().filter(|(_, category)| is_hidden[**category as usize]);
+        hidden.for_each(|(position, _)| set(position, false));
+    }
+    if !rules.restricted_licence {
+        goods.restricted.iter().for_each(|position| set(*position as usize, false));
+    }
+    let mut good_until: Option<OffsetDateTime> = None;
+    for (position, withdrawn_at) in &goods.withdrawn {
+        let WithdrawnFor::Time(span) = rules.settings.withdrawn_for else { break };
+        let until = time::Duration::try_from(span.0).ok().and_then(|span| withdrawn_at.checked_add(span));
+        match until {
+            Some(until) if until <= now => set(*position as usize, false),
+            Some(until) => good_until = Some(good_until.map_or(until, |first| first.min(until))),
+            None => {}
+        }
+    }
+    (BitSet::new(words), good_until)
+}
+
+/// A snapshot with the views that were asked of it. This is what is swapped when a new version is loaded.
+#[derive(Debug)]
+pub struct Views {
+    snapshot: Arc<Snapshot>,
+    by_scope: RwLock<HashMap<[u8; 32], Arc<ClinicView>>>,
+}
+
+impl Views {
+    pub fn new(snapshot: Arc<Snapshot>) -> Self {
+        Self { snapshot, by_scope: RwLock::default() }
+    }
+
+    pub fn snapshot(&self) -> &Arc<Snapshot> {
+        &self.snapshot
+    }
+
+    /// The view for these rules at `now`: worked out the first time, then shared by all who have equal rules.
+    pub fn view(&self, scope: &ClinicScope, now: OffsetDateTime) -> Arc<ClinicView> {
+        let known = self.by_scope.read().unwrap_or_else(PoisonError::into_inner).get(&scope.fingerprint).cloned();
+        if let Some(view) = known.filter(|view| view.is_current(now)) {
+            return view;
+        }
+        let view = Arc::new(ClinicView::new(Arc::clone(&self.snapshot), scope, now));
+        let mut views = self.by_scope.write().unwrap_or_else(PoisonError::into_inner);
+        views.insert(scope.fingerprint, Arc::clone(&view));
+        view
+    }
+
+    /// Forgets the views of rules that no clinic has any more.
+    pub fn retain<'a>(&self, scopes: impl IntoIterator<Item = &'a ClinicScope>) {
+        let kept: HashSet<[u8; 32]> = scopes.into_iter().map(|scope| scope.fingerprint).collect();
+        self.by_scope.write().unwrap_or_else(PoisonError::into_inner).retain(|scope, _| kept.contains(scope));
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,56 @@
+//! `spsi serve`.
+
+use crate::app::{Context, Role};
+use crate::config::Settings;
+use crate::{shutdown, telemetry};
+use anyhow::Context as _;
+use std::net::TcpListener;
+
+/// Serves ezyVet and delivers to it, until SIGTERM or Ctrl-C.
+#[derive(clap::Args)]
+#[command(
+    after_help = "Every setting is a flag and an environment variable. Without DATABASE_URL a private Postgres is started under
+SPSI_DATA_DIR, which is for trying; production wants a managed server, and keys from `spsi key generate`.
+
+Examples:
+  spsi serve
+  DATABASE_URL=postgres://spsi@db/spsi spsi serve --role api --bind 0.0.0.0:8080"
+)]
+pub struct Serve {
+    /// all: requests and deliveries; api: requests; worker: deliveries (and health probes)
+    #[arg(long, value_enum, default_value_t, env = "SPSI_ROLE", hide_env_values = true)]
+    role: Role,
+    #[command(flatten)]
+    settings: Settings,
+}
+
+pub async fn run(command: Serve) -> anyhow::Result<()> {
+    let settings = command.settings;
+    telemetry::start_logs(&settings.log, &settings.log_format)?;
+    let listener = listen(&settings)?;
+    if settings.database.database_url.is_none() {
+        tracing::warn!(
+            "no DATABASE_URL: starting the private Postgres, which is for trying; production wants a managed server"
+        );
+    }
+    let context = Context::open(settings).await?;
+    let (trigger, shutdown) = shutdown::channel();
+    tokio::spawn(async move {
+        shutdown::signal().await;
+        tracing::info!("shutting down");
+        trigger.pull();
+    });
+    tracing::info!("listening on http://{}", listener.local_addr()?);
+    let served = context.serve(command.role, listener, shutdown).await;
+    let closed = context.close().await;
+    served.and(closed)
+}
+
+/// Takes the address before anything else is started, so that a second server says so at once.
+pub fn listen(settings: &Settings) -> anyhow::Result<TcpListener> {
+    let address = settings.server.bind;
+    let listener = TcpListener::bind(address).with_context(|| format!("cannot listen at {address}"));
+    listener.map_err(|error| {
+        error.context(super::Hint("choose another address with --bind or SPSI_BIND; port 0 takes a free one".into()))
+    })
+}

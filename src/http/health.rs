@@ -1,0 +1,61 @@
+//! Whether the process lives, and whether it can do its work.
+
+use crate::auth::Auth;
+use crate::catalog::Catalog;
+use crate::config::ServerSettings;
+use actix_web::http::header;
+use actix_web::{HttpResponse, web};
+use serde_json::json;
+use sqlx::PgPool;
+use std::time::Duration;
+
+/// Longest wait for the database before we call it away.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// The process serves requests. Restart it if this fails.
+pub async fn alive() -> HttpResponse {
+    HttpResponse::Ok().insert_header((header::CACHE_CONTROL, "no-store")).json(json!({"status": "alive"}))
+}
+
+/// 200 once the clinics and the catalogue are in memory and the database answers; otherwise 503, and why.
+pub async fn ready(pool: web::Data<PgPool>, catalog: web::Data<Catalog>, auth: web::Data<Auth>) -> HttpResponse {
+    let database = tokio::time::timeout(PATIENCE, crate::db::ping(&pool)).await.is_ok_and(|answer| answer.is_ok());
+    let version = catalog.version();
+    let is_ready = database && auth.is_ready() && version.is_some();
+    let report = json!({
+        "status": if is_ready { "ready" } else { "not ready" },
+        "database": if database { "answers" } else { "does not answer" },
+        "clinics": if auth.is_ready() { "loaded" } else { "not loaded" },
+        "catalogue": match version {
+            None => json!("not loaded"),
+            Some((0, _)) => json!("nothing imported yet: /products answers 503 until `spsi catalog import`"),
+            Some((version, products)) => json!({"version": version, "products": products}),
+        },
+    });
+    let mut builder = if is_ready { HttpResponse::Ok() } else { HttpResponse::ServiceUnavailable() };
+    if !is_ready {
+        builder.insert_header((header::RETRY_AFTER, 1));
+    }
+    builder.insert_header((header::CACHE_CONTROL, "no-store")).json(report)
+}
+
+/// Metrics for Prometheus.
+pub async fn metrics() -> HttpResponse {
+    HttpResponse::Ok()
+        .content_type("text/plain; version=0.0.4; charset=utf-8")
+        .body(crate::telemetry::metrics().render())
+}
+
+/// What a person sees who opens the address in a browser.
+pub async fn front_page(settings: web::Data<ServerSettings>) -> HttpResponse {
+    let metrics = if settings.metrics_bind.is_none() { "<li><a href=\"metrics\">metrics</a></li>" } else { "" };
+    let page = format!(
+        "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><title>spsi-partner</title>\
+         <meta name=\"viewport\" content=\"width=device-width\">\
+         <style>body{{font:16px/1.5 system-ui,sans-serif;max-width:40rem;margin:3rem auto;padding:0 1rem;color:#222}}</style>\
+         <h1>spsi-partner</h1><p>The supplier's side of ezyVet's Standard Product Supplier Integration.</p>\
+         <ul><li><a href=\"docs/\">explorer: the API, to read and to try</a></li><li><a href=\"openapi.json\">OpenAPI document</a></li>\
+         <li><a href=\"readyz\">is it ready?</a></li>{metrics}</ul></html>"
+    );
+    HttpResponse::Ok().content_type("text/html; charset=utf-8").body(page)
+}

@@ -1,0 +1,78 @@
+//! Keeps what is in memory up to date: clinics and catalogue are read again when Postgres tells of a change, and asked
+//! for at an interval should a notification be lost. While Postgres is away, what is in memory stays.
+
+use crate::catalog::Catalog;
+use crate::clinics::directory::Directory;
+use crate::clock::Clock;
+use crate::shutdown::Shutdown;
+use sqlx::PgPool;
+use sqlx::postgres::PgListener;
+use std::time::Duration;
+
+/// Everything that is kept in memory.
+#[derive(Clone)]
+pub struct Refresher {
+    pub pool: PgPool,
+    pub directory: Directory,
+    pub catalog: Catalog,
+    pub clock: Clock,
+    pub interval: Duration,
+}
+
+impl Refresher {
+    /// Reads what has changed, once.
+    pub async fn refresh(&self) -> anyhow::Result<()> {
+        if self.directory.changed().await? {
+            self.catalog.forget_clinics();
+        }
+        self.catalog.refresh(self.clock.now()).await?;
+        Ok(())
+    }
+
+    /// Keeps up until the shutdown begins.
+    pub async fn run(self, shutdown: Shutdown) {
+        let mut listener = None;
+        let mut was_away = false;
+        while !shutdown.has_begun() {
+            match self.refresh().await {
+                Ok(()) if was_away => {
+                    tracing::info!("clinics and catalogue are up to date again");
+                    was_away = false;
+                }
+                Ok(()) => {}
+                Err(error) => {
+                    if !was_away {
+                        tracing::error!(
+                            error = format!("{error:#}"),
+                            "clinics and catalogue cannot be read; what is in memory stays"
+                        );
+                    }
+                    was_away = true;
+                }
+            }
+            metrics::gauge!("spsi_refresh_failing").set(if was_away { 1.0 } else { 0.0 });
+            if listener.is_none() && !was_away {
+                listener = self.listen().await;
+            }
+            tokio::select! {
+                () = shutdown.begun() => return,
+                () = tokio::time::sleep(self.interval) => {}
+                heard = heard(&mut listener) => if !heard { listener = None },
+            }
+        }
+    }
+
+    async fn listen(&self) -> Option<PgListener> {
+        let mut listener = PgListener::connect_with(&self.pool).await.ok()?;
+        listener.listen("spsi_data").await.ok()?;
+        Some(listener)
+    }
+}
+
+/// Waits for a notification; for ever without a listener. False when the listener is lost.
+async fn heard(listener: &mut Option<PgListener>) -> bool {
+    match listener {
+        Some(listener) => listener.try_recv().await.is_ok_and(|notification| notification.is_some()),
+        None => std::future::pending().await,
+    }
+}

@@ -1,0 +1,146 @@
+//! The example data: real products with example prices, and a handful of clinics (`seed/README.md`).
+//!
+//! Loading is repeatable: clinics are made once, the catalogue is imported again.
+
+use crate::app::Context;
+use crate::catalog::import::{ImportOptions, ImportSummary, SourceFile, import};
+use crate::clinics::{self, ClinicDraft};
+use anyhow::Context as _;
+use serde::{Deserialize, Serialize};
+use std::io::Cursor;
+use std::path::Path;
+
+/// The four files of a seed folder.
+pub struct Files {
+    products: Vec<u8>,
+    price_lists: Vec<u8>,
+    clinics: Vec<u8>,
+    prices: Vec<u8>,
+}
+
+/// A clinic of `clinics.csv`; several values in a cell are separated by `|`.
+#[derive(Deserialize)]
+struct ExampleClinic {
+    client_id: String,
+    name: String,
+    price_list: String,
+    hidden_categories: String,
+    hidden_products: String,
+    restricted_licence: String,
+}
+
+/// What a seed made.
+#[derive(Debug, Serialize)]
+pub struct Seeded {
+    pub products: u64,
+    pub clinics: Vec<SeededClinic>,
+}
+
+/// An example clinic; the secret is there only when the clinic is new.
+#[derive(Debug, Serialize)]
+pub struct SeededClinic {
+    pub id: i64,
+    pub name: String,
+    pub client_id: String,
+    pub client_secret: Option<String>,
+    pub price_list: Option<String>,
+}
+
+impl Files {
+    /// Reads a folder, or the one that is built into the program.
+    pub fn open(folder: Option<&Path>) -> anyhow::Result<Self> {
+        let Some(folder) = folder else {
+            return Ok(Self {
+                products: include_bytes!("../seed/products.csv").into(),
+                price_lists: include_bytes!("../seed/price_lists.csv").into(),
+                clinics: include_bytes!("../seed/clinics.csv").into(),
+                prices: include_bytes!("../seed/prices.csv").into(),
+            });
+        };
+        let read = |name: &str| {
+            std::fs::read(folder.join(name)).with_context(|| format!("cannot read {}", folder.join(name).display()))
+        };
+        Ok(Self {
+            products: read("products.csv")?,
+            price_lists: read("price_lists.csv")?,
+            clinics: read("clinics.csv")?,
+            prices: read("prices.csv")?,
+        })
+    }
+
+    /// Puts another catalogue in the place of the products. Example prices are for the example products, and go.
+    pub fn with_products(mut self, products: Vec<u8>) -> Self {
+        self.products = products;
+        self.price_lists.clear();
+        self.prices.clear();
+        self
+    }
+}
+
+/// Imports the products with the price lists, makes the clinics that are missing, then gives them their own prices.
+pub async fn load(context: &Context, files: Files) -> anyhow::Result<Seeded> {
+    let summary = load_file(
+        context,
+        Some(("seed/products.csv", files.products)),
+        Some(("seed/price_lists.csv", files.price_lists)),
+    )
+    .await?;
+    let mut seeded = Vec::new();
+    for clinic in csv::Reader::from_reader(files.clinics.as_slice()).deserialize() {
+        seeded.push(ensure_clinic(context, clinic.context("clinics.csv")?).await?);
+    }
+    load_file(context, None, Some(("seed/prices.csv", files.prices))).await?;
+    Ok(Seeded {
+        products: summary.map_or(0, |summary| summary.new + summary.changed + summary.unchanged),
+        clinics: seeded,
+    })
+}
+
+async fn load_file(
+    context: &Context,
+    products: Option<(&str, Vec<u8>)>,
+    prices: Option<(&str, Vec<u8>)>,
+) -> anyhow::Result<Option<ImportSummary>> {
+    let source = |file: Option<(&str, Vec<u8>)>| {
+        file.filter(|(_, content)| !content.is_empty())
+            .map(|(name, content)| SourceFile { name: name.to_owned(), content: Box::new(Cursor::new(content)) })
+    };
+    let (products, prices) = (source(products), source(prices));
+    if products.is_none() && prices.is_none() {
+        return Ok(None);
+    }
+    let options = ImportOptions { allow_withdrawals: true, ..ImportOptions::default() };
+    Ok(Some(import(&context.pool, context.clock.now(), &context.actor, products, prices, &options, &|_| ()).await?))
+}
+
+async fn ensure_clinic(context: &Context, example: ExampleClinic) -> anyhow::Result<SeededClinic> {
+    let (pool, now, actor) = (&context.pool, context.clock.now(), &context.actor);
+    let known = clinics::list(pool).await?.into_iter().find(|clinic| clinic.client_id == example.client_id);
+    let secret = match &known {
+        Some(_) => None,
+        None => {
+            let draft =
+                ClinicDraft { name: example.name.clone(), site: None, client_id: Some(example.client_id.clone()) };
+            let issued = clinics::add(pool, now, actor, draft).await?;
+            let list = |text: &str| {
+                serde_json::json!(text.split('|').filter(|value| !value.is_empty()).collect::<Vec<_>>()).to_string()
+            };
+            let pairs = [
+                format!("price_list={}", example.price_list),
+                format!("hidden_categories={}", list(&example.hidden_categories)),
+                format!("hidden_products={}", list(&example.hidden_products)),
+                format!("restricted_licence={}", example.restricted_licence),
+            ];
+            clinics::set(pool, now, actor, &context.settings.clinic, &example.client_id, &pairs).await?;
+            Some(issued.client_secret.expose().to_owned())
+        }
+    };
+    let clinic = clinics::find(pool, &example.client_id).await?;
+    Ok(SeededClinic {
+        id: clinic.id.0,
+        name: clinic.name,
+        client_id: clinic.client_id,
+        client_secret: secret,
+        price_list: clinic.price_list,
+    })
+}
