@@ -7,7 +7,7 @@ use std::path::PathBuf;
 pub enum PostgresError {
     /// No usable server programs on this machine.
     #[error(
-        "no PostgreSQL server programs found{}; looked for initdb, pg_ctl and postgres in: {}. Install them with `{install}`, \
+        "no PostgreSQL server programs{} found; looked for initdb, pg_ctl and postgres in: {}. Install them with `{install}`, \
          or set SPSI_PG_BIN_DIR to the directory that holds them, or set DATABASE_URL to a server of your own{}",
         .wanted.map(|major| format!(" of version {major}, to which the data belongs")).unwrap_or_default(),
         .searched.join("; "),
@@ -94,7 +94,7 @@ pub enum PostgresError {
     #[error("the private PostgreSQL refused to create its database")]
     Database(#[from] sqlx::Error),
     /// Fetching a prebuilt PostgreSQL failed, after nothing was found on the machine.
-    #[error("no PostgreSQL server programs on this machine ({missing}), and fetching a prebuilt one failed: {reason}")]
+    #[error("{missing}. Fetching a prebuilt one failed too: {reason}")]
     Fetch {
         /// What had been looked for.
         missing: String,

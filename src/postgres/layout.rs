@@ -18,6 +18,7 @@ use std::path::{Path, PathBuf};
 
 /// Longest path of the socket itself, in bytes; the kernel's own limits are 104 (macOS) and 108 (Linux).
 const SOCKET_PATH_LIMIT: usize = 90;
+const UNFINISHED: &str = "data.new";
 const SOCKET_NAME: &str = ".s.PGSQL.5432";
 const DEFAULT_DIRECTORY: &str = "spsi-data";
 const ROOT_DIRECTORY: &str = "/var/lib/spsi";
@@ -62,9 +63,19 @@ impl Layout {
         self.cluster.join("data")
     }
 
-    /// Where `initdb` works, so that a killed one leaves nothing that looks ready.
+    /// Where `initdb` works, so that a killed one leaves nothing that looks ready. Each process has its own: the `initdb`
+    /// of a killed process may still be writing.
     pub fn unfinished_data(&self) -> PathBuf {
-        self.cluster.join("data.new")
+        self.cluster.join(format!("{UNFINISHED}.{}", std::process::id()))
+    }
+
+    /// Removes what killed attempts left. The caller holds the set-up lock.
+    pub fn remove_unfinished(&self) {
+        let entries = std::fs::read_dir(&self.cluster).into_iter().flatten().flatten();
+        for entry in entries.filter(|entry| entry.file_name().to_string_lossy().starts_with(UNFINISHED)) {
+            // What cannot be removed is in nobody's way.
+            let _ = std::fs::remove_dir_all(entry.path());
+        }
     }
 
     pub fn socket_lock(&self) -> PathBuf {

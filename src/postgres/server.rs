@@ -44,9 +44,7 @@ impl Server {
             return Ok(());
         }
         let (unfinished, data) = (self.layout.unfinished_data(), self.layout.data());
-        if unfinished.exists() {
-            std::fs::remove_dir_all(&unfinished).map_err(PostgresError::file("remove", &unfinished))?;
-        }
+        self.layout.remove_unfinished();
         let mut command = self.command("initdb");
         // Plain C character types would break lower-casing and trigrams beyond ASCII.
         let ctype = if cfg!(target_os = "macos") { "en_US.UTF-8" } else { "C.UTF-8" };
