@@ -1,0 +1,127 @@
+//! ezyVet's rate limits (SPSI.md 2): per endpoint and over all, fixed windows that open with the first call.
+
+use std::collections::BTreeMap;
+
+use super::{clock::Millis, faults::Endpoint};
+
+/// How much a partner may call.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Calls in a window for one endpoint.
+    pub per_endpoint: u32,
+    /// Calls in a window over all endpoints.
+    pub per_site: u32,
+    /// Length of a window.
+    pub window: Millis,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { per_endpoint: 60, per_site: 180, window: 60_000 }
+    }
+}
+
+/// What the counters say after a call; the tighter of the two, as the headers show it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Verdict {
+    /// Whether the call is within the limits.
+    pub allowed: bool,
+    /// `x-ratelimit-limit`.
+    pub limit: u32,
+    /// `x-ratelimit-remaining`.
+    pub remaining: u32,
+    /// `x-ratelimit-reset`: seconds until the count is reset, rounded up.
+    pub reset: i64,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Counter {
+    opened: Millis,
+    used: u32,
+}
+
+impl Counter {
+    fn roll(&mut self, now: Millis, window: Millis) {
+        if self.used == 0 || now >= self.opened + window {
+            *self = Self { opened: now, used: 0 };
+        }
+    }
+
+    fn verdict(self, limit: u32, now: Millis, window: Millis, allowed: bool) -> Verdict {
+        let left = (self.opened + window - now).max(0);
+        Verdict { allowed, limit, remaining: limit.saturating_sub(self.used), reset: (left + 999) / 1000 }
+    }
+}
+
+/// The counters of one partner at one site; all its credential sets share them.
+#[derive(Debug, Default)]
+pub struct Rates {
+    endpoints: BTreeMap<Endpoint, Counter>,
+    site: Counter,
+}
+
+impl Rates {
+    /// Counts one call. A call beyond a limit is not counted; it changes nothing.
+    pub fn count(&mut self, limits: Limits, endpoint: Endpoint, now: Millis) -> Verdict {
+        let counter = self.endpoints.entry(endpoint).or_default();
+        counter.roll(now, limits.window);
+        self.site.roll(now, limits.window);
+        let endpoint_full = counter.used >= limits.per_endpoint;
+        let site_full = self.site.used >= limits.per_site;
+        if !endpoint_full && !site_full {
+            counter.used += 1;
+            self.site.used += 1;
+        }
+        let allowed = !endpoint_full && !site_full;
+        let of_endpoint = counter.verdict(limits.per_endpoint, now, limits.window, allowed);
+        let of_site = self.site.verdict(limits.per_site, now, limits.window, allowed);
+        if of_site.remaining < of_endpoint.remaining || (site_full && !endpoint_full) { of_site } else { of_endpoint }
+    }
+
+    /// Uses up an endpoint's window, as an injected 429 does: calls before its reset are refused as well.
+    pub fn exhaust(&mut self, limits: Limits, endpoint: Endpoint, now: Millis) -> Verdict {
+        let counter = self.endpoints.entry(endpoint).or_default();
+        counter.roll(now, limits.window);
+        counter.used = limits.per_endpoint.max(1);
+        counter.verdict(limits.per_endpoint, now, limits.window, false)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LIMITS: Limits = Limits { per_endpoint: 3, per_site: 4, window: 60_000 };
+
+    #[test]
+    fn an_endpoint_is_limited_until_its_window_ends() {
+        let mut rates = Rates::default();
+        let mut call = |now| rates.count(LIMITS, Endpoint::JobQueue, now);
+        assert_eq!(call(1000), Verdict { allowed: true, limit: 3, remaining: 2, reset: 60 });
+        assert_eq!(call(2000).remaining, 1);
+        assert_eq!(call(3000).remaining, 0);
+        assert_eq!(call(30_500), Verdict { allowed: false, limit: 3, remaining: 0, reset: 31 });
+        assert!(!call(60_999).allowed);
+        assert_eq!(call(61_000), Verdict { allowed: true, limit: 3, remaining: 2, reset: 60 });
+    }
+
+    #[test]
+    fn the_site_is_limited_over_all_endpoints() {
+        let mut rates = Rates::default();
+        for endpoint in [Endpoint::JobQueue, Endpoint::JobQueue, Endpoint::Supplied, Endpoint::Token] {
+            assert!(rates.count(LIMITS, endpoint, 0).allowed);
+        }
+        let refused = rates.count(LIMITS, Endpoint::Supplied, 10_000);
+        assert_eq!(refused, Verdict { allowed: false, limit: 4, remaining: 0, reset: 50 });
+        assert!(rates.count(LIMITS, Endpoint::Supplied, 60_000).allowed);
+    }
+
+    #[test]
+    fn an_injected_limit_holds_until_the_reset() {
+        let mut rates = Rates::default();
+        assert_eq!(rates.exhaust(LIMITS, Endpoint::Supplied, 0).reset, 60);
+        assert!(!rates.count(LIMITS, Endpoint::Supplied, 59_999).allowed);
+        assert!(rates.count(LIMITS, Endpoint::JobQueue, 59_999).allowed);
+        assert!(rates.count(LIMITS, Endpoint::Supplied, 60_000).allowed);
+    }
+}

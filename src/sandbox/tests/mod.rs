@@ -1,0 +1,397 @@
+//! The sandbox against itself: the site by its rules, one call after the other, without HTTP.
+
+mod over_http;
+
+use serde_json::{Value, json};
+
+use super::{
+    World,
+    event::EventKind,
+    form,
+    options::{Approve, DuplicateInvoice, InventoryGrant, Options, ScopeSeparator, Settings},
+    order::OrderLine,
+    product::tests::listed,
+    routes::{Served, Transfer},
+    wire::{Answer, Request},
+    world::JobState,
+};
+
+const NOW: i64 = 1_700_000_000_000;
+const SCOPES: &str =
+    "read-receiveinvoice read-separation write-jobqueue write-receiveinvoice inventory-management read-productsupplier";
+
+/// A site with an order for two locations, and a partner that talks to it.
+struct Scene {
+    world: World,
+    now: i64,
+    token: String,
+}
+
+impl Scene {
+    fn new(options: &Options) -> Self {
+        let mut world = World::new(Settings::from(options), options.seed);
+        for fault in &options.faults {
+            world.faults.add(fault.clone());
+        }
+        world.link_catalogue(&[listed("A", true), listed("B", true)]);
+        if let Err(why) = world.write_order(NOW, &[OrderLine::new("A", 1, 3), OrderLine::new("B", 2, 4)]) {
+            panic!("{why}");
+        }
+        Self { world, now: NOW, token: String::new() }
+    }
+
+    fn standard() -> Self {
+        let mut scene = Self::new(&Options::default());
+        scene.log_in();
+        scene
+    }
+
+    fn ask_token(&mut self, changes: Value) -> Answer {
+        let mut body = json!({"partner_id": "sandbox-partner", "client_id": "sandbox-client", "client_secret": "sandbox-secret", "site_uid": "sandbox-site", "grant_type": "client_credentials", "scope": SCOPES});
+        changes.as_object().into_iter().flatten().for_each(|(key, value)| body[key] = value.clone());
+        self.send("POST", "/oauth/token", "application/json", body.to_string()).answer
+    }
+
+    fn log_in(&mut self) {
+        let answer = self.ask_token(json!({}));
+        assert_eq!(answer.status, 200, "{answer:?}");
+        self.token = answer.value()["access_token"].as_str().unwrap_or_default().to_owned();
+    }
+
+    fn send(&mut self, method: &str, target: &str, content_type: &str, body: String) -> Served {
+        let (path, query) = target.split_once('?').unwrap_or((target, ""));
+        let bearer = (!self.token.is_empty()).then(|| self.token.clone());
+        let request = Request {
+            method: method.into(),
+            path: path.into(),
+            query: query.into(),
+            bearer,
+            content_type: content_type.into(),
+            accept: String::new(),
+            body: body.into_bytes(),
+        };
+        self.world.serve(self.now, &request)
+    }
+
+    fn get(&mut self, target: &str) -> Answer {
+        self.send("GET", target, "", String::new()).answer
+    }
+
+    fn queue(&mut self, invoice: &Value) -> Answer {
+        let job = json!({"type": "ReceiveInvoice", "action": "ApiRequest", "data": {"method": "POST", "endpoint": "v2/receiveinvoice", "body": invoice}});
+        self.send("POST", "/v2/jobqueue", "application/x-www-form-urlencoded; charset=utf-8", form::write(&job)).answer
+    }
+
+    fn supply(&mut self, location: u64, lines: Value) -> Answer {
+        let uid = self
+            .world
+            .separations
+            .iter()
+            .find(|part| part.id == location)
+            .map(|part| part.uid.clone())
+            .unwrap_or_default();
+        self.send("POST", &format!("/inventory/v1/supplied?locationUID={uid}"), "application/json", lines.to_string())
+            .answer
+    }
+
+    fn kinds(&self) -> Vec<EventKind> {
+        self.world.events.iter().map(|event| event.kind).collect()
+    }
+}
+
+fn invoice(number: &str) -> Value {
+    json!({"invoice_number": number, "date": 1_700_000_000, "due_date": 1_702_000_000, "comments": "For PO 15000032.", "freight": 4, "freight_tax": 10, "ownership_id": 2,
+        "line_item": [{"quantity": 10, "price": 2, "tax": 0.2, "tax_rate": 10, "tax_code": "S", "supplier_code": "A", "location_id": 3, "purchase_order_item_id": 9,
+            "batch": [{"name": "777-3321", "expiry": 1_800_000_000}]}]})
+}
+
+fn header(answer: &Answer, name: &str) -> Option<String> {
+    answer.headers.iter().find(|(other, _)| *other == name).map(|(_, value)| value.clone())
+}
+
+#[test]
+fn a_job_waits_is_approved_by_itself_and_becomes_an_invoice() {
+    let mut scene = Scene::standard();
+    let queued = scene.queue(&invoice("INV-1"));
+    assert_eq!((queued.status, &queued.value()["items"][0]["jobqueue"]["status"]), (200, &json!("Pending")));
+    assert_eq!(scene.get("/v2/receiveinvoice?invoice_number=INV-1").value()["items"], json!([]));
+    scene.now += 2000;
+    let found = scene.get("/v2/receiveinvoice?invoice_number=INV-1").value();
+    let item = &found["items"][0]["receiveinvoice"];
+    assert_eq!(
+        (&item["freight"], &item["line_item"][0]["tax"], &item["line_item"][0]["batch"][0]["name"]),
+        (&json!(4), &json!(0.2), &json!("777-3321"))
+    );
+    assert_eq!(found["meta"]["items_total"], 1);
+    assert_eq!(scene.get("/v2/receiveinvoice?invoice_number=INV-2").value()["items"], json!([]));
+    assert_eq!(scene.world.orders[0].items[0].received.to_string(), "10");
+    assert!(scene.world.stock.is_empty());
+    assert!(scene.world.finish().is_ok(), "{:?}", scene.world.events);
+}
+
+#[test]
+fn staff_approve_and_reject_by_hand() {
+    let mut scene = Scene::new(&Options { approve: Approve::Manual, ..Options::default() });
+    scene.log_in();
+    scene.queue(&invoice("INV-1"));
+    scene.queue(&invoice("INV-2"));
+    scene.now += 3_600_000;
+    scene.world.tick(scene.now);
+    assert!(scene.world.invoices.is_empty());
+    assert_eq!(scene.world.reject(scene.now, 9001), Ok(()));
+    assert!(scene.world.approve(scene.now, 9001).is_err());
+    assert_eq!(scene.world.approve_all(scene.now), 1);
+    assert_eq!(
+        scene.world.jobs.iter().map(|job| job.state).collect::<Vec<_>>(),
+        [JobState::Rejected, JobState::Approved]
+    );
+}
+
+#[test]
+fn every_mistake_of_an_invoice_makes_its_job_fail_and_is_named() {
+    let mistakes = [
+        ("/line_item/0/purchase_order_item_id", json!(99), "is no line of an order"),
+        ("/line_item/0/location_id", json!(2), "is no stock location"),
+        ("/line_item/0/location_id", json!(4), "the order line says 3"),
+        ("/line_item/0/supplier_code", json!("B"), "the order line says A"),
+        ("/line_item/0/quantity", json!("two"), "line_item[0].quantity: must be a number"),
+        ("/line_item/0/price", json!("2.1234567"), "decimals"),
+        ("/line_item/0/tax", json!(2), "10 % of 2 is 0.2"),
+        ("/line_item/0/tax_code", json!(""), "tax_code"),
+        ("/line_item/0/batch", json!("777"), "batch"),
+        ("/line_item/0/batch/0/expiry", json!("2024-01-23"), "epoch seconds"),
+        ("/line_item", json!([]), "line_item: is required"),
+        ("/ownership_id", json!(3), "is no business"),
+        ("/date", json!("2024-01-23"), "epoch seconds"),
+        ("/invoice_number", Value::Null, "invoice_number: is required"),
+    ];
+    for (pointer, value, why) in mistakes {
+        let mut scene = Scene::standard();
+        let mut body = invoice("INV-1");
+        if let Some(field) = body.pointer_mut(pointer) {
+            *field = value;
+        }
+        assert_eq!(scene.queue(&body).status, 200);
+        scene.world.tick(scene.now + 2000);
+        let job = &scene.world.jobs[0];
+        assert_eq!(job.state, JobState::Failed, "{pointer}");
+        assert!(job.error.contains(why), "{pointer}: {}", job.error);
+        assert_eq!(scene.kinds(), [EventKind::JobFailed]);
+    }
+}
+
+#[test]
+fn a_repeated_invoice_number_is_seen_and_may_be_refused() {
+    let mut scene = Scene::standard();
+    scene.queue(&invoice("INV-1"));
+    scene.queue(&invoice("INV-1"));
+    scene.world.tick(scene.now + 2000);
+    assert_eq!((scene.world.invoices.len(), scene.world.doubled_invoices()), (2, vec!["INV-1".to_owned()]));
+    assert_eq!(scene.kinds(), [EventKind::DoubledInvoice]);
+
+    let mut scene = Scene::new(&Options { duplicate_invoice: DuplicateInvoice::Reject, ..Options::default() });
+    scene.log_in();
+    scene.queue(&invoice("INV-1"));
+    scene.queue(&invoice("INV-1"));
+    scene.world.tick(scene.now + 2000);
+    assert_eq!((scene.world.invoices.len(), scene.world.jobs[1].state), (1, JobState::Failed));
+}
+
+#[test]
+fn a_number_whose_job_was_rejected_may_be_sent_again() {
+    let mut scene = Scene::standard();
+    scene.queue(&invoice("INV-1"));
+    assert_eq!(scene.world.reject(scene.now, 9001), Ok(()));
+    scene.queue(&invoice("INV-1"));
+    assert!(scene.world.finish().is_ok());
+}
+
+#[test]
+fn a_job_of_too_many_fields_loses_some_and_is_noticed() {
+    let mut scene = Scene::standard();
+    let mut body = invoice("INV-1");
+    let line = body["line_item"][0].clone();
+    body["line_item"] = json!(vec![line; 120]);
+    scene.queue(&body);
+    // The fields of the body come first and push out `data[method]`, as they would in PHP.
+    assert_eq!(scene.kinds(), [EventKind::FieldsDropped, EventKind::MalformedBody]);
+}
+
+#[test]
+fn supplied_moves_stock_at_its_location_and_refuses_mistakes() {
+    let mut scene = Scene::standard();
+    let uid = scene.world.products[0].uid.clone();
+    let lines = json!([{"productId": uid, "supplied": 5, "batch": {"code": "777-3321", "expireAt": "2024-01-23"}}, {"productId": uid, "supplied": 2.5}]);
+    let answer = scene.supply(3, lines.clone());
+    assert_eq!((answer.status, &answer.value()["data"]), (200, &lines));
+    scene.supply(3, lines);
+    let location = scene.world.separations[2].uid.clone();
+    assert_eq!(scene.world.stock[&location][&uid].to_string(), "15.0");
+    assert_eq!((scene.world.supplied.len(), scene.world.repeated_supplied()), (2, 1));
+    assert!(scene.world.finish().is_ok());
+
+    let requirements = scene.get(&format!("/inventory/v1/requirements?locationUID={location}")).value();
+    assert_eq!((&requirements["data"][0]["available"], &requirements["data"][0]["required"]), (&json!(15), &json!(10)));
+    for (location, lines) in [
+        (2, json!([{"productId": uid, "supplied": 5}])),
+        (3, json!([{"productId": "50001", "supplied": 5}])),
+        (3, json!([{"productId": uid, "supplied": "5"}])),
+        (3, json!([{"productId": uid, "supplied": 5, "batch": {"code": "x", "expireAt": 1_700_000_000}}])),
+        (3, json!({"productId": uid, "supplied": 5})),
+    ] {
+        assert_eq!(scene.supply(location, lines).status, 422);
+    }
+    assert_eq!(scene.kinds(), [EventKind::Refused; 5]);
+}
+
+#[test]
+fn a_new_token_kills_the_old_one() {
+    let mut scene = Scene::standard();
+    let old = scene.token.clone();
+    assert_eq!(scene.get("/v2/separation").status, 200);
+    scene.log_in();
+    assert_eq!(scene.get("/v2/separation").status, 200);
+    scene.token = old;
+    assert_eq!(scene.get("/v2/separation").status, 401);
+    assert_eq!(scene.kinds(), [EventKind::BadToken]);
+}
+
+#[test]
+fn a_killed_or_expired_token_may_be_used_until_a_new_one_is_there() {
+    let mut scene = Scene::standard();
+    scene.world.kill_tokens();
+    assert_eq!(scene.get("/v2/separation").status, 401);
+    scene.log_in();
+    scene.now += 8 * 3_600_000;
+    assert_eq!(scene.get("/v2/separation").status, 401);
+    assert!(scene.world.finish().is_ok());
+    scene.token = "invented".into();
+    assert_eq!(scene.get("/v2/separation").status, 401);
+    assert_eq!(scene.kinds(), [EventKind::BadToken]);
+}
+
+#[test]
+fn wrong_credentials_and_scopes_are_refused() {
+    let mut scene = Scene::new(&Options::default());
+    assert_eq!(scene.ask_token(json!({"client_secret": "wrong"})).status, 401);
+    assert_eq!(scene.ask_token(json!({"site_uid": ""})).status, 400);
+    assert_eq!(scene.ask_token(json!({"scope": "read-separation,write-jobqueue"})).status, 400);
+    assert_eq!(scene.ask_token(json!({"grant_type": "password"})).status, 400);
+    assert_eq!(
+        scene.kinds(),
+        [EventKind::BadCredentials, EventKind::MalformedBody, EventKind::BadCredentials, EventKind::MalformedBody]
+    );
+
+    let mut scene = Scene::new(&Options { scope_separator: ScopeSeparator::Comma, ..Options::default() });
+    assert_eq!(scene.ask_token(json!({"scope": "read-separation,write-jobqueue"})).status, 200);
+}
+
+#[test]
+fn a_site_without_inventory_withholds_or_refuses_its_scopes() {
+    let mut scene = Scene::new(&Options { inventory: InventoryGrant::Withhold, ..Options::default() });
+    scene.log_in();
+    assert_eq!(scene.get("/inventory/v1/products").status, 403);
+    assert_eq!(scene.get("/v2/separation").status, 200);
+    let mut scene = Scene::new(&Options { inventory: InventoryGrant::Refuse, ..Options::default() });
+    assert_eq!(scene.ask_token(json!({})).status, 400);
+}
+
+#[test]
+fn every_answer_carries_the_rate_headers_and_a_provoked_429_is_noticed() {
+    let mut scene = Scene::new(&Options { rate_per_endpoint: 3, rate_per_site: 5, ..Options::default() });
+    scene.log_in();
+    let first = scene.get("/v2/separation");
+    assert_eq!(
+        (
+            header(&first, "x-ratelimit-limit"),
+            header(&first, "x-ratelimit-remaining"),
+            header(&first, "x-ratelimit-reset")
+        ),
+        (Some("3".into()), Some("2".into()), Some("60".into()))
+    );
+    scene.get("/v2/separation");
+    scene.get("/v2/separation");
+    assert_eq!(scene.get("/v2/separation").status, 429);
+    assert_eq!(header(&scene.get("/v2/productsupplier"), "x-ratelimit-limit"), Some("5".into()));
+    assert_eq!(scene.get("/v2/receiveinvoice").status, 429);
+    assert_eq!(scene.kinds(), [EventKind::RateLimitProvoked; 2]);
+    scene.now += 60_000;
+    assert_eq!(scene.get("/v2/separation").status, 200);
+}
+
+#[test]
+fn an_injected_429_is_no_fault_of_the_partner_but_calls_before_its_reset_are() {
+    let mut scene = Scene::standard();
+    scene.world.faults.add("rate-limit:separationx1".parse().unwrap_or_else(|why: String| panic!("{why}")));
+    let limited = scene.get("/v2/separation");
+    assert_eq!(
+        (limited.status, header(&limited, "x-ratelimit-remaining"), header(&limited, "x-ratelimit-reset")),
+        (429, Some("0".into()), Some("60".into()))
+    );
+    assert!(scene.world.finish().is_ok());
+    scene.now += 59_000;
+    assert_eq!(scene.get("/v2/separation").status, 429);
+    assert_eq!(scene.kinds(), [EventKind::RateLimitProvoked]);
+    scene.now += 1000;
+    assert_eq!(scene.get("/v2/separation").status, 200);
+}
+
+#[test]
+fn faults_before_the_deed_leave_no_trace_and_faults_after_it_do() {
+    for (fault, status, transfer, done) in [
+        ("status:jobqueue=503x1", 503, Transfer::Whole, false),
+        ("status-after:jobqueue=500x1", 500, Transfer::Whole, true),
+        ("error-in-200:jobqueuex1", 200, Transfer::Whole, false),
+        ("redirect:jobqueuex1", 307, Transfer::Whole, false),
+        ("cut-before:jobqueuex1", 0, Transfer::Cut, false),
+        ("cut-after:jobqueuex1", 200, Transfer::Cut, true),
+        ("hang:jobqueuex1", 0, Transfer::Hang, false),
+        ("bad-json:jobqueuex1", 200, Transfer::Garbled, true),
+        ("huge-body:jobqueue=2x1", 200, Transfer::Huge(2), true),
+        ("token-killed:jobqueuex1", 401, Transfer::Whole, false),
+        ("delay:jobqueue=5sx1", 200, Transfer::Whole, true),
+    ] {
+        let mut scene = Scene::standard();
+        scene.world.faults.add(fault.parse().unwrap_or_else(|why: String| panic!("{why}")));
+        let job = json!({"type": "ReceiveInvoice", "data": {"method": "POST", "endpoint": "v2/receiveinvoice", "body": invoice("INV-1")}});
+        let served = scene.send("POST", "/v2/jobqueue", "application/json", job.to_string());
+        assert_eq!(
+            (served.answer.status, served.transfer, scene.world.jobs.len() == 1),
+            (status, transfer, done),
+            "{fault}"
+        );
+        assert!(scene.world.faults.list().is_empty() && scene.world.finish().is_ok(), "{fault}");
+    }
+}
+
+#[test]
+fn product_look_ups_lead_from_the_order_line_to_the_uid() {
+    let mut scene = Scene::standard();
+    let id = scene.world.orders[0].items[0].product_id;
+    let code = scene.get(&format!("/v2/product/{id}")).value()["items"][0]["product"]["code"].clone();
+    assert_ne!(code, "A");
+    let listed = scene.get("/inventory/v1/products?limit=1&page=1").value();
+    assert_eq!((&listed["data"][0]["code"], &listed["meta"]["items_page_total"]), (&code, &json!(2)));
+    let supplier = scene.get(&format!("/v2/productsupplier?product_id={id}&supplier_contact_id=10006")).value();
+    assert_eq!(
+        (&supplier["items"][0]["productsupplier"]["supplier_code"], &supplier["meta"]["items_total"]),
+        (&json!("A"), &json!(1))
+    );
+    assert!(scene.world.finish().is_ok());
+    scene.get("/v2/product/1");
+    scene.get("/v2/nowhere");
+    scene.send("DELETE", "/v2/jobqueue", "", String::new());
+    scene.get("/v2/separation?colour=red");
+    assert_eq!(
+        scene.kinds(),
+        [EventKind::UnknownRecord, EventKind::UnknownRoute, EventKind::WrongMethod, EventKind::MalformedBody]
+    );
+}
+
+#[test]
+fn secrets_appear_neither_in_the_view_nor_in_the_log() {
+    let mut scene = Scene::standard();
+    scene.get("/v2/separation");
+    let view = scene.world.view().to_string();
+    assert!(!view.contains("sandbox-secret") && !view.contains(&scene.token));
+}
