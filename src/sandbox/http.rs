@@ -4,6 +4,7 @@ use std::{
     any::Any,
     io,
     net::{Shutdown, TcpListener, TcpStream},
+    sync::atomic::Ordering,
     time::Duration,
 };
 
@@ -83,6 +84,9 @@ fn remember(connection: &dyn Any, data: &mut Extensions) {
 }
 
 async fn handle(http: HttpRequest, body: Bytes, shared: Data<Shared>) -> HttpResponse {
+    if shared.stopped.load(Ordering::SeqCst) {
+        return cut(&http);
+    }
     let header =
         |name: &str| http.headers().get(name).and_then(|value| value.to_str().ok()).unwrap_or_default().to_owned();
     let authorization = header("authorization");

@@ -14,14 +14,17 @@ pub mod faults;
 pub mod form;
 pub mod http;
 pub mod invoice;
+pub mod job;
 pub mod lists;
 pub mod options;
 pub mod order;
 pub mod page;
 pub mod product;
+pub mod query;
 pub mod rate;
 pub mod routes;
 pub mod run;
+pub mod settings;
 pub mod state;
 pub mod supplied;
 pub mod token;
@@ -34,19 +37,23 @@ mod tests;
 use std::{
     net::{SocketAddr, TcpListener},
     path::PathBuf,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
 use anyhow::Context;
 use tokio::task::JoinHandle;
 
-pub use clinic::{ArrayStyle, Clinic, OrderReply, ProductQuery, Pull};
+pub use clinic::{Clinic, OrderReply, Pull};
 pub use event::{Event, EventKind};
 pub use exchange::{ClinicError, Exchange, Reply};
 pub use faults::Fault;
 pub use options::Options;
 pub use order::{OrderLine, PurchaseOrder};
+pub use query::{ArrayStyle, ProductQuery};
 pub use run::run;
 pub use world::World;
 
@@ -68,6 +75,8 @@ struct Shared {
     world: SharedWorld,
     clock: clock::Clock,
     clinic: Arc<Mutex<Option<Clinic>>>,
+    /// Set when it stops: a connection that outlives the server changes nothing any more.
+    stopped: Arc<AtomicBool>,
 }
 
 impl Shared {
@@ -101,11 +110,11 @@ pub async fn start(options: Options) -> anyhow::Result<Sandbox> {
 /// # Errors
 /// As [`start`].
 pub async fn start_with_clock(options: Options, clock: clock::Clock) -> anyhow::Result<Sandbox> {
-    let mut world = state::load(options.state.as_deref(), options::Settings::from(&options), options.seed)?;
+    let mut world = state::load(options.state.as_deref(), settings::Settings::from(&options), options.seed)?;
     for fault in &options.faults {
         world.faults.add(fault.clone());
     }
-    let shared = Shared { world: Arc::new(Mutex::new(world)), clock, clinic: Arc::default() };
+    let shared = Shared { world: Arc::new(Mutex::new(world)), clock, clinic: Arc::default(), stopped: Arc::default() };
     let listener =
         TcpListener::bind(&options.bind).with_context(|| format!("the sandbox cannot listen on {}", options.bind))?;
     let url = url(listener.local_addr()?);
@@ -184,6 +193,7 @@ impl Sandbox {
     /// # Errors
     /// The state cannot be written.
     pub async fn stop(self) -> anyhow::Result<()> {
+        self.shared.stopped.store(true, Ordering::SeqCst);
         self.server.stop().await;
         self.heartbeat.abort();
         // An aborted task ends with an error by design; what counts is that it writes no more.

@@ -170,7 +170,7 @@ fn plain(number: Decimal) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sandbox::{options::Settings, product::tests::listed};
+    use crate::sandbox::{product::tests::listed, settings::Settings};
 
     #[test]
     fn an_order_adds_up_and_every_scalar_is_text() {

@@ -4,7 +4,8 @@ use std::fmt::Write;
 
 use super::{
     clock::{Millis, readable},
-    world::{JobState, World},
+    job::JobState,
+    world::World,
 };
 
 const STYLE: &str = "\
@@ -221,7 +222,7 @@ fn calls(world: &World) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sandbox::{options::Settings, order::OrderLine, product::tests::listed};
+    use crate::sandbox::{order::OrderLine, product::tests::listed, settings::Settings};
 
     #[test]
     fn nothing_from_outside_reaches_the_page_unescaped() {

@@ -161,7 +161,7 @@ impl ClinicProduct {
 #[cfg(test)]
 pub(in crate::sandbox) mod tests {
     use super::*;
-    use crate::sandbox::options::Settings;
+    use crate::sandbox::settings::Settings;
 
     pub(in crate::sandbox) fn listed(code: &str, active: bool) -> Listed {
         Listed {

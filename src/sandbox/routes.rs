@@ -8,11 +8,9 @@ use super::{
     clock::Millis,
     event::EventKind,
     faults::{Endpoint, Kind},
-    form,
-    options::JobEncoding,
     rate::Verdict,
-    wire::{self, Answer, Request, text_of},
-    world::{Call, Job, JobState, World},
+    wire::{self, Answer, Request},
+    world::{Call, World},
 };
 
 /// How an answer travels.
@@ -225,86 +223,6 @@ impl World {
             Endpoint::Supplied => self.take_supplied(now, request),
             Endpoint::Token | Endpoint::Unknown => Answer::error(500, "ServerError", "unreachable"),
         }
-    }
-
-    /// `POST /v2/jobqueue`: queued means that staff may still have to approve.
-    fn queue(&mut self, now: Millis, request: &Request) -> Answer {
-        let encoding = self.settings.job_encoding;
-        let is_form = request.content_type.starts_with("application/x-www-form-urlencoded");
-        let is_json = request.content_type.starts_with("application/json");
-        let body = if is_form && encoding != JobEncoding::Json {
-            let form = form::read(&request.body, self.settings.max_input_vars);
-            if form.dropped > 0 {
-                self.event(
-                    now,
-                    EventKind::FieldsDropped,
-                    format!("a form of {} fields, {} dropped", form.fields, form.dropped),
-                );
-            }
-            form.value
-        } else if is_json && encoding != JobEncoding::Form {
-            serde_json::from_slice(&request.body).unwrap_or_default()
-        } else {
-            Value::Null
-        };
-        let data = &body["data"];
-        let text = |value: &Value| text_of(value).unwrap_or_default();
-        let missing = ["method", "endpoint", "body"]
-            .into_iter()
-            .find(|name| data.get(*name).is_none_or(|value| value.is_null() || value == ""));
-        if let Some(missing) = missing {
-            let what = if data.is_object() {
-                format!("data.{missing} is missing")
-            } else {
-                format!("no job in a body of type `{}`", request.content_type)
-            };
-            self.event(now, EventKind::MalformedBody, format!("jobqueue: {what}"));
-            return Answer::problems(422, &[super::wire::Problem::new(format!("data.{missing}"), "is required")]);
-        }
-        let named = |name: &str, default: &str| {
-            text_of(&body[name]).filter(|text| !text.is_empty()).unwrap_or_else(|| default.to_owned())
-        };
-        let job = Job {
-            id: self.number("job", 9000),
-            created: now,
-            modified: now,
-            kind: text(&body["type"]),
-            kind_id: named("type_id", "0"),
-            action: named("action", "ApiRequest"),
-            method: text(&data["method"]),
-            endpoint: text(&data["endpoint"]),
-            body: data["body"].clone(),
-            state: JobState::Waiting,
-            error: String::new(),
-            due: self.settings.approve_after.map(|wait| now + wait),
-            invoice: None,
-        };
-        if let Some(number) = job.invoice_number() {
-            let alive = |other: &&Job| matches!(other.state, JobState::Waiting | JobState::Approved);
-            if self.jobs.iter().filter(alive).any(|other| other.invoice_number().as_ref() == Some(&number)) {
-                self.event(
-                    now,
-                    EventKind::DoubledInvoice,
-                    format!("invoice {number} was queued again as job {}", job.id),
-                );
-            }
-        }
-        let item = self.job_item(&job);
-        self.jobs.push(job);
-        Answer::json(200, json!({"items": [{"jobqueue": item}], "messages": []}))
-    }
-
-    fn job_item(&self, job: &Job) -> Value {
-        let scalars = self.settings.scalars;
-        let status = match job.state {
-            JobState::Waiting => "Pending",
-            JobState::Approved => "Completed",
-            JobState::Rejected => "Cancelled",
-            JobState::Failed => "Failed",
-        };
-        json!({"id": scalars.whole(job.id), "created_at": scalars.whole(job.created / 1000), "modified_at": scalars.whole(job.modified / 1000), "active": scalars.whole(1),
-            "type": job.kind, "type_id": job.kind_id, "action": job.action, "status": status,
-            "data": {"method": job.method, "endpoint": job.endpoint, "body": job.body}, "error": job.error})
     }
 }
 

@@ -4,7 +4,7 @@ use std::{fs, io, path::Path};
 
 use anyhow::Context;
 
-use super::{clock::Chance, options::Settings, world::World};
+use super::{clock::Chance, settings::Settings, world::World};
 
 /// Loads the world, or makes a new one if the file does not exist.
 ///

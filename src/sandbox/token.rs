@@ -7,7 +7,8 @@ use super::{
     clock::Millis,
     event::EventKind,
     form,
-    options::{Credential, InventoryGrant, ScopeSeparator},
+    options::{InventoryGrant, ScopeSeparator},
+    settings::Credential,
     wire::{Answer, Request, text_of},
     world::World,
 };

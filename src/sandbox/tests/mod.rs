@@ -8,12 +8,13 @@ use super::{
     World,
     event::EventKind,
     form,
-    options::{Approve, DuplicateInvoice, InventoryGrant, Options, ScopeSeparator, Settings},
+    job::JobState,
+    options::{Approve, DuplicateInvoice, InventoryGrant, Options, ScopeSeparator},
     order::OrderLine,
     product::tests::listed,
     routes::{Served, Transfer},
+    settings::Settings,
     wire::{Answer, Request},
-    world::JobState,
 };
 
 const NOW: i64 = 1_700_000_000_000;
