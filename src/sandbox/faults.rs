@@ -9,16 +9,32 @@ use super::clock::{Chance, parse_span};
 
 /// The help text of `--fault`.
 pub const HELP: &str = "\
-A fault to inject: KIND[:ENDPOINT][=VALUE][xN][@P%]. May be repeated.
-KIND: status=CODE (not done), status-after=CODE (done, but answers CODE), delay=SPAN (done, answers late), hang (never
-answers), token-killed (the token dies before the call), rate-limit (429 until the reset), cut-before (not done, connection
-cut), cut-after (done, connection cut before the answer), bad-json (done, answer unreadable), error-in-200 (not done, 200
-with an error message), no-inventory (403 on inventory endpoints), redirect (307 elsewhere), huge-body[=MB] (done, endless
-answer).
-ENDPOINT: token, jobqueue, receiveinvoice, separation, product, productsupplier, products, requirements, supplied,
-inventory (the last three), any (default).
-xN: only the next N calls. @P%: by chance.
-Examples: status:jobqueue=503x2   delay:any=5s@10%   cut-after:suppliedx1   token-killed@1%   rate-limit:jobqueuex1";
+A fault to inject: KIND[:ENDPOINT][=VALUE][xN][@P%]; may be repeated
+
+Kinds:
+  status=CODE        not done; answers CODE
+  status-after=CODE  done; answers CODE all the same
+  delay=SPAN         done; answers late
+  hang               not done; never answers
+  token-killed       the live token dies before the call
+  rate-limit         429 until the window ends
+  cut-before         not done; the connection is cut
+  cut-after          done; the connection is cut before the answer
+  bad-json           done; the answer cannot be read
+  error-in-200       not done; 200 with an error message inside
+  no-inventory       403 on the inventory endpoints
+  redirect           not done; 307 to another place
+  huge-body[=MB]     done; the answer has 64 MB or as many as given
+
+Endpoints: token jobqueue receiveinvoice separation product
+  productsupplier products requirements supplied,
+  inventory (the last three), any (the default)
+
+xN: the next N calls only. @P%: by chance, under the seed.
+
+Examples:
+  status:jobqueue=503x2  delay:any=5s@10%  cut-after:suppliedx1
+  token-killed@1%  rate-limit:jobqueuex1";
 
 /// One endpoint of the ezyVet half; each has its own rate counter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

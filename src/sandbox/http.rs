@@ -100,6 +100,9 @@ async fn handle(http: HttpRequest, body: Bytes, shared: Data<Shared>) -> HttpRes
         accept: header("accept"),
         body: body.to_vec(),
     };
+    if request.path.starts_with("/_sandbox/") && from_elsewhere(&header("origin"), &header("host")) {
+        return whole(Answer::error(403, "Forbidden", "a page of another site may not control the sandbox"));
+    }
     match (request.method.as_str(), request.path.as_str()) {
         ("POST", "/_sandbox/order") => return whole(order(&shared, &request.body).await),
         ("POST", "/_sandbox/pull") => return whole(pull(&shared, &request.body).await),
@@ -125,6 +128,11 @@ async fn handle(http: HttpRequest, body: Bytes, shared: Data<Shared>) -> HttpRes
             .body("{\"items\": [{\"jobqueue\": {\"id\": <!-- not JSON"),
         Transfer::Huge(megabytes) => huge(&served.answer, megabytes),
     }
+}
+
+/// Whether a browser sends this on behalf of a page that is not ours.
+fn from_elsewhere(origin: &str, host: &str) -> bool {
+    !origin.is_empty() && origin.split_once("://").is_none_or(|(_, origin)| origin != host)
 }
 
 fn head(answer: &Answer) -> actix_web::HttpResponseBuilder {

@@ -94,7 +94,11 @@ impl<'a> Reader<'a> {
     }
 
     fn refuse(&mut self, name: &str, text: impl Into<String>) {
-        self.problems.push(Problem::new(format!("{}{name}", self.prefix), text));
+        let field = format!("{}{name}", self.prefix);
+        // The first problem of a field is the telling one.
+        if !self.problems.iter().any(|problem| problem.field == field) {
+            self.problems.push(Problem::new(field, text));
+        }
     }
 
     fn field<T>(&mut self, name: &str, read: impl Fn(&Value) -> Option<T>, wanted: &str) -> Option<T> {

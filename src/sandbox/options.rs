@@ -11,11 +11,12 @@ use super::{
 
 /// Flags of `spsi sandbox`.
 #[derive(Clone, clap::Args)]
+#[command(about = None, long_about = None)]
 pub struct Options {
     /// Where to listen; port 0 takes a free one.
     #[arg(long, default_value = "127.0.0.1:8090", value_name = "ADDRESS:PORT")]
     pub bind: String,
-    #[arg(long = "fault", value_name = "FAULT", help = faults::HELP)]
+    #[arg(long = "fault", value_name = "FAULT", help = "A fault to inject, such as status:jobqueue=503x2; may be repeated", long_help = faults::HELP)]
     pub faults: Vec<Fault>,
     /// Keep the world in this file, so that a second start goes on where the first ended.
     #[arg(long, value_name = "FILE")]

@@ -7,11 +7,17 @@ use serde_json::{Value, json};
 use super::{
     clock::Millis,
     event::EventKind,
+    exchange::masked,
     faults::{Endpoint, Kind},
     rate::Verdict,
     wire::{self, Answer, Request},
     world::{Call, World},
 };
+
+/// How much of a body the log keeps, in letters.
+const BODY_KEPT: usize = 4000;
+/// How much of an answer the log keeps, in letters.
+const ANSWER_KEPT: usize = 1000;
 
 /// How an answer travels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -134,7 +140,7 @@ impl World {
         let body = if endpoint == Endpoint::Token {
             "(masked)".into()
         } else {
-            String::from_utf8_lossy(&request.body).chars().take(4000).collect()
+            String::from_utf8_lossy(&request.body).chars().take(BODY_KEPT).collect()
         };
         self.log(Call {
             at: now,
@@ -143,6 +149,11 @@ impl World {
             target: format!("{}{query}", request.path),
             body,
             status: if answered { served.answer.status } else { 0 },
+            answer: if answered {
+                masked(&served.answer.value()).to_string().chars().take(ANSWER_KEPT).collect()
+            } else {
+                String::new()
+            },
             fault: (!faults.is_empty()).then(|| format!("{faults:?}")),
         });
     }

@@ -103,6 +103,8 @@ pub struct Call {
     pub body: String,
     /// Status, 0 where no answer was sent.
     pub status: u16,
+    /// Answer, masked and shortened.
+    pub answer: String,
     /// What a fault did to it.
     pub fault: Option<String>,
 }

@@ -87,6 +87,12 @@ async fn a_partner_talks_to_the_site_and_faults_travel_as_they_should() -> anyho
     let pressed =
         client.post(format!("{}/_sandbox/jobs/9001/reject", sandbox.url)).header("accept", "text/html").send().await?;
     assert_eq!((pressed.status().as_u16(), pressed.headers()["location"].to_str()?), (303, "/"));
+    let foreign = client
+        .post(format!("{}/_sandbox/kill-token", sandbox.url))
+        .header("origin", "https://elsewhere.example")
+        .send()
+        .await?;
+    assert_eq!(foreign.status(), 403);
     clock.advance(Duration::from_secs(10));
     let finish = client.get(format!("{}/_sandbox/finish", sandbox.url)).send().await?;
     assert_eq!(finish.status(), 409);
