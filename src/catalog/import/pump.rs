@@ -101,8 +101,12 @@ pub(super) mod tests {
 
     /// The lines for COPY and what was found, of a small file.
     pub(crate) fn pump_text(text: &str, rows: impl Rows) -> (String, Pumped) {
+        pump_bytes(text.as_bytes(), rows)
+    }
+
+    pub(crate) fn pump_bytes(bytes: &[u8], rows: impl Rows) -> (String, Pumped) {
         let (sender, mut receiver) = mpsc::channel(16);
-        let read = Box::new(std::io::Cursor::new(text.as_bytes().to_vec()));
+        let read = Box::new(std::io::Cursor::new(bytes.to_vec()));
         let pumped = pump("f.csv", read, &FormatOptions::default(), rows, &sender).unwrap();
         let mut lines = Vec::new();
         while let Ok(chunk) = receiver.try_recv() {

@@ -1,6 +1,6 @@
 use super::ImportKind;
 use super::cells::Numbers;
-use super::pump::tests::{errors_of, pump_text};
+use super::pump::tests::{errors_of, pump_bytes, pump_text};
 use super::rows::ProductRows;
 
 const HEADER: &str = "code,name,type,category,units_per_outer,unit_of_measure,list_price";
@@ -73,4 +73,23 @@ fn a_delta_says_only_what_it_is_for() {
     let (lines, _) = pump_text("code,list_price\nA,5\nB,\n", rows);
     let prices: Vec<_> = lines.lines().map(|line| line.split('\t').skip(8).take(2).collect::<Vec<_>>()).collect();
     assert_eq!(prices, [["5", "t"], ["\\N", "t"]]);
+}
+
+proptest::proptest! {
+    #[test]
+    fn no_file_makes_the_reader_panic_and_every_line_for_copy_has_all_cells(
+        tail in proptest::collection::vec(proptest::prelude::any::<u8>(), 0..400),
+        delimiter in "[,;\t]",
+        cells in proptest::collection::vec("[ -~é\"\\\\\r\n,;]{0,12}", 0..60),
+    ) {
+        let mut file = HEADER.replace(',', &delimiter).into_bytes();
+        file.push(b'\n');
+        for row in cells.chunks(7) {
+            file.extend(row.join(&delimiter).into_bytes());
+            file.push(b'\n');
+        }
+        file.extend(tail);
+        let (lines, _) = pump_bytes(&file, full());
+        proptest::prop_assert!(lines.lines().all(|line| line.split('\t').count() == 19));
+    }
 }

@@ -57,12 +57,13 @@ pub(super) struct Finding {
 pub(super) async fn find_repeated_codes(connection: &mut PgConnection) -> Result<Vec<Finding>, sqlx::Error> {
     sqlx::query_as!(
         Finding,
-        r#"select line, code as value, first_line as "first_line!" from (
-               select line, code, min(line) over (partition by code) as first_line from staged_product_row
-               where code <> '' and code in
-                   (select code from staged_product_row group by code having count(*) > 1)
-           ) r
-           where line > first_line order by line"#
+        r#"with repeated as (
+               select code, min(line) as first_line from staged_product_row
+               where code <> '' group by code having count(*) > 1
+           )
+           select s.line, s.code as value, r.first_line as "first_line!"
+           from repeated r join staged_product_row s on s.code = r.code
+           where s.line > r.first_line order by s.line"#
     )
     .fetch_all(connection)
     .await
