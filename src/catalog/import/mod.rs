@@ -7,6 +7,8 @@
 
 mod cells;
 mod copy;
+mod decode;
+mod error;
 mod format;
 mod prices;
 mod problems;
@@ -15,9 +17,11 @@ mod read;
 mod rows;
 #[cfg(test)]
 mod rows_tests;
+mod stage;
 mod store;
 mod summary;
 
+pub use error::ImportError;
 pub use format::{DecimalMark, Delimiter, Encoding, FormatError, FormatOptions, Mapping};
 pub use problems::{HeaderError, LISTED_ERRORS, Refusal, RowError};
 pub use rows::{CODE_CHARACTERS, PRODUCT_COLUMNS, TEXT_CHARACTERS};
@@ -26,14 +30,12 @@ pub use summary::{ContractSummary, ImportSummary, Movement, Movements};
 use crate::values::plain;
 use cells::Numbers;
 use prices::PriceRows;
-use pump::{Chunk, Pumped, Rows, pump};
 use rows::ProductRows;
 use rust_decimal::Decimal;
-use sqlx::postgres::PgCopyIn;
 use sqlx::{PgConnection, PgPool};
+use stage::{stage_prices, stage_products};
 use std::io::Read;
 use time::OffsetDateTime;
-use tokio::sync::mpsc;
 
 /// How many of the codes that would be withdrawn an error names.
 const NAMED_CODES: i64 = 10;
@@ -94,53 +96,6 @@ pub enum Progress<'a> {
     },
     Comparing,
     Storing,
-}
-
-/// Why nothing was applied.
-#[derive(Debug, thiserror::Error)]
-pub enum ImportError {
-    #[error("neither a products file nor a prices file was given")]
-    NoFile,
-    #[error("the mapping names columns that we do not know: {}", .0.join(", "))]
-    Mapping(Vec<String>),
-    #[error("{0}")]
-    Refused(Box<Refusal>),
-    /// The guard against mass withdrawal.
-    #[error(
-        "would take {lost} of {listed} products off sale, more than {limit_percent} %: {}{}; nothing was applied",
-        codes.join(", "), if *lost > codes.len() as u64 { ", ..." } else { "" }
-    )]
-    TooManyWithdrawals {
-        /// Products that are for sale and would not be any more: withdrawn, or without a price.
-        lost: u64,
-        /// Products that are for sale now.
-        listed: u64,
-        limit_percent: String,
-        /// The first few, in byte order.
-        codes: Vec<String>,
-    },
-    #[error("cannot read {file}")]
-    Read { file: String, source: csv::Error },
-    #[error("the thread that read {file} was stopped")]
-    Stopped { file: String },
-    #[error("the database failed; nothing was applied")]
-    Store(#[from] sqlx::Error),
-}
-
-impl ImportError {
-    /// What the person at the command line can do about it, where that is more than reading the error.
-    pub fn hint(&self) -> Option<&'static str> {
-        match self {
-            Self::NoFile => Some("give a products file, a prices file, or both"),
-            Self::TooManyWithdrawals { .. } => Some(
-                "check that the file is complete; `--dry-run` shows what would change; if this is meant, repeat with --allow-withdrawals",
-            ),
-            Self::Refused(refusal) if !refusal.headers.is_empty() => {
-                Some("the first line must name the columns; `--mapping FILE` translates foreign names")
-            }
-            _ => None,
-        }
-    }
 }
 
 /// Applies the files, or with `dry_run` finds out what they would change. `actor` goes into the audit record. The pool
@@ -228,102 +183,6 @@ fn check_mapping(mapping: &Mapping) -> Result<(), ImportError> {
     let known = |column: &&str| PRODUCT_COLUMNS.contains(column) || prices::COLUMNS.known.contains(column);
     let unknown: Vec<_> = mapping.columns().filter(|column| !known(column)).map(str::to_owned).collect();
     if unknown.is_empty() { Ok(()) } else { Err(ImportError::Mapping(unknown)) }
-}
-
-async fn stage_products(
-    connection: &mut PgConnection,
-    file: SourceFile,
-    rows: ProductRows,
-    options: &ImportOptions,
-    notes: &mut Vec<String>,
-    refusal: &mut Refusal,
-    progress: &(dyn Fn(Progress<'_>) + Sync),
-) -> Result<u64, ImportError> {
-    let name = file.name.clone();
-    let copy = store::copy_products(connection).await?;
-    let pumped = stage(copy, file, rows, &options.format, progress).await?;
-    store::analyze_products(connection).await?;
-    let mut problems = pumped.problems;
-    for found in store::find_repeated_codes(connection).await? {
-        let reason = format!("is on line {} already", found.first_line);
-        problems.add(found.line.unsigned_abs(), "code", &found.value, reason);
-    }
-    if options.kind != ImportKind::Full {
-        for found in store::find_unknown_codes(connection).await? {
-            problems.add(found.line.unsigned_abs(), "code", &found.value, "is not in the catalogue");
-        }
-        for found in store::find_prices_without_units(connection).await? {
-            let reason = "has no known pack size: import the product with its units_per_outer first";
-            problems.add(found.line.unsigned_abs(), "code", &found.value, reason);
-        }
-    }
-    tracing::debug!(file = name, rows = pumped.rows, errors = problems.count, "products staged");
-    refusal.headers.extend(pumped.header);
-    refusal.add(problems);
-    notes.extend(pumped.notes);
-    Ok(pumped.rows)
-}
-
-async fn stage_prices(
-    connection: &mut PgConnection,
-    file: SourceFile,
-    rows: PriceRows,
-    options: &ImportOptions,
-    notes: &mut Vec<String>,
-    refusal: &mut Refusal,
-    progress: &(dyn Fn(Progress<'_>) + Sync),
-) -> Result<ContractSummary, ImportError> {
-    let copy = prices::store::copy_prices(connection).await?;
-    let pumped = stage(copy, file, rows, &options.format, progress).await?;
-    prices::store::analyze_prices(connection).await?;
-    let new_price_lists = prices::store::insert_price_lists(connection).await?;
-    let mut problems = pumped.problems;
-    for found in prices::store::find_unknown_clinics(connection).await? {
-        problems.add(
-            found.line.unsigned_abs(),
-            "clinic",
-            &found.value,
-            "is neither the id nor the client id of a clinic",
-        );
-    }
-    // Where the products file could not be read, none of its codes is known: no reason to complain of each.
-    if refusal.headers.is_empty() {
-        for found in prices::store::find_unknown_products(connection).await? {
-            problems.add(found.line.unsigned_abs(), "code", &found.value, "is not in the catalogue");
-        }
-    }
-    for found in prices::store::find_repeated_prices(connection).await? {
-        let reason = format!("has this price on line {} already", found.first_line);
-        problems.add(found.line.unsigned_abs(), "code", &found.value, reason);
-    }
-    refusal.headers.extend(pumped.header);
-    refusal.add(problems);
-    notes.extend(pumped.notes);
-    Ok(ContractSummary { rows: pumped.rows, new_price_lists, ..Default::default() })
-}
-
-/// Sends a file's rows into a staging table.
-async fn stage<R: Rows>(
-    mut copy: PgCopyIn<&mut PgConnection>,
-    file: SourceFile,
-    rows: R,
-    format: &FormatOptions,
-    progress: &(dyn Fn(Progress<'_>) + Sync),
-) -> Result<Pumped, ImportError> {
-    let SourceFile { name, content } = file;
-    let (sender, mut receiver) = mpsc::channel::<Chunk>(4);
-    let (thread_name, format) = (name.clone(), format.clone());
-    let reading = tokio::task::spawn_blocking(move || pump(&thread_name, content, &format, rows, &sender));
-    while let Some(chunk) = receiver.recv().await {
-        copy.send(chunk.lines).await?;
-        progress(Progress::Reading { file: &name, rows: chunk.rows, bytes: chunk.bytes });
-    }
-    copy.finish().await?;
-    match reading.await {
-        Ok(Ok(pumped)) => Ok(pumped),
-        Ok(Err(source)) => Err(ImportError::Read { file: name, source }),
-        Err(_) => Err(ImportError::Stopped { file: name }),
-    }
 }
 
 /// Fills in the counts of products. Returns how many of how many would not be for sale any more.

@@ -1,7 +1,8 @@
 //! Reads a CSV file as a stream: delimiter, encoding and header are settled first, then one record at a time, so memory
 //! does not grow with the file. Line numbers are those an editor shows, whatever the line ends.
 
-use super::format::{Encoding, FormatOptions, Mapped, decode_windows_1252, detect_delimiter};
+use super::decode::{Decoder, LineEnds};
+use super::format::{Encoding, FormatOptions, Mapped, detect_delimiter};
 use super::problems::{HeaderError, Problems};
 use csv::{ByteRecord, StringRecord};
 use std::io::{self, Chain, Cursor, Read};
@@ -83,7 +84,7 @@ impl<'a> Row<'a> {
 impl<R: Read> Table<R> {
     /// Reads up to and with the header.
     pub(super) fn open(file: &str, inner: R, columns: Columns, format: &FormatOptions) -> Result<Self, ReadError> {
-        let mut inner = LineEnds { inner, skip_line_feed: false, ended: false, last: b'\n' };
+        let mut inner = LineEnds::new(inner);
         let mut head = Vec::new();
         while head.len() < HEAD && !head.contains(&b'\n') {
             let start = head.len();
@@ -124,7 +125,7 @@ impl<R: Read> Table<R> {
             .from_reader(Cursor::new(head).chain(inner));
         let mut header = ByteRecord::new();
         reader.read_byte_record(&mut header)?;
-        let mut decoder = Decoder { given: known_encoding, found: None };
+        let mut decoder = Decoder::new(known_encoding);
         let mut text = StringRecord::new();
         let bad = decoder.decode(&mut header, &mut text);
         let found: Vec<String> = text.iter().map(|name| name.trim().to_owned()).collect();
@@ -263,97 +264,6 @@ fn resolve(
         notes.push(format!("{file}: columns that we do not know are ignored: {}", unknown.join(", ")));
     }
     Ok(places)
-}
-
-/// Turns bytes into text. Where nothing says the encoding, the first record that is not plain ASCII settles it.
-#[derive(Debug)]
-struct Decoder {
-    given: Option<Encoding>,
-    found: Option<Encoding>,
-}
-
-impl Decoder {
-    /// Moves the record over; returns the cells that are not what the encoding wants, read as well as can be.
-    fn decode(&mut self, record: &mut ByteRecord, text: &mut StringRecord) -> Vec<usize> {
-        let settled = self.given.or(self.found);
-        let ascii = record.as_slice().is_ascii();
-        if ascii || settled != Some(Encoding::Windows1252) {
-            match StringRecord::from_byte_record(std::mem::take(record)) {
-                Ok(decoded) => {
-                    if !ascii && settled.is_none() {
-                        self.found = Some(Encoding::Utf8);
-                    }
-                    // The old text's memory serves the next record.
-                    *record = std::mem::replace(text, decoded).into_byte_record();
-                    return Vec::new();
-                }
-                Err(error) => *record = error.into_byte_record(),
-            }
-        }
-        if settled.is_none() {
-            self.found = Some(Encoding::Windows1252);
-        }
-        let windows = self.given.or(self.found) == Some(Encoding::Windows1252);
-        text.clear();
-        let mut bad = Vec::new();
-        for (index, cell) in record.iter().enumerate() {
-            if windows {
-                text.push_field(&decode_windows_1252(cell));
-            } else {
-                let cell = String::from_utf8_lossy(cell);
-                if matches!(cell, std::borrow::Cow::Owned(_)) {
-                    bad.push(index);
-                }
-                text.push_field(&cell);
-            }
-        }
-        bad
-    }
-}
-
-/// Makes every line end a line feed and ends the last line with one, so that line numbers can be told.
-struct LineEnds<R> {
-    inner: R,
-    skip_line_feed: bool,
-    ended: bool,
-    last: u8,
-}
-
-impl<R: Read> Read for LineEnds<R> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        while !self.ended && !buffer.is_empty() {
-            let read = match self.inner.read(buffer) {
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-                read => read?,
-            };
-            if read == 0 {
-                self.ended = true;
-                if self.last == b'\n' {
-                    break;
-                }
-                buffer[0] = b'\n';
-                return Ok(1);
-            }
-            let mut kept = 0;
-            if self.skip_line_feed || memchr::memchr(b'\r', &buffer[..read]).is_some() {
-                for index in 0..read {
-                    let byte = buffer[index];
-                    let after_return = std::mem::replace(&mut self.skip_line_feed, byte == b'\r');
-                    if !(after_return && byte == b'\n') {
-                        buffer[kept] = if byte == b'\r' { b'\n' } else { byte };
-                        kept += 1;
-                    }
-                }
-            } else {
-                kept = read;
-            }
-            if kept > 0 {
-                self.last = buffer[kept - 1];
-                return Ok(kept);
-            }
-        }
-        Ok(0)
-    }
 }
 
 #[cfg(test)]
