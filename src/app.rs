@@ -107,12 +107,8 @@ impl Context {
                 }
             }
         };
-        let api = async {
-            match role {
-                // A worker answers the probes of its operator, and nothing else is asked of it.
-                Role::All | Role::Api | Role::Worker => self.answer(listener, shutdown.clone()).await,
-            }
-        };
+        // A worker serves too: its operator's probes and metrics, at least.
+        let api = self.answer(listener, shutdown.clone());
         tokio::try_join!(api, worker, metrics).map(drop)
     }
 
@@ -135,6 +131,11 @@ impl Context {
             auth,
             catalog,
         };
+        // Read before the first request is taken: a process that has just started is not a process that is not ready.
+        if let Err(error) = refresher.refresh().await {
+            tracing::error!(error = format!("{error:#}"), "clinics and catalogue cannot be read yet");
+        }
+        tracing::info!("listening on http://{}", listener.local_addr()?);
         let refreshing = tokio::spawn(refresher.run(shutdown.clone()));
         let served = http::serve(services, listener, shutdown).await;
         refreshing.abort();

@@ -259,7 +259,12 @@ pub struct Settings {
     #[command(flatten)]
     pub site: SiteSettings,
     /// What is logged, for instance info or spsi_partner=debug
-    #[arg(long, env = "SPSI_LOG", default_value = "info", hide_env_values = true)]
+    #[arg(
+        long,
+        env = "SPSI_LOG",
+        default_value = "info,sqlx=warn,actix_server=warn,reqwest_retry=error",
+        hide_env_values = true
+    )]
     pub log: String,
     /// Logs as text for people or as json, one object a line
     #[arg(long, env = "SPSI_LOG_FORMAT", default_value = "text", value_parser = ["text", "json"], hide_env_values = true)]

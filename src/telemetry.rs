@@ -1,6 +1,7 @@
 //! Logs on standard error, metrics for Prometheus.
 
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
+use std::io::IsTerminal;
 use std::sync::OnceLock;
 use tracing_subscriber::{EnvFilter, fmt};
 
@@ -11,7 +12,7 @@ pub fn start_logs(filter: &str, format: &str) -> anyhow::Result<()> {
     // A global subscriber can be set once a process; in tests the first one stays.
     let _ = match format {
         "json" => builder.json().flatten_event(true).try_init(),
-        _ => builder.with_target(false).try_init(),
+        _ => builder.with_target(false).with_ansi(std::io::stderr().is_terminal()).try_init(),
     };
     Ok(())
 }

@@ -77,7 +77,26 @@ fn csv(out: &mut impl Write, rows: &[Value]) -> io::Result<()> {
 }
 
 fn table(out: &mut impl Write, columns: &[&str], rows: &[Value]) -> io::Result<()> {
-    const WIDEST: usize = 60;
+    aligned(out, columns, rows, "")?;
+    if rows.is_empty() {
+        eprintln!("(none)");
+    }
+    Ok(())
+}
+
+/// A list inside a record: a table of every key that any of its objects has.
+fn rows(out: &mut impl Write, items: &[Value], indent: &str) -> io::Result<()> {
+    let mut columns: Vec<&str> = Vec::new();
+    for key in items.iter().filter_map(Value::as_object).flat_map(serde_json::Map::keys) {
+        if !columns.contains(&key.as_str()) {
+            columns.push(key);
+        }
+    }
+    aligned(out, &columns, items, indent)
+}
+
+fn aligned(out: &mut impl Write, columns: &[&str], rows: &[Value], indent: &str) -> io::Result<()> {
+    const WIDEST: usize = 70;
     let cells: Vec<Vec<String>> = rows
         .iter()
         .map(|row| {
@@ -101,14 +120,11 @@ fn table(out: &mut impl Write, columns: &[&str], rows: &[Value]) -> io::Result<(
         .collect();
     let mut line = |texts: &mut dyn Iterator<Item = &str>| {
         let padded: Vec<_> = texts.zip(&widths).map(|(text, width)| format!("{text:width$}")).collect();
-        writeln!(out, "{}", padded.join("  ").trim_end())
+        writeln!(out, "{indent}{}", padded.join("  ").trim_end())
     };
     line(&mut columns.iter().copied())?;
     for row in &cells {
         line(&mut row.iter().map(String::as_str))?;
-    }
-    if rows.is_empty() {
-        eprintln!("(none)");
     }
     Ok(())
 }
@@ -126,10 +142,7 @@ fn lines(out: &mut impl Write, value: &Value, depth: usize) -> io::Result<()> {
                     }
                     Value::Array(items) if items.iter().any(Value::is_object) => {
                         writeln!(out, "{indent}{key}:")?;
-                        for item in items {
-                            writeln!(out, "{indent}  -")?;
-                            lines(out, item, depth + 2)?;
-                        }
+                        rows(out, items, &format!("{indent}  "))?;
                     }
                     Value::Array(items) => writeln!(
                         out,

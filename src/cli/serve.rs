@@ -40,7 +40,6 @@ pub async fn run(command: Serve) -> anyhow::Result<()> {
         tracing::info!("shutting down");
         trigger.pull();
     });
-    tracing::info!("listening on http://{}", listener.local_addr()?);
     let served = context.serve(command.role, listener, shutdown).await;
     let closed = context.close().await;
     served.and(closed)
