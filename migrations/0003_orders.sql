@@ -12,11 +12,11 @@ create table purchase_order (
     revision integer not null default 1,
     -- Digest of what counts as content: the same order again is told from a changed one by it (SPSI.md 5.11).
     content_digest bytea not null,
-    -- As received, unknown fields included.
-    body jsonb not null,
+    -- As received, unknown fields included. json and not jsonb: it goes back word for word, in its own order.
+    body json not null,
     -- The first answer, word for word: a repeated order gets it again.
     answer_status smallint not null,
-    answer_body jsonb not null,
+    answer_body json not null,
     -- [{rule, action, line, text}]
     findings jsonb not null default '[]',
     ordered_at timestamptz,
@@ -65,7 +65,7 @@ create table purchase_order_revision (
     order_id bigint not null references purchase_order on delete cascade,
     revision integer not null,
     received_at timestamptz not null,
-    body jsonb not null,
+    body json not null,
     findings jsonb not null,
     primary key (order_id, revision)
 );

@@ -1,10 +1,13 @@
 //! The command line: `spsi NOUN VERB`. Data on standard output, logs on standard error; exit 0 good, 1 refused or
 //! failed, 2 wrong usage (DESIGN.md 3).
 
+mod audit;
 mod catalog;
 mod clinic;
 mod database;
+mod doctor;
 mod key;
+mod openapi;
 mod order;
 pub mod output;
 mod seed;
@@ -12,7 +15,7 @@ mod serve;
 
 use crate::app::Context;
 use crate::config::Settings;
-use crate::telemetry;
+use crate::{sandbox, telemetry};
 use clap::{CommandFactory, FromArgMatches, Parser};
 use output::Output;
 use std::fmt;
@@ -51,6 +54,16 @@ enum Noun {
     /// Purchase orders
     #[command(subcommand)]
     Order(order::Command),
+    /// Who did what, when, why
+    #[command(subcommand)]
+    Audit(audit::Command),
+    /// Simulates an ezyVet site, for trying and testing
+    Sandbox(Box<sandbox::Options>),
+    /// Shows the effective configuration, and says what to do about each problem
+    Doctor,
+    /// The interface as an OpenAPI document
+    #[command(subcommand)]
+    Openapi(openapi::Command),
     /// Keys for SPSI_ENCRYPTION_KEYS and SPSI_TOKEN_KEYS
     #[command(subcommand)]
     Key(key::Command),
@@ -109,6 +122,12 @@ async fn dispatch(arguments: Arguments) -> anyhow::Result<()> {
     match arguments.noun {
         Noun::Serve(command) => serve::run(*command).await,
         Noun::Key(command) => key::run(command, output),
+        Noun::Openapi(command) => openapi::run(command),
+        Noun::Doctor => doctor::run(output).await,
+        Noun::Sandbox(options) => {
+            telemetry::start_logs("info,actix_server=warn", "text")?;
+            sandbox::run(*options).await
+        }
         Noun::Db(command) => database::run(command, output).await,
         noun => {
             let context = open().await?;
@@ -136,6 +155,7 @@ async fn with_database(noun: Noun, context: &Context, output: Output) -> anyhow:
         Noun::Catalog(command) => catalog::run(command, context, output).await,
         Noun::Clinic(command) => clinic::run(command, context, output).await,
         Noun::Order(command) => order::run(command, context, output).await,
-        Noun::Serve(_) | Noun::Key(_) | Noun::Db(_) => Ok(()),
+        Noun::Audit(command) => audit::run(command, context, output).await,
+        Noun::Serve(_) | Noun::Key(_) | Noun::Db(_) | Noun::Openapi(_) | Noun::Doctor | Noun::Sandbox(_) => Ok(()),
     }
 }
