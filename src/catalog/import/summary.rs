@@ -96,6 +96,14 @@ impl fmt::Display for Movement {
 
 impl fmt::Display for ImportSummary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut text = String::new();
+        self.write(&mut text)?;
+        f.write_str(text.trim_end())
+    }
+}
+
+impl ImportSummary {
+    fn write(&self, f: &mut impl fmt::Write) -> fmt::Result {
         let dry = self.id.is_none();
         writeln!(f, "{}", if dry { "Dry run, nothing was applied. The import would make:" } else { "Imported:" })?;
         if let Some(file) = &self.file {
