@@ -5,6 +5,7 @@
 
 pub mod directory;
 mod settings;
+pub mod sites;
 mod store;
 
 use crate::audit;

@@ -59,6 +59,12 @@ struct Gate {
     left_until: i64,
 }
 
+impl Ticket {
+    pub fn endpoint(self) -> Endpoint {
+        self.endpoint
+    }
+}
+
 impl Budget {
     /// A budget as it was stored. Calls that were in flight when their holder died count as answered now.
     pub fn restored(stored: serde_json::Value, now: OffsetDateTime) -> Self {

@@ -12,6 +12,7 @@ mod token;
 mod tree;
 mod wire;
 
+pub use answers::InventoryProduct;
 pub use endpoint::{Endpoint, Preset};
 pub use outcome::Outcome;
 pub use request::{Body, JobNames, Request};

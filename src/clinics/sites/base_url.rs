@@ -1,0 +1,69 @@
+//! Where a site is called.
+
+use url::{Host, Url};
+
+/// Why a base URL is not taken.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub enum BadBaseUrl {
+    #[error("`{0}` is not a URL; write it like https://apiv2.ezyvet.com")]
+    NotAUrl(String),
+    #[error("`{0}` would send credentials unencrypted; use https://, or --allow-http to insist")]
+    Unencrypted(String),
+    #[error("`{0}` holds a user name, a query or a fragment, which a base URL may not")]
+    TooMuch(String),
+}
+
+/// Scheme and host, perhaps a path, without a slash at its end.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BaseUrl(String);
+
+impl BaseUrl {
+    /// Reads a base URL. `http://` is taken only towards this machine, or if `allow_http`.
+    pub fn parse(text: &str, allow_http: bool) -> Result<Self, BadBaseUrl> {
+        let url = Url::parse(text.trim()).map_err(|_| BadBaseUrl::NotAUrl(text.to_owned()))?;
+        let loopback = match url.host() {
+            Some(Host::Domain(name)) => name == "localhost" || name.ends_with(".localhost"),
+            Some(Host::Ipv4(address)) => address.is_loopback(),
+            Some(Host::Ipv6(address)) => address.is_loopback(),
+            None => return Err(BadBaseUrl::NotAUrl(text.to_owned())),
+        };
+        match url.scheme() {
+            "https" => {}
+            "http" if loopback || allow_http => {}
+            "http" => return Err(BadBaseUrl::Unencrypted(text.to_owned())),
+            _ => return Err(BadBaseUrl::NotAUrl(text.to_owned())),
+        }
+        if !url.username().is_empty() || url.password().is_some() || url.query().is_some() || url.fragment().is_some() {
+            return Err(BadBaseUrl::TooMuch(text.to_owned()));
+        }
+        Ok(Self(url.as_str().trim_end_matches('/').to_owned()))
+    }
+
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn unencrypted_urls_are_taken_only_towards_this_machine_or_on_demand() {
+        for text in ["http://127.0.0.1:8090/", "http://localhost:1", "http://[::1]:1", "https://apiv2.ezyvet.com"] {
+            assert!(BaseUrl::parse(text, false).is_ok(), "{text}");
+        }
+        for text in ["http://apiv2.ezyvet.com", "http://10.0.0.1", "http://localhost.example.com"] {
+            assert!(matches!(BaseUrl::parse(text, false), Err(BadBaseUrl::Unencrypted(_))), "{text}");
+            assert!(BaseUrl::parse(text, true).is_ok(), "{text}");
+        }
+        assert_eq!(BaseUrl::parse("http://127.0.0.1:8090/x/", false).unwrap().as_str(), "http://127.0.0.1:8090/x");
+    }
+
+    #[test]
+    fn what_is_no_base_url_is_refused() {
+        for text in ["", "apiv2.ezyvet.com", "ftp://h", "https://u:p@h", "https://h?x=1", "https://h#x"] {
+            assert!(BaseUrl::parse(text, true).is_err(), "{text}");
+        }
+    }
+}

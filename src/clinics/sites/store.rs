@@ -1,0 +1,186 @@
+//! SQL of the site rows.
+
+use super::{NewSite, Site, SiteError};
+use crate::config::Overrides;
+use crate::db::OnConstraint;
+use crate::ids::SiteId;
+use sqlx::types::Json;
+use sqlx::{PgConnection, PgPool};
+use time::OffsetDateTime;
+
+pub(super) struct ConnectionRow {
+    pub name: String,
+    pub base_url: String,
+    pub token_path: String,
+    pub partner_id: String,
+    pub client_id: String,
+    pub client_secret: Vec<u8>,
+    pub site_uid: String,
+    pub settings: Json<Overrides>,
+}
+
+pub(super) async fn next_id(connection: &mut PgConnection) -> Result<SiteId, sqlx::Error> {
+    sqlx::query_scalar!(r#"select nextval(pg_get_serial_sequence('site', 'id')) as "id!""#)
+        .fetch_one(connection)
+        .await
+        .map(SiteId)
+}
+
+pub(super) async fn insert(
+    connection: &mut PgConnection,
+    id: SiteId,
+    new: &NewSite,
+    sealed: &[u8],
+    now: OffsetDateTime,
+) -> Result<(), SiteError> {
+    sqlx::query!(
+        "insert into site
+             (id, name, base_url, token_path, partner_id, client_id, client_secret, site_uid, settings, created_at)
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
+        id.0,
+        new.name,
+        new.base_url.as_str(),
+        new.token_path,
+        new.partner_id,
+        new.client_id,
+        sealed,
+        new.site_uid,
+        Json(&new.settings) as _,
+        now
+    )
+    .execute(&mut *connection)
+    .await
+    .on_constraint("site_name_key", || SiteError::NameTaken(new.name.clone()))
+    .or_else(|error| match error {
+        SiteError::Database(cause) => {
+            Err(cause).on_constraint("site_credentials_key", || SiteError::CredentialsTaken)
+        }
+        other => Err(other),
+    })?;
+    sqlx::query!("insert into site_lane (site_id) values ($1)", id.0).execute(connection).await?;
+    Ok(())
+}
+
+/// All sites, or the one with this id or name.
+pub(super) async fn list(pool: &PgPool, reference: Option<&str>) -> Result<Vec<Site>, sqlx::Error> {
+    let rows = sqlx::query!(
+        r#"select s.id, s.name, s.state, s.base_url, s.token_path, s.partner_id, s.client_id, s.site_uid,
+                  s.settings as "settings: Json<Overrides>", s.created_at,
+                  l.failures, l.not_before, l.inventory_absent_since,
+                  (select count(*) from delivery d
+                   where d.site_id = s.id and d.state in ('waiting', 'sending', 'unclear', 'attention')) as "open!",
+                  (select count(*) from delivery d
+                   where d.site_id = s.id and d.state in ('unclear', 'attention')) as "attention!"
+           from site s join site_lane l on l.site_id = s.id
+           where $1::text is null or s.id::text = $1 or s.name = $1
+           order by s.name"#,
+        reference
+    )
+    .fetch_all(pool)
+    .await?;
+    let sites = rows.into_iter().map(|row| Site {
+        id: SiteId(row.id),
+        name: row.name,
+        state: row.state,
+        base_url: row.base_url,
+        token_path: row.token_path,
+        partner_id: row.partner_id,
+        client_id: row.client_id,
+        site_uid: row.site_uid,
+        settings: row.settings.0,
+        open_deliveries: row.open,
+        attention_deliveries: row.attention,
+        failures: row.failures,
+        not_before: row.not_before,
+        inventory_absent_since: row.inventory_absent_since,
+        created_at: row.created_at,
+    });
+    Ok(sites.collect())
+}
+
+pub(super) async fn update(
+    connection: &mut PgConnection,
+    site: &Site,
+    sealed: Option<&[u8]>,
+) -> Result<(), SiteError> {
+    sqlx::query!(
+        "update site set name = $2, base_url = $3, token_path = $4, partner_id = $5, client_id = $6, site_uid = $7,
+                settings = $8, state = $9, client_secret = coalesce($10, client_secret)
+         where id = $1",
+        site.id.0,
+        site.name,
+        site.base_url,
+        site.token_path,
+        site.partner_id,
+        site.client_id,
+        site.site_uid,
+        Json(&site.settings) as _,
+        site.state,
+        sealed
+    )
+    .execute(&mut *connection)
+    .await
+    .on_constraint("site_name_key", || SiteError::NameTaken(site.name.clone()))
+    .or_else(|error| match error {
+        SiteError::Database(cause) => {
+            Err(cause).on_constraint("site_credentials_key", || SiteError::CredentialsTaken)
+        }
+        other => Err(other),
+    })?;
+    // Whatever staff changed may have mended it: try again now.
+    sqlx::query!("update site_lane set not_before = null, failures = 0 where site_id = $1", site.id.0)
+        .execute(&mut *connection)
+        .await?;
+    sqlx::query!("select pg_notify('spsi_delivery', $1::bigint::text)", site.id.0).execute(connection).await?;
+    Ok(())
+}
+
+pub(super) async fn delete_token(connection: &mut PgConnection, id: SiteId) -> Result<(), sqlx::Error> {
+    sqlx::query!("delete from site_token where site_id = $1", id.0).execute(connection).await.map(drop)
+}
+
+pub(super) async fn find_connection(pool: &PgPool, id: SiteId) -> Result<Option<ConnectionRow>, sqlx::Error> {
+    sqlx::query_as!(
+        ConnectionRow,
+        r#"select name, base_url, token_path, partner_id, client_id, client_secret, site_uid,
+                  settings as "settings: Json<Overrides>"
+           from site where id = $1"#,
+        id.0
+    )
+    .fetch_optional(pool)
+    .await
+}
+
+pub(super) async fn list_secrets(pool: &PgPool) -> Result<Vec<(SiteId, Vec<u8>)>, sqlx::Error> {
+    let rows = sqlx::query!("select id, client_secret from site order by id").fetch_all(pool).await?;
+    Ok(rows.into_iter().map(|row| (SiteId(row.id), row.client_secret)).collect())
+}
+
+/// Nothing where the secret has changed meanwhile.
+pub(super) async fn replace_secret(pool: &PgPool, id: SiteId, old: &[u8], new: &[u8]) -> Result<u64, sqlx::Error> {
+    sqlx::query!("update site set client_secret = $3 where id = $1 and client_secret = $2", id.0, old, new)
+        .execute(pool)
+        .await
+        .map(|done| done.rows_affected())
+}
+
+pub(super) async fn insert_audit(
+    connection: &mut PgConnection,
+    now: OffsetDateTime,
+    actor: &str,
+    action: &str,
+    id: SiteId,
+    detail: serde_json::Value,
+) -> Result<(), sqlx::Error> {
+    sqlx::query!(
+        "insert into audit_entry (at, actor, action, subject_kind, subject_id, detail) values ($1, $2, $3, 'site', $4, $5)",
+        now,
+        actor,
+        action,
+        id.0,
+        detail
+    )
+    .execute(connection)
+    .await
+    .map(drop)
+}

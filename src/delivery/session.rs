@@ -1,0 +1,477 @@
+//! A held site: its token, its budget, and calls of it that leave a trace.
+//!
+//! A call is begun in the database before it leaves, with the budget it draws on, and everything written is fenced by the
+//! lease. The token is refreshed here and nowhere else, once per 401.
+
+use super::budget::{Budget, Permitted, Ticket};
+use super::lane::{Lease, Taken, store as lanes};
+use super::policy::Policy;
+use super::store::{self, Due, Ended};
+use crate::clinics::sites::{Connection, SiteError};
+use crate::clock::Clock;
+use crate::ezyvet::{Client, Endpoint, Exchange, Limits, Outcome, RateHeaders, Request};
+use crate::secret::{KeyRing, Plain, random_bytes};
+use sqlx::{PgPool, Postgres, Transaction};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+use time::OffsetDateTime;
+use tokio::sync::Mutex;
+
+/// Longer waits for the budget are not sat out while holding work.
+const LONGEST_BUDGET_WAIT: Duration = Duration::from_secs(5);
+/// After so many failures of a site in a row it is left alone for a time, then probed.
+const BREAKER: u32 = 5;
+/// A site that refused the inventory scopes is asked again after this.
+pub(super) const INVENTORY_RECHECK: Duration = Duration::from_secs(24 * 3600);
+/// As much of an answer as an attempt keeps, in characters.
+const KEPT_RESPONSE: usize = 4_000;
+
+/// Why a step could not go on.
+#[derive(Debug, thiserror::Error)]
+pub enum Stop {
+    #[error("the lease on the site was lost")]
+    Lost,
+    #[error("the site's rate budget is spent until {0}")]
+    Later(OffsetDateTime),
+    #[error("no token: {0}")]
+    NoToken(Outcome),
+    #[error("the delivery was changed meanwhile")]
+    Changed,
+    #[error(transparent)]
+    Site(#[from] SiteError),
+    #[error(transparent)]
+    Secret(#[from] crate::secret::SecretError),
+    #[error("the database failed: {0}")]
+    Database(#[from] sqlx::Error),
+}
+
+/// What every session shares.
+#[derive(Clone, Debug)]
+pub(super) struct Parts {
+    pub pool: PgPool,
+    pub client: Client,
+    pub keys: KeyRing,
+    pub clock: Clock,
+    pub lease: Duration,
+}
+
+/// Why a call is made, as attempts are marked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Purpose {
+    Send,
+    Look,
+    Receipt,
+    Map,
+}
+
+impl Purpose {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Send => "send",
+            Self::Look => "look",
+            Self::Receipt => "receipt",
+            Self::Map => "map",
+        }
+    }
+}
+
+struct Lane {
+    budget: Budget,
+    failures: u32,
+    inventory_absent_since: Option<OffsetDateTime>,
+}
+
+struct Token {
+    token: Plain,
+    expires_at: OffsetDateTime,
+    generation: u64,
+}
+
+#[derive(Default)]
+struct Tokens {
+    current: Option<Token>,
+    generations: u64,
+    loaded: bool,
+    /// The last try failed: whoever waits for a token gets this too, rather than ask again.
+    trouble: Option<Outcome>,
+}
+
+/// A call that was made and not settled yet.
+pub(super) struct Made {
+    pub exchange: Exchange,
+    /// None: made by staff, not for a delivery.
+    pub attempt: Option<i64>,
+}
+
+/// A held site.
+pub(super) struct Session {
+    pub parts: Parts,
+    pub site: Connection,
+    pub lease: Lease,
+    lane: Mutex<Lane>,
+    tokens: Mutex<Tokens>,
+    lost: AtomicBool,
+    wanted: AtomicBool,
+    /// The site is in trouble: nothing more is begun.
+    tripped: AtomicBool,
+    /// Uids are looked up by one step at a time: the others find them stored.
+    pub mapping: Mutex<()>,
+}
+
+impl Session {
+    pub fn new(parts: Parts, site: Connection, taken: Taken) -> Self {
+        let lane = Lane {
+            budget: Budget::restored(taken.budget, parts.clock.now()),
+            failures: taken.failures,
+            inventory_absent_since: taken.inventory_absent_since,
+        };
+        Self {
+            parts,
+            site,
+            lease: taken.lease,
+            lane: Mutex::new(lane),
+            tokens: Mutex::default(),
+            lost: AtomicBool::new(false),
+            wanted: AtomicBool::new(false),
+            tripped: AtomicBool::new(false),
+            mapping: Mutex::default(),
+        }
+    }
+
+    /// Whether nothing more should be begun.
+    pub fn is_over(&self) -> bool {
+        [&self.lost, &self.wanted, &self.tripped].into_iter().any(|flag| flag.load(Ordering::Relaxed))
+    }
+
+    pub fn now(&self) -> OffsetDateTime {
+        self.parts.clock.now()
+    }
+
+    /// A number between 0 and 1, so that many waits do not end at once. A test clock has no chance in it.
+    pub fn jitter(&self) -> f64 {
+        match self.parts.clock {
+            Clock::Test(_) => 1.0,
+            Clock::System => random_bytes::<2>().map_or(1.0, |bytes| f64::from(u16::from_le_bytes(bytes)) / 65_535.0),
+        }
+    }
+
+    pub fn policy(&self) -> Policy {
+        let settings = &self.site.settings;
+        Policy {
+            retry_base: settings.retry_base.0,
+            retry_max: settings.retry_max.0,
+            unclear: settings.unclear,
+            unclear_wait: settings.unclear_wait.0,
+            receipt_poll: settings.receipt_poll.0,
+            receipt_give_up: settings.receipt_give_up.0,
+        }
+    }
+
+    fn permitted(&self) -> Permitted {
+        let settings = &self.site.settings;
+        Permitted {
+            per_endpoint: settings.rate_per_endpoint,
+            per_site: settings.rate_per_site,
+            window: settings.rate_window.0,
+        }
+    }
+
+    fn limits(&self) -> Limits {
+        let settings = &self.site.settings;
+        Limits { timeout: settings.call_timeout.0, body_bytes: settings.max_response_bytes as usize }
+    }
+
+    /// Since when the site has not granted the inventory scopes, if that was found out within the last day.
+    pub async fn inventory_absent(&self) -> Option<OffsetDateTime> {
+        let since = self.lane.lock().await.inventory_absent_since;
+        since.filter(|since| self.now() < *since + INVENTORY_RECHECK)
+    }
+
+    /// Notes whether the site grants the inventory scopes. Stored with the next settlement.
+    pub async fn note_inventory(&self, granted: bool) {
+        let now = self.now();
+        let mut lane = self.lane.lock().await;
+        let known = lane.inventory_absent_since.filter(|since| now < *since + INVENTORY_RECHECK);
+        lane.inventory_absent_since = if granted { None } else { known.or(Some(now)) };
+    }
+
+    /// Extends the lease, from beside the calls.
+    pub async fn renew(&self) {
+        let until = self.now() + self.parts.lease;
+        match lanes::renew(&self.parts.pool, self.lease, until).await {
+            Ok(true) => {}
+            Ok(false) => self.lost.store(true, Ordering::Relaxed),
+            Err(error) => tracing::warn!(site = %self.site.name, %error, "a lease could not be renewed"),
+        }
+    }
+
+    /// Opens a transaction that holds the fence. Settlements are made in it.
+    pub async fn fenced(&self) -> Result<Transaction<'static, Postgres>, Stop> {
+        let now = self.now();
+        let mut transaction = self.parts.pool.begin().await?;
+        let lane = self.lane.lock().await;
+        let budget = serde_json::to_value(&lane.budget).unwrap_or_default();
+        let kept = lanes::Kept {
+            until: now + self.parts.lease,
+            budget: &budget,
+            failures: lane.failures as i32,
+            inventory_absent_since: lane.inventory_absent_since,
+        };
+        match lanes::keep(&mut transaction, self.lease, &kept, now).await? {
+            Some(wanted) => self.wanted.fetch_or(wanted, Ordering::Relaxed),
+            None => {
+                self.lost.store(true, Ordering::Relaxed);
+                return Err(Stop::Lost);
+            }
+        };
+        Ok(transaction)
+    }
+
+    /// Gives the site back. `not_before`: nothing can be sent before, as far as the caller knows.
+    pub async fn release(&self, not_before: Option<OffsetDateTime>) -> Result<(), sqlx::Error> {
+        let lane = self.lane.lock().await;
+        let budget = serde_json::to_value(&lane.budget).unwrap_or_default();
+        let kept = lanes::Kept {
+            until: self.now(),
+            budget: &budget,
+            failures: lane.failures as i32,
+            inventory_absent_since: lane.inventory_absent_since,
+        };
+        let probe = self.tripped.load(Ordering::Relaxed).then(|| {
+            let failures = lane.failures.saturating_sub(BREAKER);
+            self.now() + self.policy().backoff(failures, self.jitter())
+        });
+        lanes::release(&self.parts.pool, self.lease, &kept, probe.max(not_before)).await
+    }
+
+    async fn reserve(&self, endpoint: Endpoint) -> Result<Ticket, Stop> {
+        loop {
+            let now = self.now();
+            let free_at = match self.lane.lock().await.budget.reserve(endpoint, now, self.permitted()) {
+                Ok(ticket) => return Ok(ticket),
+                Err(free_at) => free_at,
+            };
+            let wait = (free_at - now).unsigned_abs();
+            if self.lost.load(Ordering::Relaxed) {
+                return Err(Stop::Lost);
+            }
+            if wait > LONGEST_BUDGET_WAIT || self.is_over() {
+                return Err(Stop::Later(free_at));
+            }
+            self.parts.clock.sleep(wait).await;
+        }
+    }
+
+    async fn landed(&self, ticket: Ticket, outcome: &Outcome, headers: RateHeaders) {
+        let (now, permitted) = (self.now(), self.permitted());
+        let mut lane = self.lane.lock().await;
+        match outcome {
+            Outcome::NeverSent { .. } => lane.budget.never_sent(ticket),
+            Outcome::RateLimited { .. } => lane.budget.limited(ticket, now, headers, permitted),
+            _ => lane.budget.answered(ticket, now, headers, permitted),
+        }
+        lane.failures = if outcome.is_outage() { lane.failures.saturating_add(1) } else { 0 };
+        if lane.failures >= BREAKER {
+            self.tripped.store(true, Ordering::Relaxed);
+        }
+        metrics::counter!("spsi_ezyvet_calls_total", "endpoint" => ticket_name(ticket), "outcome" => outcome.name())
+            .increment(1);
+    }
+
+    /// Makes a call for a delivery: begins an attempt, calls, and on a 401 refreshes the token and repeats, once. `due` is
+    /// brought up to date with what is stored. The caller settles.
+    pub async fn call(&self, due: &mut Due, purpose: Purpose, request: &Request) -> Result<Made, Stop> {
+        let (token, generation) = self.token(None).await?;
+        let made = self.attempt(Some((due, purpose)), &token, request).await?;
+        if !matches!(made.exchange.outcome, Outcome::Unauthorised { .. }) {
+            return Ok(made);
+        }
+        let token = match self.token(Some(generation)).await {
+            Ok((token, _)) => token,
+            // The 401 stands, and is what is settled.
+            Err(Stop::NoToken(_) | Stop::Later(_)) => return Ok(made),
+            Err(stop) => return Err(stop),
+        };
+        if let Err(error) = self.finish(&made).await {
+            tracing::warn!(delivery = %due.id, %error, "an attempt's end could not be written down");
+        }
+        // Where the repetition cannot be begun, the 401 stands too: it is certain that nothing was done.
+        Ok(self.attempt(Some((due, purpose)), &token, request).await.unwrap_or(made))
+    }
+
+    /// Makes a call for staff, without an attempt.
+    pub async fn call_for_staff(&self, request: &Request) -> Result<Exchange, Stop> {
+        let (token, generation) = self.token(None).await?;
+        let made = self.attempt(None, &token, request).await?;
+        if !matches!(made.exchange.outcome, Outcome::Unauthorised { .. }) {
+            return Ok(made.exchange);
+        }
+        let (token, _) = self.token(Some(generation)).await?;
+        Ok(self.attempt(None, &token, request).await?.exchange)
+    }
+
+    async fn attempt(
+        &self,
+        delivery: Option<(&mut Due, Purpose)>,
+        token: &Plain,
+        request: &Request,
+    ) -> Result<Made, Stop> {
+        let ticket = self.reserve(request.endpoint).await?;
+        let attempt = match self.begin(delivery, request).await {
+            Ok(attempt) => attempt,
+            Err(stop) => {
+                self.lane.lock().await.budget.never_sent(ticket);
+                return Err(stop);
+            }
+        };
+        let exchange = self.parts.client.call(&self.site.base_url, token, request, self.limits()).await;
+        self.landed(ticket, &exchange.outcome, exchange.rate).await;
+        Ok(Made { exchange, attempt })
+    }
+
+    async fn begin(&self, delivery: Option<(&mut Due, Purpose)>, request: &Request) -> Result<Option<i64>, Stop> {
+        let now = self.now();
+        let mut transaction = self.fenced().await?;
+        let mut attempt = None;
+        if let Some((due, purpose)) = delivery {
+            if purpose == Purpose::Send {
+                if !store::begin_sending(&mut transaction, due, now).await? {
+                    return Err(Stop::Changed);
+                }
+                due.state = "sending".into();
+                due.attempts += 1;
+            }
+            let text = request.as_curl(&self.site.base_url);
+            attempt = Some(store::insert_attempt(&mut transaction, due.id, purpose.name(), &text, now).await?);
+        }
+        transaction.commit().await?;
+        Ok(attempt)
+    }
+
+    /// Writes down how a call ended, whoever holds the lane by now: it is history.
+    pub async fn finish(&self, made: &Made) -> Result<(), Stop> {
+        let mut connection = self.parts.pool.acquire().await?;
+        Ok(self.finish_in(&mut connection, made).await?)
+    }
+
+    /// [`Self::finish`], in the transaction of a settlement.
+    pub async fn finish_in(&self, connection: &mut sqlx::PgConnection, made: &Made) -> Result<(), sqlx::Error> {
+        let Some(attempt) = made.attempt else { return Ok(()) };
+        let response: String = made.exchange.body.chars().take(KEPT_RESPONSE).collect();
+        let detail = made.exchange.outcome.to_string();
+        let ended = Ended {
+            status: made.exchange.status,
+            response: &response,
+            outcome: made.exchange.outcome.name(),
+            detail: &detail,
+        };
+        store::finish_attempt(connection, attempt, &ended, self.now()).await
+    }
+
+    /// The token, asked for only where there is none, or where it is about to end, or where it is the one of generation
+    /// `refused`.
+    pub async fn token(&self, refused: Option<u64>) -> Result<(Plain, u64), Stop> {
+        let mut tokens = self.tokens.lock().await;
+        if !tokens.loaded {
+            self.load_token(&mut tokens).await?;
+        }
+        let usable = tokens.current.as_ref().filter(|token| {
+            Some(token.generation) != refused && self.now() < token.expires_at
+        });
+        if let Some(token) = usable {
+            return Ok((token.token.clone(), token.generation));
+        }
+        if let Some(trouble) = &tokens.trouble {
+            return Err(Stop::NoToken(trouble.clone()));
+        }
+        self.ask_for_token(&mut tokens).await
+    }
+
+    async fn load_token(&self, tokens: &mut Tokens) -> Result<(), Stop> {
+        if let Some((sealed, expires_at)) = lanes::find_token(&self.parts.pool, self.lease.site).await? {
+            match self.parts.keys.open(&sealed, &token_owner(self.lease)) {
+                Ok(token) => {
+                    tokens.generations += 1;
+                    tokens.current = Some(Token { token, expires_at, generation: tokens.generations });
+                }
+                // A key was removed: another token is asked for.
+                Err(error) => tracing::warn!(site = %self.site.name, %error, "a stored token cannot be read"),
+            }
+        }
+        tokens.loaded = true;
+        Ok(())
+    }
+
+    async fn ask_for_token(&self, tokens: &mut Tokens) -> Result<(Plain, u64), Stop> {
+        let wants_inventory = self.site.settings.deliver != crate::config::Deliver::Invoice;
+        let mut granted = self.request_token(wants_inventory).await?;
+        let scope_refused = |outcome: &Outcome| match outcome {
+            Outcome::Refused { text, .. } | Outcome::Forbidden { text } | Outcome::Unauthorised { text } => {
+                text.to_ascii_lowercase().contains("scope")
+            }
+            _ => false,
+        };
+        if wants_inventory && granted.as_ref().err().is_some_and(scope_refused) {
+            granted = self.request_token(false).await?;
+        }
+        match granted {
+            Ok(granted) => {
+                if wants_inventory && !granted.inventory {
+                    self.note_inventory(false).await;
+                }
+                let now = self.now();
+                // A token that ends within the next call is no use; of a short-lived one at least nine tenths are used.
+                let margin = Duration::from_secs(60).min((granted.expires_at - now).unsigned_abs() / 10);
+                let expires_at = granted.expires_at - margin;
+                let sealed = self.parts.keys.seal(granted.token.expose().as_bytes(), &token_owner(self.lease))?;
+                lanes::store_token(&self.parts.pool, self.lease, &sealed, expires_at, now).await?;
+                tokens.generations += 1;
+                let generation = tokens.generations;
+                tokens.current = Some(Token { token: granted.token.clone(), expires_at, generation });
+                Ok((granted.token, generation))
+            }
+            Err(outcome) => {
+                // Every call needs a token: the site is left alone for a time.
+                let mut lane = self.lane.lock().await;
+                lane.failures = lane.failures.max(BREAKER);
+                self.tripped.store(true, Ordering::Relaxed);
+                tokens.current = None;
+                tokens.trouble = Some(outcome.clone());
+                tracing::warn!(site = %self.site.name, %outcome, "no token");
+                Err(Stop::NoToken(outcome))
+            }
+        }
+    }
+
+    async fn request_token(&self, inventory: bool) -> Result<Result<crate::ezyvet::Granted, Outcome>, Stop> {
+        let ticket = self.reserve(Endpoint::Token).await?;
+        // Stores the budget with this call in it, and makes sure that we still hold the site.
+        if let Err(stop) = self.commit_fence().await {
+            self.lane.lock().await.budget.never_sent(ticket);
+            return Err(stop);
+        }
+        let (site, settings) = (&self.site, &self.site.settings);
+        let scopes = (settings.scope_separator, inventory);
+        let exchange = self
+            .parts
+            .client
+            .ask_for_token(&site.base_url, &site.token_path, &site.credentials, scopes, self.limits(), self.now())
+            .await;
+        let outcome = exchange.granted.as_ref().err().cloned().unwrap_or(Outcome::Done);
+        self.landed(ticket, &outcome, exchange.rate).await;
+        Ok(exchange.granted)
+    }
+
+    async fn commit_fence(&self) -> Result<(), Stop> {
+        self.fenced().await?.commit().await?;
+        Ok(())
+    }
+}
+
+fn token_owner(lease: Lease) -> String {
+    format!("site:{}:token", lease.site)
+}
+
+fn ticket_name(ticket: Ticket) -> &'static str {
+    ticket.endpoint().name()
+}

@@ -1,0 +1,260 @@
+//! The delivery worker: takes sites that have something due, and works each through while its budget allows.
+//!
+//! One holder per site, many sites at once, each in a task of its own: a site with a backlog does not delay another. A new
+//! delivery wakes the worker by notification, and a poll stands behind it. Killed anywhere, its sites are taken over when
+//! their leases end. On shutdown nothing new is begun, what is in flight is settled, and the sites are given back.
+
+use super::lane::{self, Taken};
+use super::session::{Parts, Session, Stop};
+use super::step::step;
+use super::store::{self, Due, Wanted};
+use crate::clinics::sites::{self, SiteError};
+use crate::clock::Clock;
+use crate::config::{Settings, SiteSettings, WorkerSettings};
+use crate::ezyvet::Client;
+use crate::secret::KeyRing;
+use futures_util::stream::{FuturesUnordered, StreamExt};
+use sqlx::PgPool;
+use sqlx::postgres::PgListener;
+use std::time::Duration;
+use time::OffsetDateTime;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+/// Steps of one class (invoices, supplied, questions for approval) that are under way at a site at once.
+const AT_ONCE: Wanted = [4, 4, 1];
+/// A holder gives its site back after this even if more is due, so that every site gets its turn.
+const LONGEST_HOLD: Duration = Duration::from_secs(15);
+/// Longest time that a connection attempt may take; within it a call was certainly not sent.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Why the worker, or staff in its place, could not go on.
+#[derive(Debug, thiserror::Error)]
+pub enum WorkerError {
+    #[error("the HTTP client could not be made: {0}")]
+    Client(#[from] reqwest::Error),
+    #[error(transparent)]
+    Site(#[from] SiteError),
+    #[error("the database failed: {0}")]
+    Database(#[from] sqlx::Error),
+}
+
+/// The worker. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Worker {
+    pub(super) parts: Parts,
+    pub(super) defaults: SiteSettings,
+    settings: WorkerSettings,
+}
+
+/// How a hold of a site ended.
+#[derive(Debug, Default)]
+struct Held {
+    steps: u64,
+    /// Everything that is left waits for the budget until then.
+    not_before: Option<OffsetDateTime>,
+}
+
+impl Worker {
+    /// A worker that calls nobody yet.
+    pub fn new(pool: PgPool, keys: KeyRing, clock: Clock, settings: &Settings) -> Result<Self, WorkerError> {
+        let client = Client::new(CONNECT_TIMEOUT.min(settings.site.call_timeout.0 / 2))?;
+        let parts = Parts { pool, client, keys, clock, lease: settings.worker.lease.0 };
+        Ok(Self { parts, defaults: settings.site.clone(), settings: settings.worker.clone() })
+    }
+
+    /// Works until `stop` says so or its sender is gone. Survives the loss of the database.
+    pub async fn run(&self, mut stop: watch::Receiver<bool>) {
+        let mut holders: JoinSet<()> = JoinSet::new();
+        let mut listener = None;
+        while !*stop.borrow() {
+            if listener.is_none() {
+                listener = self.listen().await;
+            }
+            let free = self.settings.worker_sites.saturating_sub(holders.len());
+            match lane::take_due(&self.parts.pool, self.parts.clock.now(), self.parts.lease, free).await {
+                Ok(taken) => {
+                    for taken in taken {
+                        let (worker, stop) = (self.clone(), stop.clone());
+                        holders.spawn(async move { worker.hold_and_renew(taken, stop).await });
+                    }
+                }
+                Err(error) => tracing::warn!(%error, "sites with due deliveries could not be taken"),
+            }
+            metrics::gauge!("spsi_sites_held").set(holders.len() as f64);
+            tokio::select! {
+                () = wait(&mut listener) => {}
+                () = tokio::time::sleep(self.settings.worker_poll.0) => {}
+                Some(_) = holders.join_next() => {}
+                changed = stop.changed() => if changed.is_err() { break },
+            }
+        }
+        while holders.join_next().await.is_some() {}
+    }
+
+    async fn listen(&self) -> Option<PgListener> {
+        let listening = async {
+            let mut listener = PgListener::connect_with(&self.parts.pool).await?;
+            listener.listen("spsi_delivery").await?;
+            Ok::<_, sqlx::Error>(listener)
+        };
+        listening.await.inspect_err(|error| tracing::warn!(%error, "not notified of new deliveries; polling")).ok()
+    }
+
+    async fn hold_and_renew(&self, taken: Taken, stop: watch::Receiver<bool>) {
+        let session = match self.session(taken).await {
+            Ok(session) => session,
+            Err(error) => return tracing::error!(%error, "a site cannot be served"),
+        };
+        let renewals = async {
+            loop {
+                tokio::time::sleep(self.parts.lease / 3).await;
+                session.renew().await;
+            }
+        };
+        let held = tokio::select! {
+            held = self.hold(&session, &stop) => held,
+            () = renewals => Held::default(),
+        };
+        if let Err(error) = session.release(held.not_before).await {
+            tracing::warn!(site = %session.site.name, %error, "a site could not be given back; its lease will end");
+        }
+    }
+
+    /// The session of a lane that was taken. A site whose credentials cannot be read is left alone until its lease ends.
+    pub(super) async fn session(&self, taken: Taken) -> Result<Session, SiteError> {
+        let site = sites::connection(&self.parts.pool, &self.parts.keys, &self.defaults, taken.lease.site).await?;
+        Ok(Session::new(self.parts.clone(), site, taken))
+    }
+
+    /// Works a site through, several steps at once, until nothing is due, its time is up, or the budget is spent.
+    async fn hold(&self, session: &Session, stop: &watch::Receiver<bool>) -> Held {
+        let until = session.now() + LONGEST_HOLD;
+        let mut held = Held::default();
+        let mut closed: [Option<OffsetDateTime>; 3] = [None; 3];
+        let mut running = FuturesUnordered::new();
+        let mut busy: Vec<(i64, usize)> = Vec::new();
+        loop {
+            let now = session.now();
+            let over = session.is_over() || *stop.borrow() || now >= until;
+            if !over {
+                let mut wanted = AT_ONCE;
+                for (class, room) in wanted.iter_mut().enumerate() {
+                    *room -= busy.iter().filter(|(_, other)| *other == class).count() as i64;
+                    if closed[class].is_some_and(|until| now < until) {
+                        *room = 0;
+                    }
+                }
+                let due = match self.find_due(session, now, wanted, &busy).await {
+                    Ok(due) => due,
+                    Err(error) => {
+                        tracing::warn!(site = %session.site.name, %error, "due deliveries could not be read");
+                        Vec::new()
+                    }
+                };
+                for due in due {
+                    let (id, class) = (due.id.0, class_of(&due));
+                    busy.push((id, class));
+                    running.push(async move { (id, class, step(session, due).await) });
+                }
+            }
+            let Ok(next) = tokio::time::timeout(self.settings.worker_poll.0, running.next()).await else { continue };
+            let Some((id, class, result)) = next else { break };
+            busy.retain(|(other, _)| *other != id);
+            held.steps += 1;
+            if let Some(until) = report(session, result) {
+                closed[class] = Some(until);
+            }
+        }
+        let open = closed.iter().flatten().min().copied();
+        held.not_before = open.filter(|at| *at > session.now());
+        held
+    }
+
+    async fn find_due(
+        &self,
+        session: &Session,
+        now: OffsetDateTime,
+        wanted: Wanted,
+        busy: &[(i64, usize)],
+    ) -> Result<Vec<Due>, sqlx::Error> {
+        let busy: Vec<i64> = busy.iter().map(|(id, _)| *id).collect();
+        let mut connection = self.parts.pool.acquire().await?;
+        store::find_due(&mut connection, session.site.id, now, wanted, &busy).await
+    }
+
+    /// Takes every site that nobody holds and works through, one step after the other, what was due when it began and
+    /// what that released. Gives the number of steps. Waits for the budget by the clock, which a test clock jumps.
+    pub async fn run_once(&self) -> Result<u64, WorkerError> {
+        let start = self.parts.clock.now();
+        let mut steps = 0;
+        loop {
+            let taken = lane::take_due(&self.parts.pool, self.parts.clock.now(), self.parts.lease, 16).await?;
+            let mut progress = 0;
+            for taken in taken {
+                let session = self.session(taken).await?;
+                let (done, not_before) = self.run_through(&session, start).await?;
+                session.release(not_before).await?;
+                progress += done;
+            }
+            if progress == 0 {
+                return Ok(steps);
+            }
+            steps += progress;
+        }
+    }
+
+    async fn run_through(
+        &self,
+        session: &Session,
+        start: OffsetDateTime,
+    ) -> Result<(u64, Option<OffsetDateTime>), WorkerError> {
+        let (mut steps, mut closed) = (0, [None; 3]);
+        loop {
+            let wanted = closed.map(|until: Option<OffsetDateTime>| i64::from(until.is_none()));
+            let due = self.find_due(session, start, wanted, &[]).await?;
+            if due.is_empty() || session.is_over() {
+                return Ok((steps, closed.into_iter().flatten().min()));
+            }
+            for due in due {
+                let class = class_of(&due);
+                steps += 1;
+                closed[class] = report(session, step(session, due).await);
+                if session.is_over() {
+                    break;
+                }
+            }
+        }
+    }
+}
+
+fn class_of(due: &Due) -> usize {
+    match (due.state.as_str(), due.kind()) {
+        ("delivered", _) => 2,
+        (_, super::policy::Kind::Supplied) => 1,
+        _ => 0,
+    }
+}
+
+/// Logs what stopped a step. Gives until when its class is closed.
+fn report(session: &Session, result: Result<(), Stop>) -> Option<OffsetDateTime> {
+    match result {
+        Ok(()) | Err(Stop::Changed) => None,
+        Err(Stop::Later(until)) => Some(until),
+        Err(stop) => {
+            tracing::warn!(site = %session.site.name, error = %stop, "a delivery could not go on");
+            // Whatever it is, it is not mended by trying again at once.
+            Some(session.now() + Duration::from_secs(1))
+        }
+    }
+}
+
+async fn wait(listener: &mut Option<PgListener>) {
+    let received = match listener {
+        Some(listener) => listener.recv().await,
+        None => std::future::pending().await,
+    };
+    if received.is_err() {
+        *listener = None;
+    }
+}
