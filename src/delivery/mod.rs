@@ -14,6 +14,7 @@ mod map;
 pub mod payload;
 pub mod policy;
 mod session;
+pub mod staff;
 mod step;
 pub(crate) mod store;
 mod worker;

@@ -375,9 +375,8 @@ impl Session {
         if !tokens.loaded {
             self.load_token(&mut tokens).await?;
         }
-        let usable = tokens.current.as_ref().filter(|token| {
-            Some(token.generation) != refused && self.now() < token.expires_at
-        });
+        let usable =
+            tokens.current.as_ref().filter(|token| Some(token.generation) != refused && self.now() < token.expires_at);
         if let Some(token) = usable {
             return Ok((token.token.clone(), token.generation));
         }

@@ -153,7 +153,9 @@ async fn look(session: &Session, mut due: Due) -> Result<Option<Due>, Stop> {
     let request = Request::find_invoice(&due.invoice_number);
     let (found, made) = match session.call(&mut due, purpose, &request).await {
         Ok(made) => (read_found(&made, &due.invoice_number), Some(made)),
-        Err(Stop::NoToken(outcome)) => (Found::NotKnown(Outcome::NeverSent { why: format!("no token: {outcome}") }), None),
+        Err(Stop::NoToken(outcome)) => {
+            (Found::NotKnown(Outcome::NeverSent { why: format!("no token: {outcome}") }), None)
+        }
         Err(stop) => return Err(stop),
     };
     let policy = session.policy();
@@ -165,14 +167,18 @@ async fn look(session: &Session, mut due: Due) -> Result<Option<Due>, Stop> {
     };
     let why = match (&found, next) {
         (Found::NotKnown(outcome), _) => Some(format!("looking for the invoice: {outcome}")),
-        (Found::Inactive, _) => Some("the invoice is in ezyVet, but not active: it was deleted or rejected there".into()),
+        (Found::Inactive, _) => {
+            Some("the invoice is in ezyVet, but not active: it was deleted or rejected there".into())
+        }
         (Found::Absent, Next::Hold { .. }) => Some(format!(
             "it is unclear whether ezyVet got it, and no invoice with this number is there yet; a job that waits for \
-             approval cannot be seen from here: look at the clinic's job queue, then spsi delivery retry {0} --yes-resend, \
+             approval cannot be seen from here: look at the clinic's job queue, then spsi delivery retry {0}, \
              or spsi delivery cancel {0}",
             due.id
         )),
-        (Found::Absent, Next::StopPolling) => Some("the clinic has not approved the invoice; no longer asked for".into()),
+        (Found::Absent, Next::StopPolling) => {
+            Some("the clinic has not approved the invoice; no longer asked for".into())
+        }
         (Found::Absent, Next::LookAfter { .. }) => {
             Some("it is unclear whether ezyVet got it; not found yet, looked for again".into())
         }
@@ -308,5 +314,8 @@ fn apply<'a>(
         Next::StopPolling => ("delivered", None, false, false),
     };
     let keep_error = matches!(next, Next::Resend).then_some("it was not found in ezyVet and is sent again");
-    (Settled { state, due_at: due_in.map(|after| now + after), history, refund, last_error: why.or(keep_error) }, at_once)
+    (
+        Settled { state, due_at: due_in.map(|after| now + after), history, refund, last_error: why.or(keep_error) },
+        at_once,
+    )
 }

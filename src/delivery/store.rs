@@ -229,6 +229,24 @@ pub(super) async fn explain_followers(
     .map(drop)
 }
 
+/// Says on everything that is due at a site why it does not go on.
+pub(super) async fn explain_site(
+    pool: &sqlx::PgPool,
+    site: SiteId,
+    reason: &str,
+    now: OffsetDateTime,
+) -> Result<(), sqlx::Error> {
+    sqlx::query!(
+        "update delivery set last_error = $2 where site_id = $1 and state = 'waiting' and due_at <= $3",
+        site.0,
+        reason,
+        now
+    )
+    .execute(pool)
+    .await
+    .map(drop)
+}
+
 /// A shipment all of whose invoices are approved is received, and an order all of whose goods are.
 pub(super) async fn receive_if_complete(
     connection: &mut PgConnection,

@@ -121,10 +121,17 @@ impl Worker {
         }
     }
 
-    /// The session of a lane that was taken. A site whose credentials cannot be read is left alone until its lease ends.
+    /// The session of a lane that was taken. Where the site's credentials cannot be read, its deliveries say so, and it is
+    /// left alone until its lease ends.
     pub(super) async fn session(&self, taken: Taken) -> Result<Session, SiteError> {
-        let site = sites::connection(&self.parts.pool, &self.parts.keys, &self.defaults, taken.lease.site).await?;
-        Ok(Session::new(self.parts.clone(), site, taken))
+        let (pool, id) = (&self.parts.pool, taken.lease.site);
+        match sites::connection(pool, &self.parts.keys, &self.defaults, id).await {
+            Ok(site) => Ok(Session::new(self.parts.clone(), site, taken)),
+            Err(error) => {
+                store::explain_site(pool, id, &error.to_string(), self.parts.clock.now()).await?;
+                Err(error)
+            }
+        }
     }
 
     /// Works a site through, several steps at once, until nothing is due, its time is up, or the budget is spent.
@@ -192,7 +199,13 @@ impl Worker {
             let taken = lane::take_due(&self.parts.pool, self.parts.clock.now(), self.parts.lease, 16).await?;
             let mut progress = 0;
             for taken in taken {
-                let session = self.session(taken).await?;
+                let session = match self.session(taken).await {
+                    Ok(session) => session,
+                    Err(error) => {
+                        tracing::error!(%error, "a site cannot be served");
+                        continue;
+                    }
+                };
                 let (done, not_before) = self.run_through(&session, start).await?;
                 session.release(not_before).await?;
                 progress += done;
@@ -250,11 +263,10 @@ fn report(session: &Session, result: Result<(), Stop>) -> Option<OffsetDateTime>
 }
 
 async fn wait(listener: &mut Option<PgListener>) {
-    let received = match listener {
-        Some(listener) => listener.recv().await,
-        None => std::future::pending().await,
-    };
-    if received.is_err() {
-        *listener = None;
+    let Some(listening) = listener else { return std::future::pending().await };
+    match listening.recv().await {
+        // One look serves all that came together.
+        Ok(_) => while listening.next_buffered().is_some() {},
+        Err(_) => *listener = None,
     }
 }

@@ -1,1 +1,271 @@
+//! Shipments: goods that leave the warehouse for one order, and what the clinic gets told of them.
+//!
+//! Guarantees: the shipment, its lines, its invoice numbers, its deliveries and the audit entry are one transaction under
+//! the order's lock; no more leaves than is outstanding unless staff insist; an invoice number is used once for ever, and
+//! the numbers that we give have no gaps. Refuses unknown lines, empty shipments, and orders that are not accepted.
+
+mod import;
 pub mod invoice;
+mod plan;
+mod store;
+
+pub use import::{ImportError, Imported, RowError, import};
+pub use plan::{PlanError, Requested};
+
+use crate::config::{Overrides, SiteSettings};
+use crate::delivery::payload::Payload;
+use crate::delivery::store::{NewDelivery, enqueue};
+use crate::ids::{ClinicId, OrderId, ShipmentId, SiteId};
+use crate::values;
+use rust_decimal::Decimal;
+use sqlx::{PgConnection, PgPool};
+use time::{Date, OffsetDateTime};
+
+/// Digits of a number that we give, so that numbers sort as text.
+const NUMBER_DIGITS: usize = 6;
+
+/// Why goods cannot be shipped.
+#[derive(Debug, thiserror::Error)]
+pub enum ShipError {
+    #[error("there is no order `{0}`; `spsi order list` shows them")]
+    UnknownOrder(String),
+    #[error("order {order} is {state}; only what is accepted or part_shipped can be shipped")]
+    State { order: String, state: String },
+    #[error(transparent)]
+    Plan(#[from] PlanError),
+    #[error("invoice number `{0}` has been used; a number is used once for ever")]
+    NumberUsed(String),
+    #[error("an invoice number is 1 to 100 visible characters: `{0}`")]
+    BadNumber(String),
+    #[error("freight must not be negative: {0}")]
+    NegativeFreight(Decimal),
+    #[error("there is no shipment {0}; `spsi shipment list` shows them")]
+    Unknown(ShipmentId),
+    #[error("the database failed: {0}")]
+    Database(#[from] sqlx::Error),
+}
+
+/// What staff ask to ship.
+#[derive(Clone, Debug, Default)]
+pub struct NewShipment {
+    /// `supplier_order_number`, or our id.
+    pub order: String,
+    /// Empty: everything outstanding.
+    pub lines: Vec<Requested>,
+    /// Includes tax.
+    pub freight: Decimal,
+    /// Used as it is; otherwise the next number is given.
+    pub invoice_number: Option<String>,
+    /// Ship more than is outstanding.
+    pub allow_excess: bool,
+}
+
+/// A line of a shipment as staff see it.
+#[derive(Clone, Debug, PartialEq, serde::Serialize)]
+pub struct Line {
+    /// ezyVet's id of the order line.
+    pub item: String,
+    pub supplier_code: String,
+    pub location_id: String,
+    /// In units.
+    #[serde(with = "values::text")]
+    pub quantity: Decimal,
+    pub batch: String,
+    #[serde(serialize_with = "as_text")]
+    pub expiry: Option<Date>,
+}
+
+/// A shipment as staff see it.
+#[derive(Clone, Debug, serde::Serialize)]
+pub struct Shipment {
+    pub id: ShipmentId,
+    /// `shipped`, or `received`: the clinic approved its invoices.
+    pub state: String,
+    /// The order's `supplier_order_number`.
+    pub order: String,
+    pub clinic: i64,
+    pub clinic_name: String,
+    /// The first.
+    pub invoice_number: String,
+    /// All of them: more than one where the invoice was split.
+    pub invoice_numbers: Vec<String>,
+    #[serde(with = "values::text")]
+    pub freight: Decimal,
+    #[serde(with = "time::serde::rfc3339")]
+    pub shipped_at: OffsetDateTime,
+    #[serde(with = "time::serde::rfc3339::option")]
+    pub received_at: Option<OffsetDateTime>,
+    pub lines: Vec<Line>,
+    /// Ids of its deliveries.
+    pub deliveries: Vec<i64>,
+}
+
+fn as_text<S: serde::Serializer>(day: &Option<Date>, serializer: S) -> Result<S::Ok, S::Error> {
+    serde::Serialize::serialize(&day.map(|day| day.to_string()), serializer)
+}
+
+/// What a shipment would become, without shipping.
+#[derive(Clone, Debug, serde::Serialize)]
+pub struct Preview {
+    pub shipment: Shipment,
+    /// What would be delivered, as it would be frozen.
+    pub payloads: Vec<Payload>,
+}
+
+/// Ships.
+pub async fn ship(
+    pool: &PgPool,
+    defaults: &SiteSettings,
+    now: OffsetDateTime,
+    actor: &str,
+    new: &NewShipment,
+) -> Result<Shipment, ShipError> {
+    let mut transaction = pool.begin().await?;
+    let (id, _) = ship_in(&mut transaction, defaults, now, actor, new).await?;
+    transaction.commit().await?;
+    find(pool, id).await
+}
+
+/// Does everything that [`ship`] does, shows the result, and takes it back.
+pub async fn preview(
+    pool: &PgPool,
+    defaults: &SiteSettings,
+    now: OffsetDateTime,
+    actor: &str,
+    new: &NewShipment,
+) -> Result<Preview, ShipError> {
+    let mut transaction = pool.begin().await?;
+    let (id, payloads) = ship_in(&mut transaction, defaults, now, actor, new).await?;
+    let shipment = store::list(&mut transaction, Some(id), None).await?.pop().ok_or(ShipError::Unknown(id))?;
+    transaction.rollback().await?;
+    Ok(Preview { shipment, payloads })
+}
+
+/// The shipments, newest first; of one order, if given.
+pub async fn list(pool: &PgPool, order: Option<&str>) -> Result<Vec<Shipment>, ShipError> {
+    Ok(store::list(&mut *pool.acquire().await?, None, order).await?)
+}
+
+/// One shipment.
+pub async fn find(pool: &PgPool, id: ShipmentId) -> Result<Shipment, ShipError> {
+    store::list(&mut *pool.acquire().await?, Some(id), None).await?.pop().ok_or(ShipError::Unknown(id))
+}
+
+/// Ships inside the caller's transaction.
+pub(crate) async fn ship_in(
+    connection: &mut PgConnection,
+    defaults: &SiteSettings,
+    now: OffsetDateTime,
+    actor: &str,
+    new: &NewShipment,
+) -> Result<(ShipmentId, Vec<Payload>), ShipError> {
+    if new.freight.is_sign_negative() && !new.freight.is_zero() {
+        return Err(ShipError::NegativeFreight(new.freight));
+    }
+    let order = store::lock_order(connection, &new.order).await?;
+    let order = order.ok_or_else(|| ShipError::UnknownOrder(new.order.clone()))?;
+    if !matches!(order.state.as_str(), "accepted" | "part_shipped") {
+        return Err(ShipError::State { order: order.supplier_order_number, state: order.state });
+    }
+    let outstanding = store::list_outstanding(connection, order.id).await?;
+    let planned = plan::plan(&outstanding, &new.lines, new.allow_excess)?;
+    let settings = defaults.overridden(&order.site_settings);
+    let parcel = invoice::Parcel {
+        shipped_at: now,
+        freight: new.freight,
+        lines: planned.lines.iter().map(|planned| planned.line.clone()).collect(),
+    };
+    let shipment = store::insert_shipment(connection, &order, new.freight, now).await?;
+    store::insert_lines(connection, shipment, &planned.lines).await?;
+    let state = if planned.complete { "shipped" } else { "part_shipped" };
+    store::set_order_state(connection, order.id, state, now).await?;
+    let payloads = write_deliveries(connection, &settings, now, &order, shipment, &parcel, new).await?;
+    let detail = serde_json::json!({ "order": order.supplier_order_number, "allow_excess": new.allow_excess });
+    store::insert_audit(connection, now, actor, shipment, detail).await?;
+    Ok((shipment, payloads))
+}
+
+/// Numbers the invoices, and writes one delivery for each, and one per location once the last of them has arrived.
+async fn write_deliveries(
+    connection: &mut PgConnection,
+    settings: &SiteSettings,
+    now: OffsetDateTime,
+    order: &Order,
+    shipment: ShipmentId,
+    parcel: &invoice::Parcel,
+    new: &NewShipment,
+) -> Result<Vec<Payload>, ShipError> {
+    let mut invoices = invoice::invoices(&order.ordered, parcel, settings);
+    let mut numbers = Vec::new();
+    // A shipment that is only told to the inventory system has a number too: it is how people speak of it.
+    for part in 1..=invoices.len().max(1) {
+        let number = match &new.invoice_number {
+            Some(number) if part == 1 => number.clone(),
+            Some(number) => format!("{number}-{part}"),
+            None => next_number(connection, &settings.invoice_prefix).await?,
+        };
+        if number.is_empty() || number.chars().count() > 100 || number.chars().any(|c| c.is_control() || c == ' ') {
+            return Err(ShipError::BadNumber(number));
+        }
+        store::insert_invoice(connection, shipment, part as i32, &number).await?;
+        numbers.push(number);
+    }
+    let clinic = order.clinic;
+    let no_site = format!(
+        "the clinic has no site to deliver to: spsi clinic set {clinic} site=SITE, then spsi delivery retry with this id"
+    );
+    let attention = order.site.is_none().then_some(no_site.as_str());
+    let (mut payloads, mut last) = (Vec::new(), None);
+    for (invoice, number) in invoices.iter_mut().zip(&numbers) {
+        invoice.invoice_number.clone_from(number);
+        let payload = Payload::ReceiveInvoice(invoice.clone());
+        let new = NewDelivery {
+            site: order.site,
+            clinic,
+            shipment,
+            invoice_number: number,
+            after: None,
+            payload: &payload,
+            attention,
+        };
+        last = Some(enqueue(connection, &new, now).await?);
+        payloads.push(payload);
+    }
+    for supplied in invoice::supplied(parcel, settings) {
+        let payload = Payload::Supplied(supplied);
+        let new = NewDelivery {
+            site: order.site,
+            clinic,
+            shipment,
+            invoice_number: &numbers[0],
+            after: last,
+            payload: &payload,
+            attention,
+        };
+        enqueue(connection, &new, now).await?;
+        payloads.push(payload);
+    }
+    Ok(payloads)
+}
+
+/// The next number that nobody took by hand.
+async fn next_number(connection: &mut PgConnection, prefix: &str) -> Result<String, ShipError> {
+    loop {
+        let next = store::next_number(connection, prefix).await?;
+        let number = format!("{prefix}{next:0width$}", width = NUMBER_DIGITS);
+        if !store::is_number_used(connection, &number).await? {
+            return Ok(number);
+        }
+    }
+}
+
+/// An order that is being shipped.
+pub(crate) struct Order {
+    id: OrderId,
+    clinic: ClinicId,
+    site: Option<SiteId>,
+    site_settings: Overrides,
+    state: String,
+    supplier_order_number: String,
+    ordered: invoice::Ordered,
+}

@@ -22,7 +22,9 @@ pub enum SiteError {
     Unknown(String),
     #[error("there is a site named `{0}` already")]
     NameTaken(String),
-    #[error("there is a site with these credentials already: one live token per credential set, so it cannot be shared")]
+    #[error(
+        "there is a site with these credentials already: one live token per credential set, so it cannot be shared"
+    )]
     CredentialsTaken,
     #[error("{0} is empty")]
     Empty(&'static str),
@@ -201,7 +203,8 @@ pub async fn change(
     if new_credentials {
         store::delete_token(&mut transaction, site.id).await?;
     }
-    store::insert_audit(&mut transaction, now, actor, "site.set", site.id, serde_json::json!({ "set": changed })).await?;
+    store::insert_audit(&mut transaction, now, actor, "site.set", site.id, serde_json::json!({ "set": changed }))
+        .await?;
     transaction.commit().await?;
     find(pool, &site.id.to_string()).await
 }

@@ -52,9 +52,7 @@ pub(super) async fn insert(
     .await
     .on_constraint("site_name_key", || SiteError::NameTaken(new.name.clone()))
     .or_else(|error| match error {
-        SiteError::Database(cause) => {
-            Err(cause).on_constraint("site_credentials_key", || SiteError::CredentialsTaken)
-        }
+        SiteError::Database(cause) => Err(cause).on_constraint("site_credentials_key", || SiteError::CredentialsTaken),
         other => Err(other),
     })?;
     sqlx::query!("insert into site_lane (site_id) values ($1)", id.0).execute(connection).await?;
@@ -98,11 +96,7 @@ pub(super) async fn list(pool: &PgPool, reference: Option<&str>) -> Result<Vec<S
     Ok(sites.collect())
 }
 
-pub(super) async fn update(
-    connection: &mut PgConnection,
-    site: &Site,
-    sealed: Option<&[u8]>,
-) -> Result<(), SiteError> {
+pub(super) async fn update(connection: &mut PgConnection, site: &Site, sealed: Option<&[u8]>) -> Result<(), SiteError> {
     sqlx::query!(
         "update site set name = $2, base_url = $3, token_path = $4, partner_id = $5, client_id = $6, site_uid = $7,
                 settings = $8, state = $9, client_secret = coalesce($10, client_secret)
@@ -122,9 +116,7 @@ pub(super) async fn update(
     .await
     .on_constraint("site_name_key", || SiteError::NameTaken(site.name.clone()))
     .or_else(|error| match error {
-        SiteError::Database(cause) => {
-            Err(cause).on_constraint("site_credentials_key", || SiteError::CredentialsTaken)
-        }
+        SiteError::Database(cause) => Err(cause).on_constraint("site_credentials_key", || SiteError::CredentialsTaken),
         other => Err(other),
     })?;
     // Whatever staff changed may have mended it: try again now.

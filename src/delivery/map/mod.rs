@@ -137,11 +137,7 @@ async fn code(session: &Session, due: &mut Due, product_id: &str) -> Result<Stri
     }
 }
 
-async fn inventory_product(
-    session: &Session,
-    due: &mut Due,
-    code: &str,
-) -> Result<Vec<InventoryProduct>, NotMapped> {
+async fn inventory_product(session: &Session, due: &mut Due, code: &str) -> Result<Vec<InventoryProduct>, NotMapped> {
     let (pool, site) = (&session.parts.pool, session.site.id);
     let known = store::find_inventory(pool, site, code).await?;
     let read_at = store::inventory_read_at(pool, site).await?;
@@ -188,12 +184,7 @@ fn not_a_list(endpoint: Endpoint) -> NotMapped {
     NotMapped::Call(endpoint, Outcome::Unclear { why: "the answer is not a list".into() })
 }
 
-async fn lacking(
-    session: &Session,
-    supplied: &Supplied,
-    product_id: &str,
-    code: &str,
-) -> Result<String, NotMapped> {
+async fn lacking(session: &Session, supplied: &Supplied, product_id: &str, code: &str) -> Result<String, NotMapped> {
     let line = supplied.lines.iter().find(|line| line.product_id == product_id);
     let supplier_code = line.map_or("", |line| &line.supplier_code);
     let near = store::find_candidates(&session.parts.pool, session.site.id, supplier_code, code).await?;

@@ -1,0 +1,213 @@
+//! What people do with deliveries: list, look into, retry, cancel. Every change is in the audit record.
+//!
+//! Refuses to repeat an unclear `supplied` call unless told that stock would not be counted twice, to send anything before
+//! its turn, and to touch what is being sent or has arrived.
+
+mod site;
+mod store;
+
+pub use site::{Check, SiteCheck};
+
+use super::map;
+use super::payload::Payload;
+use super::step::invoice_request;
+use crate::clinics::sites::SiteError;
+use crate::config::SiteSettings;
+use crate::ids::{DeliveryId, SiteId};
+use sqlx::PgPool;
+use time::OffsetDateTime;
+
+/// Why staff cannot do that.
+#[derive(Debug, thiserror::Error)]
+pub enum StaffError {
+    #[error("there is no delivery {0}; `spsi delivery list` shows them")]
+    Unknown(DeliveryId),
+    #[error("delivery {id} is {state}: {why}")]
+    State { id: DeliveryId, state: String, why: &'static str },
+    #[error(
+        "nobody knows whether ezyVet counted this stock; look there first, and if it did not: spsi delivery retry {0} --yes-resend"
+    )]
+    MightCountTwice(DeliveryId),
+    #[error("delivery {id} waits for delivery {after}, which is {state}")]
+    NotItsTurn { id: DeliveryId, after: DeliveryId, state: String },
+    #[error("the clinic has no site to deliver to: spsi clinic set {0} site=SITE, then retry")]
+    NoSite(i64),
+    #[error("somebody else has called the site for 20 s; try again")]
+    SiteBusy,
+    #[error("{0}")]
+    Call(String),
+    #[error(transparent)]
+    Stopped(#[from] super::Stop),
+    #[error(transparent)]
+    Site(#[from] SiteError),
+    #[error("the database failed: {0}")]
+    Database(#[from] sqlx::Error),
+}
+
+/// Which deliveries. Empty: all.
+#[derive(Clone, Debug, Default)]
+pub struct Filter {
+    pub states: Vec<String>,
+    pub kind: Option<String>,
+    /// Id or name.
+    pub site: Option<String>,
+    /// Id or name.
+    pub clinic: Option<String>,
+    /// `supplier_order_number` or our id.
+    pub order: Option<String>,
+    pub shipment: Option<i64>,
+    pub invoice_number: Option<String>,
+}
+
+/// A delivery as staff see it.
+#[derive(Clone, Debug, serde::Serialize)]
+pub struct Delivery {
+    pub id: DeliveryId,
+    pub kind: String,
+    pub state: String,
+    pub invoice_number: String,
+    pub shipment: i64,
+    /// The order's `supplier_order_number`.
+    pub order: String,
+    pub clinic: i64,
+    pub clinic_name: String,
+    pub site: Option<i64>,
+    pub site_name: Option<String>,
+    /// For `supplied`: the stock location.
+    pub location_id: Option<String>,
+    /// The delivery that comes first.
+    pub after: Option<i64>,
+    pub attempts: i32,
+    pub last_error: Option<String>,
+    #[serde(with = "time::serde::rfc3339::option")]
+    pub due_at: Option<OffsetDateTime>,
+    #[serde(with = "time::serde::rfc3339")]
+    pub created_at: OffsetDateTime,
+    #[serde(with = "time::serde::rfc3339")]
+    pub changed_at: OffsetDateTime,
+    #[serde(with = "time::serde::rfc3339::option")]
+    pub delivered_at: Option<OffsetDateTime>,
+}
+
+/// A call that was made for a delivery.
+#[derive(Clone, Debug, serde::Serialize)]
+pub struct Attempt {
+    pub id: i64,
+    /// `send`, `look`, `receipt` or `map`.
+    pub purpose: String,
+    #[serde(with = "time::serde::rfc3339")]
+    pub started_at: OffsetDateTime,
+    /// None: under way, or its process died.
+    #[serde(with = "time::serde::rfc3339::option")]
+    pub finished_at: Option<OffsetDateTime>,
+    /// As a line for a shell, with the token left out.
+    pub request: String,
+    pub status: Option<i32>,
+    pub response: Option<String>,
+    pub outcome: Option<String>,
+    /// The outcome in words.
+    pub detail: Option<String>,
+}
+
+/// A delivery with everything about it.
+#[derive(Clone, Debug, serde::Serialize)]
+pub struct Detail {
+    #[serde(flatten)]
+    pub delivery: Delivery,
+    /// As it was frozen when the goods left.
+    pub payload: serde_json::Value,
+    /// What would be sent now. None for `supplied`, whose uids are looked up when it is sent, and without a site.
+    pub request: Option<String>,
+    pub history: Vec<Attempt>,
+}
+
+/// The deliveries that pass, newest first.
+pub async fn list(pool: &PgPool, filter: &Filter) -> Result<Vec<Delivery>, StaffError> {
+    Ok(store::list(pool, filter, None).await?)
+}
+
+/// One delivery with every call made for it.
+pub async fn show(pool: &PgPool, defaults: &SiteSettings, id: DeliveryId) -> Result<Detail, StaffError> {
+    let delivery = find(pool, id).await?;
+    let (payload, site) = store::find_payload(pool, id).await?;
+    let request = match (&payload, site) {
+        (Payload::ReceiveInvoice(invoice), Some((base_url, overrides))) => {
+            let settings: SiteSettings = defaults.overridden(&overrides);
+            invoice_request(invoice, &settings).ok().map(|request| request.as_curl(&base_url))
+        }
+        _ => None,
+    };
+    let payload = serde_json::to_value(&payload).unwrap_or_default();
+    Ok(Detail { delivery, payload, request, history: store::list_attempts(pool, id).await? })
+}
+
+/// Sends a delivery (again). `yes_resend`: an unclear `supplied` was certainly not counted, or an invoice is to be sent
+/// without asking whether it is there.
+pub async fn retry(
+    pool: &PgPool,
+    now: OffsetDateTime,
+    actor: &str,
+    id: DeliveryId,
+    yes_resend: bool,
+) -> Result<Delivery, StaffError> {
+    let mut transaction = pool.begin().await?;
+    let locked = store::lock(&mut transaction, id).await?.ok_or(StaffError::Unknown(id))?;
+    let state = locked.state.clone();
+    match state.as_str() {
+        "waiting" | "attention" | "cancelled" | "skipped" => {}
+        "unclear" if locked.kind == "supplied" && !yes_resend => return Err(StaffError::MightCountTwice(id)),
+        "unclear" => {}
+        "sending" => return Err(StaffError::State { id, state, why: "it is being sent" }),
+        _ => return Err(StaffError::State { id, state, why: "ezyVet has it" }),
+    }
+    if let (Some(after), Some(state)) = (locked.after, &locked.after_state)
+        && !matches!(state.as_str(), "delivered" | "confirmed" | "cancelled")
+    {
+        return Err(StaffError::NotItsTurn { id, after: DeliveryId(after), state: state.clone() });
+    }
+    let site = locked.site.or(locked.clinic_site).ok_or(StaffError::NoSite(locked.clinic))?;
+    let look_first = locked.kind == "receive_invoice" && locked.sent && !yes_resend;
+    store::requeue(&mut transaction, id, SiteId(site), look_first, locked.kind == "supplied", now).await?;
+    let detail = serde_json::json!({ "was": state, "yes_resend": yes_resend });
+    store::insert_audit(&mut transaction, now, actor, "delivery.retry", id, detail).await?;
+    transaction.commit().await?;
+    if let (Payload::Supplied(supplied), _) = store::find_payload(pool, id).await? {
+        // Staff mended something over there: look it up afresh.
+        let products: Vec<String> = supplied.lines.into_iter().map(|line| line.product_id).collect();
+        map::store::forget(pool, SiteId(site), &products, &supplied.location_id).await?;
+    }
+    find(pool, id).await
+}
+
+/// Takes a delivery back. What would follow it is then for staff.
+pub async fn cancel(pool: &PgPool, now: OffsetDateTime, actor: &str, id: DeliveryId) -> Result<Delivery, StaffError> {
+    let mut transaction = pool.begin().await?;
+    let locked = store::lock(&mut transaction, id).await?.ok_or(StaffError::Unknown(id))?;
+    let state = locked.state;
+    match state.as_str() {
+        "waiting" | "attention" | "unclear" | "skipped" => {}
+        "sending" => return Err(StaffError::State { id, state, why: "it is being sent" }),
+        "cancelled" => return Err(StaffError::State { id, state, why: "nothing is left to cancel" }),
+        _ => return Err(StaffError::State { id, state, why: "ezyVet has it" }),
+    }
+    store::cancel(&mut transaction, id, now).await?;
+    store::insert_audit(&mut transaction, now, actor, "delivery.cancel", id, serde_json::json!({ "was": state }))
+        .await?;
+    transaction.commit().await?;
+    find(pool, id).await
+}
+
+/// Says which inventory product a product of the clinic's is.
+pub async fn pin_product(
+    pool: &PgPool,
+    now: OffsetDateTime,
+    site: SiteId,
+    product_id: &str,
+    uid: &str,
+) -> Result<(), StaffError> {
+    Ok(map::store::pin_product(pool, site, product_id, uid, now).await?)
+}
+
+async fn find(pool: &PgPool, id: DeliveryId) -> Result<Delivery, StaffError> {
+    store::list(pool, &Filter::default(), Some(id)).await?.pop().ok_or(StaffError::Unknown(id))
+}

@@ -1,0 +1,166 @@
+//! SQL of deliveries, as staff see and change them.
+
+use super::super::payload::Payload;
+use super::{Attempt, Delivery, Filter};
+use crate::config::Overrides;
+use crate::ids::{DeliveryId, SiteId};
+use sqlx::types::Json;
+use sqlx::{PgConnection, PgPool};
+use time::OffsetDateTime;
+
+pub(super) async fn list(pool: &PgPool, filter: &Filter, id: Option<DeliveryId>) -> Result<Vec<Delivery>, sqlx::Error> {
+    sqlx::query_as!(
+        Delivery,
+        r#"select d.id as "id: DeliveryId", d.kind, d.state, d.invoice_number, d.shipment_id as shipment,
+                  o.supplier_order_number as "order", d.clinic_id as clinic, c.name as clinic_name, d.site_id as site,
+                  s.name as "site_name?", d.location_id, d.after_id as after, d.attempts, d.last_error, d.due_at,
+                  d.created_at, d.changed_at, d.delivered_at
+           from delivery d
+           join clinic c on c.id = d.clinic_id
+           join shipment p on p.id = d.shipment_id
+           join purchase_order o on o.id = p.order_id
+           left join site s on s.id = d.site_id
+           where ($1::bigint is null or d.id = $1)
+             and (cardinality($2::text[]) = 0 or d.state = any($2))
+             and ($3::text is null or d.kind = $3)
+             and ($4::text is null or s.id::text = $4 or s.name = $4)
+             and ($5::text is null or c.id::text = $5 or c.name = $5 or c.client_id = $5)
+             and ($6::text is null or o.supplier_order_number = $6 or o.id::text = $6)
+             and ($7::bigint is null or d.shipment_id = $7)
+             and ($8::text is null or d.invoice_number = $8)
+           order by d.id desc"#,
+        id.map(|id| id.0),
+        &filter.states,
+        filter.kind,
+        filter.site,
+        filter.clinic,
+        filter.order,
+        filter.shipment,
+        filter.invoice_number
+    )
+    .fetch_all(pool)
+    .await
+}
+
+/// The payload, and where it goes: base URL and overrides of the site.
+pub(super) async fn find_payload(
+    pool: &PgPool,
+    id: DeliveryId,
+) -> Result<(Payload, Option<(String, Overrides)>), sqlx::Error> {
+    let row = sqlx::query!(
+        r#"select d.payload as "payload: Json<Payload>", s.base_url as "base_url?",
+                  s.settings as "settings?: Json<Overrides>"
+           from delivery d left join site s on s.id = d.site_id where d.id = $1"#,
+        id.0
+    )
+    .fetch_one(pool)
+    .await?;
+    let site = row.base_url.zip(row.settings.map(|settings| settings.0));
+    Ok((row.payload.0, site))
+}
+
+pub(super) async fn list_attempts(pool: &PgPool, id: DeliveryId) -> Result<Vec<Attempt>, sqlx::Error> {
+    sqlx::query_as!(
+        Attempt,
+        "select id, purpose, started_at, finished_at, request, status, response, outcome, detail
+         from delivery_attempt where delivery_id = $1 order by id",
+        id.0
+    )
+    .fetch_all(pool)
+    .await
+}
+
+pub(super) struct Locked {
+    pub kind: String,
+    pub state: String,
+    pub site: Option<i64>,
+    pub clinic: i64,
+    pub clinic_site: Option<i64>,
+    pub after: Option<i64>,
+    pub after_state: Option<String>,
+    pub sent: bool,
+}
+
+pub(super) async fn lock(connection: &mut PgConnection, id: DeliveryId) -> Result<Option<Locked>, sqlx::Error> {
+    sqlx::query_as!(
+        Locked,
+        r#"select d.kind, d.state, d.site_id as site, d.clinic_id as clinic, c.site_id as clinic_site,
+                  d.after_id as after, (select a.state from delivery a where a.id = d.after_id) as after_state,
+                  exists (select from delivery_attempt t where t.delivery_id = d.id and t.purpose = 'send') as "sent!"
+           from delivery d join clinic c on c.id = d.clinic_id where d.id = $1 for update of d"#,
+        id.0
+    )
+    .fetch_optional(connection)
+    .await
+}
+
+/// Makes a delivery due now. `resends` is used up: after a decision of staff an unclear outcome is staff's again.
+pub(super) async fn requeue(
+    connection: &mut PgConnection,
+    id: DeliveryId,
+    site: SiteId,
+    look_first: bool,
+    map_afresh: bool,
+    now: OffsetDateTime,
+) -> Result<(), sqlx::Error> {
+    sqlx::query!(
+        "update delivery set state = 'waiting', site_id = $2, due_at = $3, changed_at = $3, failures = 0, look_first = $4,
+                looks = 0, map_refreshed = map_refreshed and not $5
+         where id = $1",
+        id.0,
+        site.0,
+        now,
+        look_first,
+        map_afresh
+    )
+    .execute(&mut *connection)
+    .await?;
+    sqlx::query!("update site_lane set not_before = null, failures = 0 where site_id = $1", site.0)
+        .execute(&mut *connection)
+        .await?;
+    // What waited for the same reason as this one (the clinic had no site) is known to belong to it now.
+    sqlx::query!("select pg_notify('spsi_delivery', $1::bigint::text)", site.0).execute(connection).await?;
+    Ok(())
+}
+
+pub(super) async fn cancel(
+    connection: &mut PgConnection,
+    id: DeliveryId,
+    now: OffsetDateTime,
+) -> Result<(), sqlx::Error> {
+    sqlx::query!("update delivery set state = 'cancelled', due_at = null, changed_at = $2 where id = $1", id.0, now)
+        .execute(&mut *connection)
+        .await?;
+    sqlx::query!(
+        "update delivery set state = 'attention', changed_at = $2,
+                last_error = format('delivery %s, which comes first, was cancelled: retry this one to send it all the same, or cancel it too', $1::bigint)
+         where after_id = $1 and state = 'waiting' and due_at is null",
+        id.0,
+        now
+    )
+    .execute(connection)
+    .await
+    .map(drop)
+}
+
+pub(super) async fn insert_audit(
+    connection: &mut PgConnection,
+    now: OffsetDateTime,
+    actor: &str,
+    action: &str,
+    id: DeliveryId,
+    detail: serde_json::Value,
+) -> Result<(), sqlx::Error> {
+    sqlx::query!(
+        "insert into audit_entry (at, actor, action, subject_kind, subject_id, detail)
+         values ($1, $2, $3, 'delivery', $4, $5)",
+        now,
+        actor,
+        action,
+        id.0,
+        detail
+    )
+    .execute(connection)
+    .await
+    .map(drop)
+}

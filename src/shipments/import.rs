@@ -1,0 +1,212 @@
+//! Shipments from a CSV file of the warehouse. All of it, or nothing: every wrong row is reported at once.
+//!
+//! Columns: `order,item,quantity` and, if wanted, `batch,expiry,freight,invoice_number`. Rows of the same order and invoice
+//! number are one shipment; freight stands on one of them, or the same on all.
+
+use super::{NewShipment, Requested, ShipError, Shipment, ship_in, store};
+use crate::config::SiteSettings;
+use crate::values::parse_decimal;
+use rust_decimal::Decimal;
+use sqlx::PgPool;
+use std::collections::HashMap;
+use time::{Date, OffsetDateTime, macros::format_description};
+
+/// Something wrong with a row.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct RowError {
+    /// Of the file, the header being line 1.
+    pub line: u64,
+    pub column: String,
+    pub value: String,
+    pub reason: String,
+}
+
+/// Why nothing was imported.
+#[derive(Debug, thiserror::Error)]
+pub enum ImportError {
+    #[error("{} wrong rows; nothing was shipped", .0.len())]
+    Rows(Vec<RowError>),
+    #[error(
+        "the file has no column `{0}`; it needs order,item,quantity and may have batch,expiry,freight,invoice_number"
+    )]
+    Column(&'static str),
+    #[error("the file cannot be read: {0}")]
+    File(#[from] csv::Error),
+    #[error("the database failed: {0}")]
+    Database(#[from] sqlx::Error),
+}
+
+/// What an import shipped, or would ship.
+#[derive(Debug, serde::Serialize)]
+pub struct Imported {
+    pub dry_run: bool,
+    pub shipments: Vec<Shipment>,
+}
+
+struct Group {
+    line: u64,
+    new: NewShipment,
+    /// One of its rows is wrong: it is not tried, for its other mistakes would be guesses.
+    wrong: bool,
+}
+
+/// Ships what the file says, in one transaction. `dry_run`: does everything, and takes it back.
+pub async fn import(
+    pool: &PgPool,
+    defaults: &SiteSettings,
+    now: OffsetDateTime,
+    actor: &str,
+    file: impl std::io::Read,
+    (dry_run, allow_excess): (bool, bool),
+) -> Result<Imported, ImportError> {
+    let (groups, mut errors) = read(file, allow_excess)?;
+    let mut transaction = pool.begin().await?;
+    let mut ids = Vec::new();
+    for group in groups.iter().filter(|group| !group.wrong) {
+        let mut attempt = sqlx::Connection::begin(&mut *transaction).await?;
+        match ship_in(&mut attempt, defaults, now, actor, &group.new).await {
+            Ok((id, _)) => {
+                attempt.commit().await?;
+                ids.push(id);
+            }
+            Err(ShipError::Database(error)) => return Err(error.into()),
+            Err(error) => {
+                attempt.rollback().await?;
+                let (column, value) = blamed(&error, &group.new);
+                errors.push(RowError { line: group.line, column, value, reason: error.to_string() });
+            }
+        }
+    }
+    if !errors.is_empty() {
+        transaction.rollback().await?;
+        errors.sort_by_key(|error| error.line);
+        return Err(ImportError::Rows(errors));
+    }
+    let mut shipments = Vec::new();
+    for id in ids {
+        shipments.append(&mut store::list(&mut transaction, Some(id), None).await?);
+    }
+    if dry_run {
+        transaction.rollback().await?;
+    } else {
+        transaction.commit().await?;
+    }
+    Ok(Imported { dry_run, shipments })
+}
+
+fn blamed(error: &ShipError, new: &NewShipment) -> (String, String) {
+    match error {
+        ShipError::NumberUsed(number) | ShipError::BadNumber(number) => ("invoice_number".into(), number.clone()),
+        ShipError::NegativeFreight(freight) => ("freight".into(), freight.to_string()),
+        ShipError::Plan(super::PlanError::UnknownItem { item, .. }) => ("item".into(), item.clone()),
+        ShipError::Plan(super::PlanError::Excess { asked, .. }) => ("quantity".into(), asked.normalize().to_string()),
+        _ => ("order".into(), new.order.clone()),
+    }
+}
+
+fn read(file: impl std::io::Read, allow_excess: bool) -> Result<(Vec<Group>, Vec<RowError>), ImportError> {
+    let mut reader = csv::ReaderBuilder::new().trim(csv::Trim::All).flexible(true).from_reader(file);
+    let headers: HashMap<String, usize> = reader
+        .headers()?
+        .iter()
+        .enumerate()
+        .map(|(index, name)| (name.trim_start_matches('\u{feff}').to_ascii_lowercase(), index))
+        .collect();
+    for required in ["order", "item", "quantity"] {
+        if !headers.contains_key(required) {
+            return Err(ImportError::Column(required));
+        }
+    }
+    let (mut groups, mut errors): (Vec<Group>, Vec<RowError>) = (Vec::new(), Vec::new());
+    for record in reader.records() {
+        let record = record?;
+        let line = record.position().map_or(0, csv::Position::line);
+        let cell = |column: &str| headers.get(column).and_then(|index| record.get(*index)).unwrap_or_default();
+        let mut wrong = |column: &str, reason: &str| {
+            let (column, value) = (column.to_owned(), cell(column).to_owned());
+            errors.push(RowError { line, column, value, reason: reason.to_owned() });
+        };
+        for required in ["order", "item"] {
+            if cell(required).is_empty() {
+                wrong(required, "is empty");
+            }
+        }
+        let quantity = parse_decimal(cell("quantity")).unwrap_or_else(|error| {
+            wrong("quantity", &error.to_string());
+            Decimal::ONE
+        });
+        let freight = match cell("freight") {
+            "" => None,
+            text => parse_decimal(text).map_err(|error| wrong("freight", &error.to_string())).ok(),
+        };
+        let expiry = match cell("expiry") {
+            "" => None,
+            text => parse_day(text).or_else(|| {
+                wrong("expiry", "is not a date; write it like 2028-01-31");
+                None
+            }),
+        };
+        let number = Some(cell("invoice_number")).filter(|number| !number.is_empty());
+        let same = |group: &Group| group.new.order == cell("order") && group.new.invoice_number.as_deref() == number;
+        let requested = Requested { item: cell("item").to_owned(), quantity, batch: cell("batch").to_owned(), expiry };
+        match groups.iter_mut().find(|group| same(group)) {
+            Some(group) => {
+                if let Some(freight) = freight {
+                    if !group.new.freight.is_zero() && group.new.freight != freight {
+                        wrong("freight", "differs from the freight on an earlier row of the same shipment");
+                    }
+                    group.new.freight = freight;
+                }
+                group.new.lines.push(requested);
+            }
+            None => groups.push(Group {
+                line,
+                wrong: false,
+                new: NewShipment {
+                    order: cell("order").to_owned(),
+                    lines: vec![requested],
+                    freight: freight.unwrap_or_default(),
+                    invoice_number: number.map(str::to_owned),
+                    allow_excess,
+                },
+            }),
+        }
+        if errors.iter().any(|error| error.line == line)
+            && let Some(group) = groups.iter_mut().find(|group| same(group))
+        {
+            group.wrong = true;
+        }
+    }
+    Ok((groups, errors))
+}
+
+/// Reads `YYYY-MM-DD`.
+pub(crate) fn parse_day(text: &str) -> Option<Date> {
+    Date::parse(text, format_description!("[year]-[month]-[day]")).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_of_one_order_and_number_are_one_shipment() {
+        let file = "order,item,quantity,batch,expiry,freight,invoice_number\n\
+                    SO-1,9,2,A,2028-01-31,5.50,\nSO-1,10,1,,,,\nSO-1,11,1,,,,X-1\nSO-2,9,-3,,,,\n";
+        let (groups, errors) = read(file.as_bytes(), false).unwrap();
+        assert_eq!(errors, []);
+        let shape: Vec<_> = groups.iter().map(|g| (g.line, g.new.order.as_str(), g.new.lines.len())).collect();
+        assert_eq!(shape, [(2, "SO-1", 2), (4, "SO-1", 1), (5, "SO-2", 1)]);
+        assert_eq!(groups[0].new.freight, "5.5".parse().unwrap());
+        assert_eq!(groups[0].new.lines[0].expiry.unwrap().to_string(), "2028-01-31");
+    }
+
+    #[test]
+    fn every_wrong_row_is_reported_at_once() {
+        let file = "order,item,quantity,expiry,freight\n,9,x,tomorrow,\nSO-1,,1,,-\n";
+        let (_, errors) = read(file.as_bytes(), false).unwrap();
+        let shape: Vec<_> = errors.iter().map(|e| (e.line, e.column.as_str())).collect();
+        assert_eq!(shape, [(2, "order"), (2, "quantity"), (2, "expiry"), (3, "item"), (3, "freight")]);
+        assert!(matches!(read("order,item\n".as_bytes(), false), Err(ImportError::Column("quantity"))));
+    }
+}

@@ -1,0 +1,215 @@
+//! Which goods leave: what staff ask for against what is outstanding. Pure.
+
+use super::invoice::ShippedLine;
+use crate::ids::OrderLineId;
+use crate::values;
+use rust_decimal::Decimal;
+use time::Date;
+
+/// Why the lines asked for cannot be shipped.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum PlanError {
+    #[error("the order has no line `{item}`; it has {known}")]
+    UnknownItem { item: String, known: String },
+    #[error("line {item}: a quantity of zero ships nothing")]
+    Zero { item: String },
+    #[error("line {item}: {quantity} is the wrong way round; goods {0} have a {1} quantity", if *.returned { "going back" } else { "going out" }, if *.returned { "negative" } else { "positive" })]
+    WrongSign { item: String, quantity: Decimal, returned: bool },
+    #[error(
+        "line {item}: {asked} asked for, but only {outstanding} outstanding; --allow-excess ships it all the same",
+        asked = values::plain(*.asked), outstanding = values::plain(*.outstanding)
+    )]
+    Excess { item: String, asked: Decimal, outstanding: Decimal },
+    #[error("line {item}: an expiry needs a batch")]
+    ExpiryWithoutBatch { item: String },
+    #[error("nothing is outstanding")]
+    NothingOutstanding,
+}
+
+/// Goods that staff ask to ship.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Requested {
+    /// ezyVet's id of the order line.
+    pub item: String,
+    /// In units, negative for goods going back.
+    pub quantity: Decimal,
+    /// Empty: none.
+    pub batch: String,
+    pub expiry: Option<Date>,
+}
+
+/// A line of an order and what of it has not left yet.
+#[derive(Clone, Debug)]
+pub(crate) struct Outstanding {
+    pub line_id: OrderLineId,
+    /// With the quantity that was ordered.
+    pub line: ShippedLine,
+    /// Ordered, less cancelled, less shipped. Negative for a return.
+    pub outstanding: Decimal,
+}
+
+/// Goods that leave.
+#[derive(Clone, Debug)]
+pub(crate) struct Planned {
+    pub line_id: OrderLineId,
+    pub line: ShippedLine,
+}
+
+/// All of it.
+#[derive(Clone, Debug)]
+pub(crate) struct Plan {
+    pub lines: Vec<Planned>,
+    /// Nothing is outstanding afterwards.
+    pub complete: bool,
+}
+
+/// Puts what is asked for against what is outstanding. Nothing asked for: everything outstanding.
+pub(crate) fn plan(order: &[Outstanding], asked: &[Requested], allow_excess: bool) -> Result<Plan, PlanError> {
+    let all: Vec<Requested>;
+    let asked = if asked.is_empty() {
+        all = order.iter().filter(|line| is_open(line.outstanding, &line.line)).map(everything).collect();
+        if all.is_empty() {
+            return Err(PlanError::NothingOutstanding);
+        }
+        &all
+    } else {
+        asked
+    };
+    let mut left: Vec<Decimal> = order.iter().map(|line| line.outstanding).collect();
+    let mut lines = Vec::new();
+    for asked in asked {
+        let item = asked.item.clone();
+        let Some(index) = order.iter().position(|line| line.line.item == item) else {
+            let known: Vec<_> = order.iter().map(|line| line.line.item.as_str()).collect();
+            return Err(PlanError::UnknownItem { item, known: known.join(", ") });
+        };
+        let line = &order[index];
+        let returned = line.line.quantity.is_sign_negative();
+        if asked.quantity.is_zero() {
+            return Err(PlanError::Zero { item });
+        }
+        if asked.quantity.is_sign_negative() != returned {
+            return Err(PlanError::WrongSign { item, quantity: asked.quantity, returned });
+        }
+        if asked.expiry.is_some() && asked.batch.is_empty() {
+            return Err(PlanError::ExpiryWithoutBatch { item });
+        }
+        left[index] -= asked.quantity;
+        lines.push(Planned {
+            line_id: line.line_id,
+            line: ShippedLine {
+                quantity: asked.quantity,
+                batch: asked.batch.clone(),
+                expiry: asked.expiry,
+                ..line.line.clone()
+            },
+        });
+    }
+    for (line, left) in order.iter().zip(&left) {
+        let excess = !left.is_zero() && left.is_sign_negative() != line.line.quantity.is_sign_negative();
+        let touched = *left != line.outstanding;
+        if excess && touched && !allow_excess {
+            let asked = line.outstanding - left;
+            return Err(PlanError::Excess { item: line.line.item.clone(), asked, outstanding: line.outstanding });
+        }
+    }
+    let complete = order.iter().zip(&left).all(|(line, left)| !is_open(*left, &line.line));
+    Ok(Plan { lines, complete })
+}
+
+fn is_open(outstanding: Decimal, line: &ShippedLine) -> bool {
+    !outstanding.is_zero() && outstanding.is_sign_negative() == line.quantity.is_sign_negative()
+}
+
+fn everything(line: &Outstanding) -> Requested {
+    Requested { item: line.line.item.clone(), quantity: line.outstanding, batch: String::new(), expiry: None }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn line(item: &str, ordered: i64, outstanding: i64) -> Outstanding {
+        Outstanding {
+            line_id: OrderLineId(1),
+            line: ShippedLine {
+                item: item.into(),
+                product_id: "1".into(),
+                supplier_code: "C".into(),
+                location_id: "3".into(),
+                units_per_outer: Decimal::ONE,
+                price_per_unit: Decimal::ONE,
+                tax_per_unit: Decimal::ZERO,
+                tax_rate: None,
+                tax_code: String::new(),
+                quantity: ordered.into(),
+                batch: String::new(),
+                expiry: None,
+            },
+            outstanding: outstanding.into(),
+        }
+    }
+
+    fn ask(item: &str, quantity: i64) -> Requested {
+        Requested { item: item.into(), quantity: quantity.into(), batch: String::new(), expiry: None }
+    }
+
+    #[test]
+    fn nothing_asked_for_is_everything_outstanding() {
+        let plan = plan(&[line("9", 10, 4), line("10", 5, 0), line("11", 3, -1)], &[], false).unwrap();
+        assert_eq!(plan.lines.len(), 1);
+        assert_eq!(plan.lines[0].line.quantity, 4.into());
+        assert!(plan.complete);
+        assert_eq!(super::plan(&[line("9", 1, 0)], &[], false).unwrap_err(), PlanError::NothingOutstanding);
+    }
+
+    #[test]
+    fn an_excess_is_refused_over_all_batches_together_unless_told() {
+        let order = [line("9", 10, 10)];
+        let asked = [ask("9", 6), ask("9", 5)];
+        let refused = plan(&order, &asked, false).unwrap_err();
+        assert_eq!(
+            refused.to_string(),
+            "line 9: 11 asked for, but only 10 outstanding; --allow-excess ships it all the same"
+        );
+        assert!(plan(&order, &asked, true).unwrap().complete);
+    }
+
+    #[test]
+    fn a_return_is_negative_and_counts_the_other_way() {
+        let order = [line("9", -10, -10)];
+        assert_eq!(plan(&order, &[], false).unwrap().lines[0].line.quantity, (-10).into());
+        assert!(!plan(&order, &[ask("9", -4)], false).unwrap().complete);
+        assert!(matches!(plan(&order, &[ask("9", -11)], false), Err(PlanError::Excess { .. })));
+        assert!(matches!(plan(&order, &[ask("9", 4)], false), Err(PlanError::WrongSign { returned: true, .. })));
+    }
+
+    #[test]
+    fn what_makes_no_sense_is_refused() {
+        let order = [line("9", 10, 10)];
+        assert!(matches!(plan(&order, &[ask("8", 1)], true), Err(PlanError::UnknownItem { .. })));
+        assert!(matches!(plan(&order, &[ask("9", 0)], true), Err(PlanError::Zero { .. })));
+        assert!(matches!(plan(&order, &[ask("9", -1)], true), Err(PlanError::WrongSign { .. })));
+        let expiry = Requested { expiry: Some(Date::MIN), ..ask("9", 1) };
+        assert!(matches!(plan(&order, &[expiry], true), Err(PlanError::ExpiryWithoutBatch { .. })));
+    }
+
+    proptest! {
+        #[test]
+        fn without_leave_no_line_ever_exceeds_what_is_outstanding(
+            outstanding in proptest::collection::vec(0i64..20, 1..5), asked in proptest::collection::vec((0usize..5, 1i64..20), 1..8),
+        ) {
+            let order: Vec<_> = outstanding.iter().enumerate().map(|(i, n)| line(&i.to_string(), 20, *n)).collect();
+            let asked: Vec<_> = asked.iter().filter(|(i, _)| *i < order.len()).map(|(i, n)| ask(&i.to_string(), *n)).collect();
+            prop_assume!(!asked.is_empty());
+            let total = |i: usize| asked.iter().filter(|a| a.item == i.to_string()).map(|a| a.quantity).sum::<Decimal>();
+            let fits = (0..order.len()).all(|i| total(i) <= order[i].outstanding);
+            let planned = plan(&order, &asked, false);
+            prop_assert_eq!(planned.is_ok(), fits);
+            if let Ok(planned) = planned {
+                prop_assert_eq!(planned.complete, (0..order.len()).all(|i| total(i) == order[i].outstanding));
+            }
+        }
+    }
+}
