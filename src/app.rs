@@ -5,6 +5,7 @@ use crate::catalog::Catalog;
 use crate::clinics::directory::Directory;
 use crate::clock::Clock;
 use crate::config::Settings;
+use crate::delivery::Worker;
 use crate::http::{self, Services};
 use crate::postgres::{self, Embedded};
 use crate::refresh::Refresher;
@@ -143,7 +144,8 @@ impl Context {
     }
 
     async fn work(&self, shutdown: Shutdown) -> anyhow::Result<()> {
-        shutdown.begun().await;
+        let worker = Worker::new(self.pool.clone(), self.encryption_keys.clone(), self.clock.clone(), &self.settings)?;
+        worker.run(shutdown.watch()).await;
         Ok(())
     }
 }

@@ -78,18 +78,20 @@ impl Files {
 }
 
 /// Imports the products with the price lists, makes the clinics that are missing, then gives them their own prices.
-pub async fn load(context: &Context, files: Files) -> anyhow::Result<Seeded> {
+/// Without `allow_withdrawals` a real catalogue is not replaced by the example.
+pub async fn load(context: &Context, files: Files, allow_withdrawals: bool) -> anyhow::Result<Seeded> {
     let summary = load_file(
         context,
         Some(("seed/products.csv", files.products)),
         Some(("seed/price_lists.csv", files.price_lists)),
+        allow_withdrawals,
     )
     .await?;
     let mut seeded = Vec::new();
     for clinic in csv::Reader::from_reader(files.clinics.as_slice()).deserialize() {
         seeded.push(ensure_clinic(context, clinic.context("clinics.csv")?).await?);
     }
-    load_file(context, None, Some(("seed/prices.csv", files.prices))).await?;
+    load_file(context, None, Some(("seed/prices.csv", files.prices)), false).await?;
     Ok(Seeded {
         products: summary.map_or(0, |summary| summary.new + summary.changed + summary.unchanged),
         clinics: seeded,
@@ -100,6 +102,7 @@ async fn load_file(
     context: &Context,
     products: Option<(&str, Vec<u8>)>,
     prices: Option<(&str, Vec<u8>)>,
+    allow_withdrawals: bool,
 ) -> anyhow::Result<Option<ImportSummary>> {
     let source = |file: Option<(&str, Vec<u8>)>| {
         file.filter(|(_, content)| !content.is_empty())
@@ -109,7 +112,7 @@ async fn load_file(
     if products.is_none() && prices.is_none() {
         return Ok(None);
     }
-    let options = ImportOptions { allow_withdrawals: true, ..ImportOptions::default() };
+    let options = ImportOptions { allow_withdrawals, ..ImportOptions::default() };
     Ok(Some(import(&context.pool, context.clock.now(), &context.actor, products, prices, &options, &|_| ()).await?))
 }
 

@@ -62,7 +62,12 @@ fn database_choice(settings: &Settings) -> Check {
         None => {
             let place = postgres::data_dir(&app::embedded_settings(settings));
             let place = place.map_or_else(|error| error.to_string(), |place| place.display().to_string());
-            Check::new("database_url", "warning", format!("the private Postgres is used: {place}"), "for production, set DATABASE_URL to a managed server")
+            Check::new(
+                "database_url",
+                "warning",
+                format!("the private Postgres is used: {place}"),
+                "for production, set DATABASE_URL to a managed server",
+            )
         }
     }
 }
@@ -70,9 +75,21 @@ fn database_choice(settings: &Settings) -> Check {
 fn server(settings: &Settings) -> Check {
     let address = settings.server.bind;
     match &settings.server.public_url {
-        Some(url) if url.starts_with("https://") => Check::new("public_url", "good", format!("reached as {url}, served at {address}"), ""),
-        Some(url) => Check::new("public_url", "warning", format!("reached as {url}"), "ezyVet wants https: put a proxy with a certificate in front"),
-        None => Check::new("public_url", "warning", format!("served at {address}"), "set SPSI_PUBLIC_URL to the https address that ezyVet calls"),
+        Some(url) if url.starts_with("https://") => {
+            Check::new("public_url", "good", format!("reached as {url}, served at {address}"), "")
+        }
+        Some(url) => Check::new(
+            "public_url",
+            "warning",
+            format!("reached as {url}"),
+            "ezyVet wants https: put a proxy with a certificate in front",
+        ),
+        None => Check::new(
+            "public_url",
+            "warning",
+            format!("served at {address}"),
+            "set SPSI_PUBLIC_URL to the https address that ezyVet calls",
+        ),
     }
 }
 
@@ -80,14 +97,24 @@ async fn look(context: &Context, checks: &mut Vec<Check>) -> anyhow::Result<()> 
     db::ping(&context.pool).await?;
     let missing = db::migrations(&context.pool).await?.iter().filter(|migration| migration.state == "missing").count();
     if missing > 0 {
-        checks.push(Check::new("schema", "problem", format!("{missing} migrations are missing"), "run `spsi db migrate` (`spsi serve` does so too)"));
+        checks.push(Check::new(
+            "schema",
+            "problem",
+            format!("{missing} migrations are missing"),
+            "run `spsi db migrate` (`spsi serve` does so too)",
+        ));
         return Ok(());
     }
     checks.push(Check::new("schema", "good", "every migration is applied", ""));
     let products = catalog::list(&context.pool, None).await?;
     let for_sale = products.iter().filter(|product| product.state == "active").count();
     checks.push(match for_sale {
-        0 => Check::new("catalogue", "problem", "nothing is for sale; /products answers 503 before the first import", "run `spsi catalog import FILE`"),
+        0 => Check::new(
+            "catalogue",
+            "problem",
+            "nothing is for sale; /products answers 503 before the first import",
+            "run `spsi catalog import FILE`",
+        ),
         count => Check::new("catalogue", "good", format!("{count} products are for sale"), ""),
     });
     let clinics = crate::clinics::list(&context.pool).await?;

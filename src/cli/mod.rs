@@ -5,6 +5,7 @@ mod audit;
 mod catalog;
 mod clinic;
 mod database;
+mod demo;
 mod doctor;
 mod key;
 mod openapi;
@@ -40,6 +41,8 @@ struct Arguments {
 enum Noun {
     /// Serves ezyVet and delivers to it
     Serve(Box<serve::Serve>),
+    /// Plays the whole story on this machine
+    Demo(Box<demo::Demo>),
     /// The database's schema
     #[command(subcommand)]
     Db(database::Command),
@@ -121,6 +124,7 @@ async fn dispatch(arguments: Arguments) -> anyhow::Result<()> {
     let output = arguments.output;
     match arguments.noun {
         Noun::Serve(command) => serve::run(*command).await,
+        Noun::Demo(command) => demo::run(*command).await,
         Noun::Key(command) => key::run(command, output),
         Noun::Openapi(command) => openapi::run(command),
         Noun::Doctor => doctor::run(output).await,
@@ -156,6 +160,12 @@ async fn with_database(noun: Noun, context: &Context, output: Output) -> anyhow:
         Noun::Clinic(command) => clinic::run(command, context, output).await,
         Noun::Order(command) => order::run(command, context, output).await,
         Noun::Audit(command) => audit::run(command, context, output).await,
-        Noun::Serve(_) | Noun::Key(_) | Noun::Db(_) | Noun::Openapi(_) | Noun::Doctor | Noun::Sandbox(_) => Ok(()),
+        Noun::Serve(_)
+        | Noun::Demo(_)
+        | Noun::Key(_)
+        | Noun::Db(_)
+        | Noun::Openapi(_)
+        | Noun::Doctor
+        | Noun::Sandbox(_) => Ok(()),
     }
 }

@@ -20,7 +20,8 @@ pub fn run(command: Command) -> anyhow::Result<()> {
     match command {
         Command::Print => print!("{text}"),
         Command::Check { file } => {
-            let committed = std::fs::read_to_string(&file).with_context(|| format!("cannot read {}", file.display()))?;
+            let committed =
+                std::fs::read_to_string(&file).with_context(|| format!("cannot read {}", file.display()))?;
             if committed != text {
                 bail!("{0} is not current; `cargo run -- openapi print > {0}` makes it so", file.display());
             }

@@ -14,7 +14,7 @@ pub struct Seed {
 
 pub async fn run(command: Seed, context: &Context, output: Output) -> anyhow::Result<()> {
     let files = seed::Files::open(command.folder.as_deref())?;
-    let summary = seed::load(context, files).await?;
+    let summary = seed::load(context, files, false).await?;
     if output == Output::Table {
         eprintln!(
             "{} products; prices and stock are examples (seed/README.md). Secrets of new clinics are shown this once:",
