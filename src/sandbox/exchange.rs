@@ -24,10 +24,15 @@ pub struct Exchange {
     pub answer_body: String,
     /// Length of the whole answer body in bytes.
     pub answer_length: usize,
-    /// From the first byte out to the last byte in.
+    /// From the first byte out to the last byte in; as milliseconds in JSON.
+    #[serde(rename = "duration_ms", serialize_with = "as_milliseconds")]
     pub duration: Duration,
     /// Why no answer came.
     pub failure: Option<String>,
+}
+
+fn as_milliseconds<S: serde::Serializer>(span: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_u128(span.as_millis())
 }
 
 /// How much of an answer a transcript keeps.

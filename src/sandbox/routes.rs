@@ -196,7 +196,11 @@ impl World {
                 wire::items_answer(request, scalars, "jobqueue", jobs)
             }
             Endpoint::ReceiveInvoice => {
-                let invoices = self.invoices.iter().map(|invoice| invoice.as_item(scalars)).collect();
+                // The usual look-up is for one number among thousands; the others need not be written out first.
+                let number = request.parameter("invoice_number");
+                let asked = |sent: &str| number.as_ref().is_none_or(|number| number.eq_ignore_ascii_case(sent));
+                let chosen = self.invoices.iter().filter(|invoice| asked(&invoice.draft.invoice_number));
+                let invoices = chosen.map(|invoice| invoice.as_item(scalars)).collect();
                 self.filtered(
                     now,
                     request,

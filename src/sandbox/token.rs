@@ -158,7 +158,7 @@ impl World {
             self.event(now, EventKind::BadToken, format!("{} {} without a token", request.method, request.path));
             return Err(refused());
         };
-        let Some(at) = self.tokens.iter().position(|token| token.value == *bearer) else {
+        let Some(at) = self.tokens.iter().rposition(|token| token.value == *bearer) else {
             self.event(
                 now,
                 EventKind::BadToken,

@@ -187,6 +187,27 @@ fn read_request(stream: &mut impl Read) -> (String, String) {
 }
 
 #[tokio::test]
+async fn a_second_start_goes_on_where_the_first_ended() -> anyhow::Result<()> {
+    let directory = tempfile::tempdir()?;
+    let options =
+        Options { bind: "127.0.0.1:0".into(), state: Some(directory.path().join("world.json")), ..Options::default() };
+    let partner = partner()?;
+    let mut numbers = Vec::new();
+    for _ in 0..2 {
+        let sandbox = start_with_clock(options.clone(), Clock::manual(NOW)).await?;
+        let clinic = sandbox.connect(&partner, "clinic-1", "top-secret")?;
+        clinic.categories().await?;
+        clinic.pull_catalogue(Some(2)).await?;
+        let order = clinic.send_order(&[OrderLine::new("A", 1, 3)]).await?.value.order;
+        let products = sandbox.world().products.len();
+        numbers.push((order.id, order.number, order.items[0].id, products));
+        sandbox.stop().await?;
+    }
+    assert_eq!(numbers, [(12, "15000032".to_owned(), 9, 3), (13, "15000033".to_owned(), 10, 3)]);
+    Ok(())
+}
+
+#[tokio::test]
 async fn the_clinic_pulls_orders_and_checks_what_it_gets() -> anyhow::Result<()> {
     let (sandbox, client, _clock) = sandbox().await?;
     let clinic = sandbox.connect(&partner()?, "clinic-1", "top-secret")?;
