@@ -144,8 +144,9 @@ impl Context {
     }
 
     async fn work(&self, shutdown: Shutdown) -> anyhow::Result<()> {
-        let worker = Worker::new(self.pool.clone(), self.encryption_keys.clone(), self.clock.clone(), &self.settings)?;
-        worker.run(shutdown.watch()).await;
+        let keys = self.encryption_keys.clone();
+        let worker = crate::delivery::Worker::new(self.pool.clone(), keys, self.clock.clone(), &self.settings)?;
+        worker.run(shutdown).await;
         Ok(())
     }
 }

@@ -5,14 +5,15 @@ mod audit;
 mod catalog;
 mod clinic;
 mod database;
-mod demo;
-mod doctor;
+mod delivery;
 mod key;
 mod openapi;
 mod order;
 pub mod output;
 mod seed;
 mod serve;
+mod shipment;
+mod site;
 
 use crate::app::Context;
 use crate::config::Settings;
@@ -54,19 +55,18 @@ enum Noun {
     /// Clinics: who may order, at which prices, what they see
     #[command(subcommand)]
     Clinic(clinic::Command),
+    /// Sites: the ezyVet databases that we call
+    #[command(subcommand)]
+    Site(site::Command),
     /// Purchase orders
     #[command(subcommand)]
     Order(order::Command),
-    /// Who did what, when, why
+    /// Shipments: goods that leave for a clinic
     #[command(subcommand)]
-    Audit(audit::Command),
-    /// Simulates an ezyVet site, for trying and testing
-    Sandbox(Box<sandbox::Options>),
-    /// Shows the effective configuration, and says what to do about each problem
-    Doctor,
-    /// The interface as an OpenAPI document
+    Shipment(shipment::Command),
+    /// Deliveries: the calls that ezyVet must get
     #[command(subcommand)]
-    Openapi(openapi::Command),
+    Delivery(delivery::Command),
     /// Keys for SPSI_ENCRYPTION_KEYS and SPSI_TOKEN_KEYS
     #[command(subcommand)]
     Key(key::Command),
@@ -158,14 +158,10 @@ async fn with_database(noun: Noun, context: &Context, output: Output) -> anyhow:
         Noun::Seed(command) => seed::run(command, context, output).await,
         Noun::Catalog(command) => catalog::run(command, context, output).await,
         Noun::Clinic(command) => clinic::run(command, context, output).await,
+        Noun::Site(command) => site::run(command, context, output).await,
         Noun::Order(command) => order::run(command, context, output).await,
-        Noun::Audit(command) => audit::run(command, context, output).await,
-        Noun::Serve(_)
-        | Noun::Demo(_)
-        | Noun::Key(_)
-        | Noun::Db(_)
-        | Noun::Openapi(_)
-        | Noun::Doctor
-        | Noun::Sandbox(_) => Ok(()),
+        Noun::Shipment(command) => shipment::run(command, context, output).await,
+        Noun::Delivery(command) => delivery::run(command, context, output).await,
+        Noun::Serve(_) | Noun::Key(_) | Noun::Db(_) => Ok(()),
     }
 }

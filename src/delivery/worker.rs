@@ -13,12 +13,12 @@ use crate::clock::Clock;
 use crate::config::{Settings, SiteSettings, WorkerSettings};
 use crate::ezyvet::Client;
 use crate::secret::KeyRing;
+use crate::shutdown::Shutdown;
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use sqlx::PgPool;
 use sqlx::postgres::PgListener;
 use std::time::Duration;
 use time::OffsetDateTime;
-use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 /// Steps of one class (invoices, supplied, questions for approval) that are under way at a site at once.
@@ -63,11 +63,11 @@ impl Worker {
         Ok(Self { parts, defaults: settings.site.clone(), settings: settings.worker.clone() })
     }
 
-    /// Works until `stop` says so or its sender is gone. Survives the loss of the database.
-    pub async fn run(&self, mut stop: watch::Receiver<bool>) {
+    /// Works until the shutdown, then settles what is in flight. Survives the loss of the database.
+    pub async fn run(&self, stop: Shutdown) {
         let mut holders: JoinSet<()> = JoinSet::new();
         let mut listener = None;
-        while !*stop.borrow() {
+        while !stop.has_begun() {
             if listener.is_none() {
                 listener = self.listen().await;
             }
@@ -86,7 +86,7 @@ impl Worker {
                 () = wait(&mut listener) => {}
                 () = tokio::time::sleep(self.settings.worker_poll.0) => {}
                 Some(_) = holders.join_next() => {}
-                changed = stop.changed() => if changed.is_err() { break },
+                () = stop.begun() => {}
             }
         }
         while holders.join_next().await.is_some() {}
@@ -101,7 +101,7 @@ impl Worker {
         listening.await.inspect_err(|error| tracing::warn!(%error, "not notified of new deliveries; polling")).ok()
     }
 
-    async fn hold_and_renew(&self, taken: Taken, stop: watch::Receiver<bool>) {
+    async fn hold_and_renew(&self, taken: Taken, stop: Shutdown) {
         let session = match self.session(taken).await {
             Ok(session) => session,
             Err(error) => return tracing::error!(%error, "a site cannot be served"),
@@ -135,7 +135,7 @@ impl Worker {
     }
 
     /// Works a site through, several steps at once, until nothing is due, its time is up, or the budget is spent.
-    async fn hold(&self, session: &Session, stop: &watch::Receiver<bool>) -> Held {
+    async fn hold(&self, session: &Session, stop: &Shutdown) -> Held {
         let until = session.now() + LONGEST_HOLD;
         let mut held = Held::default();
         let mut closed: [Option<OffsetDateTime>; 3] = [None; 3];
@@ -143,7 +143,7 @@ impl Worker {
         let mut busy: Vec<(i64, usize)> = Vec::new();
         loop {
             let now = session.now();
-            let over = session.is_over() || *stop.borrow() || now >= until;
+            let over = session.is_over() || stop.has_begun() || now >= until;
             if !over {
                 let mut wanted = AT_ONCE;
                 for (class, room) in wanted.iter_mut().enumerate() {

@@ -9,9 +9,11 @@ pub mod invoice;
 mod plan;
 mod store;
 
+pub(crate) use import::parse_day;
 pub use import::{ImportError, Imported, RowError, import};
 pub use plan::{PlanError, Requested};
 
+use crate::audit;
 use crate::config::{Overrides, SiteSettings};
 use crate::delivery::payload::Payload;
 use crate::delivery::store::{NewDelivery, enqueue};
@@ -83,8 +85,9 @@ pub struct Shipment {
     pub state: String,
     /// The order's `supplier_order_number`.
     pub order: String,
-    pub clinic: i64,
-    pub clinic_name: String,
+    /// Its name.
+    pub clinic: String,
+    pub clinic_id: i64,
     /// The first.
     pub invoice_number: String,
     /// All of them: more than one where the invoice was split.
@@ -181,7 +184,7 @@ pub(crate) async fn ship_in(
     store::set_order_state(connection, order.id, state, now).await?;
     let payloads = write_deliveries(connection, &settings, now, &order, shipment, &parcel, new).await?;
     let detail = serde_json::json!({ "order": order.supplier_order_number, "allow_excess": new.allow_excess });
-    store::insert_audit(connection, now, actor, shipment, detail).await?;
+    audit::record(connection, now, actor, "shipment.create", ("shipment", Some(shipment.0)), detail).await?;
     Ok((shipment, payloads))
 }
 

@@ -165,26 +165,6 @@ pub(super) async fn insert_invoice(
     .map(drop)
 }
 
-pub(super) async fn insert_audit(
-    connection: &mut PgConnection,
-    now: OffsetDateTime,
-    actor: &str,
-    shipment: ShipmentId,
-    detail: serde_json::Value,
-) -> Result<(), sqlx::Error> {
-    sqlx::query!(
-        "insert into audit_entry (at, actor, action, subject_kind, subject_id, detail)
-         values ($1, $2, 'shipment.create', 'shipment', $3, $4)",
-        now,
-        actor,
-        shipment.0,
-        detail
-    )
-    .execute(connection)
-    .await
-    .map(drop)
-}
-
 /// Shipments, newest first: all, one, or those of one order.
 pub(super) async fn list(
     connection: &mut PgConnection,
@@ -192,7 +172,7 @@ pub(super) async fn list(
     order: Option<&str>,
 ) -> Result<Vec<Shipment>, sqlx::Error> {
     let rows = sqlx::query!(
-        r#"select s.id, s.state, o.supplier_order_number, s.clinic_id, c.name as clinic_name, s.freight, s.shipped_at,
+        r#"select s.id, s.state, o.supplier_order_number, s.clinic_id, c.name as clinic, s.freight, s.shipped_at,
                   s.received_at,
                   array(select invoice_number from invoice i where i.shipment_id = s.id order by part) as "numbers!",
                   array(select d.id from delivery d where d.shipment_id = s.id order by d.id) as "deliveries!"
@@ -231,8 +211,8 @@ pub(super) async fn list(
             id: ShipmentId(row.id),
             state: row.state,
             order: row.supplier_order_number,
-            clinic: row.clinic_id,
-            clinic_name: row.clinic_name,
+            clinic: row.clinic,
+            clinic_id: row.clinic_id,
             invoice_number: row.numbers.first().cloned().unwrap_or_default(),
             invoice_numbers: row.numbers,
             freight: row.freight.normalize(),

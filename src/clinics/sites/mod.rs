@@ -8,6 +8,7 @@ mod store;
 
 pub use base_url::BaseUrl;
 
+use crate::audit;
 use crate::config::{Overrides, SiteSettings};
 use crate::ezyvet::Credentials;
 use crate::ids::SiteId;
@@ -127,7 +128,7 @@ pub async fn add(
     let sealed = keys.seal(new.client_secret.expose().as_bytes(), &secret_owner(id))?;
     store::insert(&mut transaction, id, &new, &sealed, now).await?;
     let detail = serde_json::json!({ "name": new.name, "base_url": new.base_url.as_str() });
-    store::insert_audit(&mut transaction, now, actor, "site.add", id, detail).await?;
+    audit::record(&mut transaction, now, actor, "site.add", ("site", Some(id.0)), detail).await?;
     transaction.commit().await?;
     find(pool, &id.to_string()).await
 }
@@ -203,8 +204,8 @@ pub async fn change(
     if new_credentials {
         store::delete_token(&mut transaction, site.id).await?;
     }
-    store::insert_audit(&mut transaction, now, actor, "site.set", site.id, serde_json::json!({ "set": changed }))
-        .await?;
+    let detail = serde_json::json!({ "set": changed });
+    audit::record(&mut transaction, now, actor, "site.set", ("site", Some(site.id.0)), detail).await?;
     transaction.commit().await?;
     find(pool, &site.id.to_string()).await
 }

@@ -155,24 +155,3 @@ pub(super) async fn replace_secret(pool: &PgPool, id: SiteId, old: &[u8], new: &
         .await
         .map(|done| done.rows_affected())
 }
-
-pub(super) async fn insert_audit(
-    connection: &mut PgConnection,
-    now: OffsetDateTime,
-    actor: &str,
-    action: &str,
-    id: SiteId,
-    detail: serde_json::Value,
-) -> Result<(), sqlx::Error> {
-    sqlx::query!(
-        "insert into audit_entry (at, actor, action, subject_kind, subject_id, detail) values ($1, $2, $3, 'site', $4, $5)",
-        now,
-        actor,
-        action,
-        id.0,
-        detail
-    )
-    .execute(connection)
-    .await
-    .map(drop)
-}

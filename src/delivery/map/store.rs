@@ -3,7 +3,7 @@
 use crate::ezyvet::InventoryProduct;
 use crate::ezyvet::answers::Separation;
 use crate::ids::SiteId;
-use sqlx::PgPool;
+use sqlx::{PgConnection, PgPool};
 use time::OffsetDateTime;
 
 /// Product id and uid of those that are known.
@@ -48,7 +48,7 @@ pub(in crate::delivery) async fn keep_product(
 
 /// Staff say which inventory product it is.
 pub(in crate::delivery) async fn pin_product(
-    pool: &PgPool,
+    connection: &mut PgConnection,
     site: SiteId,
     product_id: &str,
     uid: &str,
@@ -63,7 +63,7 @@ pub(in crate::delivery) async fn pin_product(
         uid,
         now
     )
-    .execute(pool)
+    .execute(connection)
     .await
     .map(drop)
 }

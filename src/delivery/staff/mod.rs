@@ -11,6 +11,7 @@ pub use site::{Check, SiteCheck};
 use super::map;
 use super::payload::Payload;
 use super::step::invoice_request;
+use crate::audit;
 use crate::clinics::sites::SiteError;
 use crate::config::SiteSettings;
 use crate::ids::{DeliveryId, SiteId};
@@ -69,10 +70,12 @@ pub struct Delivery {
     pub shipment: i64,
     /// The order's `supplier_order_number`.
     pub order: String,
-    pub clinic: i64,
-    pub clinic_name: String,
-    pub site: Option<i64>,
-    pub site_name: Option<String>,
+    /// Its name.
+    pub clinic: String,
+    pub clinic_id: i64,
+    /// Its name. None: the clinic had no site.
+    pub site: Option<String>,
+    pub site_id: Option<i64>,
     /// For `supplied`: the stock location.
     pub location_id: Option<String>,
     /// The delivery that comes first.
@@ -169,7 +172,7 @@ pub async fn retry(
     let look_first = locked.kind == "receive_invoice" && locked.sent && !yes_resend;
     store::requeue(&mut transaction, id, SiteId(site), look_first, locked.kind == "supplied", now).await?;
     let detail = serde_json::json!({ "was": state, "yes_resend": yes_resend });
-    store::insert_audit(&mut transaction, now, actor, "delivery.retry", id, detail).await?;
+    audit::record(&mut transaction, now, actor, "delivery.retry", ("delivery", Some(id.0)), detail).await?;
     transaction.commit().await?;
     if let (Payload::Supplied(supplied), _) = store::find_payload(pool, id).await? {
         // Staff mended something over there: look it up afresh.
@@ -191,8 +194,8 @@ pub async fn cancel(pool: &PgPool, now: OffsetDateTime, actor: &str, id: Deliver
         _ => return Err(StaffError::State { id, state, why: "ezyVet has it" }),
     }
     store::cancel(&mut transaction, id, now).await?;
-    store::insert_audit(&mut transaction, now, actor, "delivery.cancel", id, serde_json::json!({ "was": state }))
-        .await?;
+    let detail = serde_json::json!({ "was": state });
+    audit::record(&mut transaction, now, actor, "delivery.cancel", ("delivery", Some(id.0)), detail).await?;
     transaction.commit().await?;
     find(pool, id).await
 }
@@ -201,11 +204,15 @@ pub async fn cancel(pool: &PgPool, now: OffsetDateTime, actor: &str, id: Deliver
 pub async fn pin_product(
     pool: &PgPool,
     now: OffsetDateTime,
+    actor: &str,
     site: SiteId,
-    product_id: &str,
-    uid: &str,
+    (product_id, uid): (&str, &str),
 ) -> Result<(), StaffError> {
-    Ok(map::store::pin_product(pool, site, product_id, uid, now).await?)
+    let mut transaction = pool.begin().await?;
+    map::store::pin_product(&mut transaction, site, product_id, uid, now).await?;
+    let detail = serde_json::json!({ "product_id": product_id, "uid": uid });
+    audit::record(&mut transaction, now, actor, "site.pin", ("site", Some(site.0)), detail).await?;
+    Ok(transaction.commit().await?)
 }
 
 async fn find(pool: &PgPool, id: DeliveryId) -> Result<Delivery, StaffError> {

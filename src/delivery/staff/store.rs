@@ -12,8 +12,8 @@ pub(super) async fn list(pool: &PgPool, filter: &Filter, id: Option<DeliveryId>)
     sqlx::query_as!(
         Delivery,
         r#"select d.id as "id: DeliveryId", d.kind, d.state, d.invoice_number, d.shipment_id as shipment,
-                  o.supplier_order_number as "order", d.clinic_id as clinic, c.name as clinic_name, d.site_id as site,
-                  s.name as "site_name?", d.location_id, d.after_id as after, d.attempts, d.last_error, d.due_at,
+                  o.supplier_order_number as "order", c.name as clinic, d.clinic_id, d.site_id,
+                  s.name as "site?", d.location_id, d.after_id as after, d.attempts, d.last_error, d.due_at,
                   d.created_at, d.changed_at, d.delivered_at
            from delivery d
            join clinic c on c.id = d.clinic_id
@@ -118,7 +118,6 @@ pub(super) async fn requeue(
     sqlx::query!("update site_lane set not_before = null, failures = 0 where site_id = $1", site.0)
         .execute(&mut *connection)
         .await?;
-    // What waited for the same reason as this one (the clinic had no site) is known to belong to it now.
     sqlx::query!("select pg_notify('spsi_delivery', $1::bigint::text)", site.0).execute(connection).await?;
     Ok(())
 }
@@ -137,28 +136,6 @@ pub(super) async fn cancel(
          where after_id = $1 and state = 'waiting' and due_at is null",
         id.0,
         now
-    )
-    .execute(connection)
-    .await
-    .map(drop)
-}
-
-pub(super) async fn insert_audit(
-    connection: &mut PgConnection,
-    now: OffsetDateTime,
-    actor: &str,
-    action: &str,
-    id: DeliveryId,
-    detail: serde_json::Value,
-) -> Result<(), sqlx::Error> {
-    sqlx::query!(
-        "insert into audit_entry (at, actor, action, subject_kind, subject_id, detail)
-         values ($1, $2, $3, 'delivery', $4, $5)",
-        now,
-        actor,
-        action,
-        id.0,
-        detail
     )
     .execute(connection)
     .await

@@ -1,0 +1,148 @@
+//! `spsi shipment`: goods that leave for a clinic.
+
+use super::Hint;
+use super::output::Output;
+use crate::app::Context;
+use crate::ids::ShipmentId;
+use crate::shipments::{self, ImportError, NewShipment, Requested, parse_day};
+use crate::values::parse_decimal;
+use anyhow::Context as _;
+use std::path::PathBuf;
+
+#[derive(clap::Subcommand)]
+pub enum Command {
+    /// Ships goods of an order: numbers the invoice and queues what the clinic is told.
+    #[command(after_help = "Examples:
+  spsi shipment create SO-3334A                                 everything outstanding
+  spsi shipment create SO-3334A --line 9:20@B1/2028-01-31 --line 9:10@B2 --freight 5.50
+  spsi shipment create SO-3334A --line 9:1 --dry-run            shows what would be sent")]
+    Create(Create),
+    /// Ships what a CSV file says (order,item,quantity,batch,expiry,freight,invoice_number): all of it, or nothing.
+    Import {
+        file: PathBuf,
+        /// Check everything, ship nothing
+        #[arg(long)]
+        dry_run: bool,
+        /// Ship more than is outstanding
+        #[arg(long)]
+        allow_excess: bool,
+    },
+    /// Lists shipments, newest first.
+    List {
+        /// Of this order only, by our number or our id
+        #[arg(long)]
+        order: Option<String>,
+    },
+    /// Shows a shipment with its lines.
+    Show { id: ShipmentId },
+}
+
+#[derive(clap::Args)]
+pub struct Create {
+    /// The order, by our number or our id
+    order: String,
+    /// ITEM:QUANTITY[@BATCH[/EXPIRY]]: ezyVet's order line id, units, batch, YYYY-MM-DD; once per batch
+    #[arg(long = "line", value_name = "ITEM:QTY[@BATCH[/EXPIRY]]", value_parser = parse_line, allow_hyphen_values = true)]
+    lines: Vec<Requested>,
+    /// Freight, tax included
+    #[arg(long, default_value = "0", value_parser = parse_number)]
+    freight: rust_decimal::Decimal,
+    /// The invoice's number [default: the next one]
+    #[arg(long)]
+    invoice_number: Option<String>,
+    /// Ship more than is outstanding
+    #[arg(long)]
+    allow_excess: bool,
+    /// Show what would be shipped and sent, and do nothing
+    #[arg(long)]
+    dry_run: bool,
+}
+
+pub async fn run(command: Command, context: &Context, output: Output) -> anyhow::Result<()> {
+    let Context { pool, actor, .. } = context;
+    let (now, defaults) = (context.clock.now(), &context.settings.site);
+    let columns =
+        ["id", "state", "order", "clinic", "invoice_number", "freight", "shipped_at", "received_at", "deliveries"];
+    match command {
+        Command::Create(create) => {
+            let new = NewShipment {
+                order: create.order,
+                lines: create.lines,
+                freight: create.freight,
+                invoice_number: create.invoice_number,
+                allow_excess: create.allow_excess,
+            };
+            if create.dry_run {
+                return output.record(&shipments::preview(pool, defaults, now, actor, &new).await?);
+            }
+            output.record(&shipments::ship(pool, defaults, now, actor, &new).await?)
+        }
+        Command::Import { file, dry_run, allow_excess } => {
+            let opened = std::fs::File::open(&file).with_context(|| format!("{} cannot be opened", file.display()))?;
+            let modes = (dry_run, allow_excess);
+            match shipments::import(pool, defaults, now, actor, opened, modes).await {
+                Ok(imported) if dry_run => {
+                    eprintln!("(dry run: nothing was shipped)");
+                    output.list(&columns, &imported.shipments)
+                }
+                Ok(imported) => output.list(&columns, &imported.shipments),
+                Err(ImportError::Rows(errors)) => {
+                    output.list(&["line", "column", "value", "reason"], &errors)?;
+                    let count = format!("{} rows of {} are wrong; nothing was shipped", errors.len(), file.display());
+                    Err(anyhow::anyhow!(count).context(Hint("correct the rows listed above and import again".into())))
+                }
+                Err(error) => Err(error.into()),
+            }
+        }
+        Command::List { order } => output.list(&columns, &shipments::list(pool, order.as_deref()).await?),
+        Command::Show { id } => output.record(&shipments::find(pool, id).await?),
+    }
+}
+
+fn parse_number(text: &str) -> Result<rust_decimal::Decimal, String> {
+    parse_decimal(text).map_err(|error| format!("`{text}` {error}"))
+}
+
+/// `9:20`, `9:20@B1`, `9:20@B1/2028-01-31`. A batch may hold slashes: only a date at the end is an expiry.
+fn parse_line(text: &str) -> Result<Requested, String> {
+    let (item, rest) = text.split_once(':').ok_or("write it like 9:20, 9:20@BATCH or 9:20@BATCH/2028-01-31")?;
+    let (quantity, batch) = rest.split_once('@').map_or((rest, ""), |(quantity, batch)| (quantity, batch));
+    let (batch, expiry) = match batch.rsplit_once('/').map(|(batch, day)| (batch, parse_day(day))) {
+        Some((batch, Some(day))) => (batch, Some(day)),
+        Some((_, None)) if batch.rsplit('/').next().is_some_and(looks_like_a_day) => {
+            return Err(format!("`{batch}` ends in no date; an expiry is written like 2028-01-31"));
+        }
+        _ => (batch, None),
+    };
+    if item.is_empty() {
+        return Err("the item is ezyVet's order line id; see spsi order show".into());
+    }
+    Ok(Requested { item: item.to_owned(), quantity: parse_number(quantity)?, batch: batch.to_owned(), expiry })
+}
+
+fn looks_like_a_day(text: &str) -> bool {
+    text.contains('-') && text.chars().all(|c| c.is_ascii_digit() || c == '-')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_is_item_quantity_batch_and_expiry() {
+        let read = |text| {
+            let line = parse_line(text).unwrap();
+            (line.item, line.quantity.to_string(), line.batch, line.expiry.map(|day| day.to_string()))
+        };
+        let expected = |item: &str, quantity: &str, batch: &str, expiry: Option<&str>| {
+            (item.to_owned(), quantity.to_owned(), batch.to_owned(), expiry.map(str::to_owned))
+        };
+        assert_eq!(read("9:20"), expected("9", "20", "", None));
+        assert_eq!(read("9:-1.5@B1"), expected("9", "-1.5", "B1", None));
+        assert_eq!(read("9:1@B/1/2028-01-31"), expected("9", "1", "B/1", Some("2028-01-31")));
+        assert_eq!(read("9:1@A/B"), expected("9", "1", "A/B", None));
+        for bad in ["9", ":1", "9:x", "9:1@B/2028-13-01"] {
+            assert!(parse_line(bad).is_err(), "{bad}");
+        }
+    }
+}
