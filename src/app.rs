@@ -145,7 +145,7 @@ impl Context {
 
     async fn work(&self, shutdown: Shutdown) -> anyhow::Result<()> {
         let keys = self.encryption_keys.clone();
-        let worker = crate::delivery::Worker::new(self.pool.clone(), keys, self.clock.clone(), &self.settings)?;
+        let worker = Worker::new(self.pool.clone(), keys, self.clock.clone(), &self.settings)?;
         worker.run(shutdown).await;
         Ok(())
     }

@@ -24,11 +24,6 @@ impl ShutdownTrigger {
 }
 
 impl Shutdown {
-    /// The event as a watch, for parts that select on it.
-    pub fn watch(&self) -> watch::Receiver<bool> {
-        self.0.clone()
-    }
-
     /// Whether the shutdown has begun.
     pub fn has_begun(&self) -> bool {
         *self.0.borrow() || self.0.has_changed().is_err()

@@ -6,6 +6,8 @@ mod catalog;
 mod clinic;
 mod database;
 mod delivery;
+mod demo;
+mod doctor;
 mod key;
 mod openapi;
 mod order;
@@ -67,6 +69,16 @@ enum Noun {
     /// Deliveries: the calls that ezyVet must get
     #[command(subcommand)]
     Delivery(delivery::Command),
+    /// Who did what, when, why
+    #[command(subcommand)]
+    Audit(audit::Command),
+    /// Simulates an ezyVet site, for trying and testing
+    Sandbox(Box<sandbox::Options>),
+    /// Shows the effective configuration, and says what to do about each problem
+    Doctor,
+    /// The interface as an OpenAPI document
+    #[command(subcommand)]
+    Openapi(openapi::Command),
     /// Keys for SPSI_ENCRYPTION_KEYS and SPSI_TOKEN_KEYS
     #[command(subcommand)]
     Key(key::Command),
@@ -162,6 +174,13 @@ async fn with_database(noun: Noun, context: &Context, output: Output) -> anyhow:
         Noun::Order(command) => order::run(command, context, output).await,
         Noun::Shipment(command) => shipment::run(command, context, output).await,
         Noun::Delivery(command) => delivery::run(command, context, output).await,
-        Noun::Serve(_) | Noun::Key(_) | Noun::Db(_) => Ok(()),
+        Noun::Audit(command) => audit::run(command, context, output).await,
+        Noun::Serve(_)
+        | Noun::Demo(_)
+        | Noun::Key(_)
+        | Noun::Db(_)
+        | Noun::Openapi(_)
+        | Noun::Doctor
+        | Noun::Sandbox(_) => Ok(()),
     }
 }
