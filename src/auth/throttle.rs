@@ -61,10 +61,10 @@ impl Throttle {
     pub fn forgive(&self, client_id: &str, address: IpAddr, now: OffsetDateTime) {
         let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
         let windows = [counts.clients.get(client_id).copied(), counts.addresses.get(&address).copied()];
-        if windows.iter().flatten().all(|window| window.lasts(now)) {
-            if let Some(window) = counts.addresses.get_mut(&address) {
-                window.failures = window.failures.saturating_sub(1);
-            }
+        if windows.iter().flatten().all(|window| window.lasts(now))
+            && let Some(window) = counts.addresses.get_mut(&address)
+        {
+            window.failures = window.failures.saturating_sub(1);
         }
     }
 

@@ -106,10 +106,8 @@ pub async fn categories(
     clock: web::Data<Clock>,
 ) -> Result<HttpResponse, Problem> {
     let view = catalog.view(&caller.0, clock.now())?;
-    Ok(match fresh(&request, &view, None) {
-        Err(not_modified) => not_modified,
-        Ok(mut builder) => builder.content_type("application/json").body(view.categories()),
-    })
+    let (mut builder, known) = head(&request, &view, None);
+    Ok(if known { builder.finish() } else { builder.content_type("application/json").body(view.categories()) })
 }
 
 /// List products
@@ -154,10 +152,10 @@ pub async fn products(
     };
     let query = ProductQuery::parse(request.query_string().as_bytes(), &limits)?;
     let view = catalog.view(&caller.0, clock.now())?;
-    let mut builder = match fresh(&request, &view, Some(&query)) {
-        Err(not_modified) => return Ok(not_modified),
-        Ok(builder) => builder,
-    };
+    let (mut builder, known) = head(&request, &view, Some(&query));
+    if known {
+        return Ok(builder.finish());
+    }
     builder.content_type("application/json");
     Ok(match view.products(&query).into_bytes() {
         Ok(whole) => builder.body(whole),
@@ -168,26 +166,19 @@ pub async fn products(
     })
 }
 
-/// A 200 with the headers of a catalogue answer, or the 304 that takes its place.
-fn fresh(
-    request: &HttpRequest,
-    view: &Arc<ClinicView>,
-    query: Option<&ProductQuery>,
-) -> Result<HttpResponseBuilder, HttpResponse> {
+/// What stands above every catalogue answer, and whether the caller has the body already.
+fn head(request: &HttpRequest, view: &Arc<ClinicView>, query: Option<&ProductQuery>) -> (HttpResponseBuilder, bool) {
     // Weak, because the compressed and the plain body share it.
     let tag = header::EntityTag::new_weak(view.tag(query));
-    let known = request.headers().get_all(header::IF_NONE_MATCH).filter_map(|value| value.to_str().ok()).any(|value| {
-        value
-            .split(',')
-            .map(str::trim)
-            .any(|known| known == "*" || known.parse().is_ok_and(|known: header::EntityTag| known.weak_eq(&tag)))
-    });
+    let same = |known: &str| known == "*" || known.parse().is_ok_and(|known: header::EntityTag| known.weak_eq(&tag));
+    let asked = request.headers().get_all(header::IF_NONE_MATCH).filter_map(|value| value.to_str().ok());
+    let known = asked.flat_map(|value| value.split(',')).any(|known| same(known.trim()));
     let mut builder = if known { HttpResponse::NotModified() } else { HttpResponse::Ok() };
     builder
-        .insert_header(header::ETag(tag))
         .insert_header((header::CACHE_CONTROL, "private"))
-        .insert_header((header::VARY, "Authorization, Accept-Encoding"));
-    if known { Err(builder.finish()) } else { Ok(builder) }
+        .insert_header((header::VARY, "Authorization, Accept-Encoding"))
+        .insert_header(header::ETag(tag));
+    (builder, known)
 }
 
 impl From<QueryError> for Problem {

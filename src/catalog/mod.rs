@@ -50,8 +50,11 @@ struct Loaded {
     price_lists: HashMap<i64, Arc<ContractPrices>>,
     own_prices: HashMap<ClinicId, Arc<ContractPrices>>,
     /// Rules by clinic, kept for as long as its entry in the directory is the same one.
-    scopes: RwLock<HashMap<ClinicId, (Arc<Member>, Arc<ClinicScope>)>>,
+    scopes: RwLock<HashMap<ClinicId, Known>>,
 }
+
+/// A clinic's entry in the directory, and the rules worked out from it.
+type Known = (Arc<Member>, Arc<ClinicScope>);
 
 /// The catalogue in memory. Cheap to clone.
 #[derive(Clone)]

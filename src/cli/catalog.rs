@@ -3,7 +3,7 @@
 use super::output::Output;
 use crate::app::Context;
 use crate::catalog;
-use crate::catalog::export::export;
+use crate::catalog::export::{ExportError, export};
 use crate::catalog::import::{
     DecimalMark, Delimiter, Encoding, FormatOptions, ImportKind, ImportOptions, Mapping, Progress, SourceFile, import,
 };
@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 
 #[derive(clap::Subcommand)]
 pub enum Command {
-    /// Replaces the catalogue by a file, and its contract prices by another; everything or nothing.
+    /// Replaces the catalogue by a file, and adds contract prices from another; everything or nothing.
     #[command(after_help = "Examples:
   spsi catalog import products.csv --prices prices.csv --dry-run
   spsi catalog import products.csv --allow-withdrawals
@@ -79,7 +79,11 @@ pub async fn run(command: Command, context: &Context, output: Output) -> anyhow:
             let columns = ["code", "name", "category", "units_per_outer", "list_price", "stock_available", "state"];
             output.list(&columns, &catalog::list(&context.pool, text.as_deref()).await?)
         }
-        Command::Export { file: None } => export(&context.pool, io::stdout()).await.map(drop).map_err(Into::into),
+        Command::Export { file: None } => match export(&context.pool, io::stdout()).await {
+            // `spsi catalog export | head` is no failure.
+            Err(ExportError::Write(error)) if is_closed_pipe(&error) => Ok(()),
+            other => Ok(other.map(drop)?),
+        },
         Command::Export { file: Some(path) } => {
             let file = File::create(&path).with_context(|| format!("cannot write {}", path.display()))?;
             let rows = export(&context.pool, io::BufWriter::new(file)).await?;
@@ -87,6 +91,10 @@ pub async fn run(command: Command, context: &Context, output: Output) -> anyhow:
             Ok(())
         }
     }
+}
+
+fn is_closed_pipe(error: &csv::Error) -> bool {
+    matches!(error.kind(), csv::ErrorKind::Io(error) if error.kind() == io::ErrorKind::BrokenPipe)
 }
 
 /// Opens a file to be imported.
@@ -138,10 +146,13 @@ async fn run_import(arguments: Import, context: &Context, output: Output) -> any
         None => anyhow::Error::new(error),
     })?;
     match output {
-        Output::Table => {
-            println!("{summary}");
-            Ok(())
-        }
-        _ => output.record(&summary),
+        Output::Table => println!("{summary}"),
+        _ => output.record(&summary)?,
     }
+    if summary.needs_allow_withdrawals {
+        let hint =
+            super::Hint("check that the file is complete; if this is meant, import with --allow-withdrawals".into());
+        return Err(anyhow::anyhow!("the import would be refused: it withdraws too many products").context(hint));
+    }
+    Ok(())
 }
