@@ -55,11 +55,6 @@ impl BitSet {
         members(&self.words[word..], base).skip(rest as usize)
     }
 
-    /// The position of the `n`-th member.
-    pub(super) fn select(&self, n: u64) -> Option<u32> {
-        self.iter_from(n).next()
-    }
-
     /// The word that holds the `n`-th member, and how many members of that word come before it.
     fn find(&self, n: u64) -> Option<(usize, u32)> {
         let n = u32::try_from(n).ok().filter(|n| *n < self.count)?;
@@ -88,7 +83,7 @@ mod tests {
             prop_assert_eq!(set.count() as usize, all.len());
             prop_assert_eq!(set.iter_from(0).collect::<Vec<_>>(), all.clone());
             for skip in [0, 1, all.len() / 2, all.len().saturating_sub(1), all.len(), usize::MAX] {
-                prop_assert_eq!(set.select(skip as u64), all.get(skip).copied());
+                prop_assert_eq!(set.iter_from(skip as u64).next(), all.get(skip).copied());
                 prop_assert_eq!(set.iter_from(skip as u64).count(), all.len().saturating_sub(skip));
             }
         }

@@ -32,6 +32,11 @@ impl ContractPrices {
         Self { prices, fingerprint: finish(context) }
     }
 
+    /// Ascending ids.
+    pub fn iter(&self) -> impl Iterator<Item = (ProductId, Decimal)> + '_ {
+        self.prices.iter().copied()
+    }
+
     /// The same for the same prices, in every process.
     pub fn fingerprint(&self) -> &[u8; 32] {
         &self.fingerprint

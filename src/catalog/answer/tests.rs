@@ -1,1 +1,156 @@
+//! Answers against the plain way to make them.
 
+use super::*;
+use crate::catalog::samples::{self, NOW, everything, plain_prices, plainly_found, plainly_visible, plainly_written};
+use crate::catalog::snapshot::Snapshot;
+use crate::catalog::view::{ClinicScope, ScopeRules};
+use proptest::prelude::*;
+use std::collections::BTreeSet;
+
+fn body(answer: ProductsAnswer) -> String {
+    let (length, count) = (answer.content_length(), answer.product_count());
+    let mut bytes = Vec::new();
+    for piece in answer.pieces() {
+        assert!(!piece.is_empty());
+        bytes.extend_from_slice(&piece);
+    }
+    assert_eq!(bytes.len() as u64, length);
+    let text = String::from_utf8(bytes).unwrap();
+    let json: serde_json::Value = serde_json::from_str(&text).unwrap();
+    assert_eq!(json["products"].as_array().unwrap().len() as u64, count);
+    text
+}
+
+fn case() -> impl Strategy<Value = (Vec<crate::catalog::product::CatalogProduct>, ScopeRules, Vec<ProductQuery>)> {
+    samples::products().prop_flat_map(|products| {
+        let (rules, queries) = (samples::rules(&products), proptest::collection::vec(samples::query(&products), 8));
+        (Just(products), rules, queries)
+    })
+}
+
+proptest! {
+    #[test]
+    fn an_answer_is_what_the_plain_way_gives((products, rules, queries) in case()) {
+        let snapshot = Arc::new(Snapshot::build(1, products.clone()).unwrap());
+        let view = Arc::new(ClinicView::new(snapshot, &ClinicScope::new(rules.clone()), NOW));
+        let seen = plainly_visible(&products, &rules, NOW);
+        let prices = plain_prices(&rules);
+        for query in queries.iter().chain([&ProductQuery::default()]) {
+            let found = plainly_found(&seen, query);
+            let products: Vec<String> = found.into_iter().map(|product| plainly_written(product, &rules, &prices)).collect();
+            prop_assert_eq!(body(view.products(query)), format!(r#"{{"products":[{}]}}"#, products.join(",")), "{:?}", query);
+        }
+        let categories: BTreeSet<&str> = seen.iter().map(|product| product.category.as_str()).collect();
+        prop_assert_eq!(view.categories(), serde_json::json!({ "categories": categories }).to_string());
+    }
+}
+
+/// A catalogue of several blocks and pieces.
+fn large(count: u64) -> Arc<ClinicView> {
+    let sample = |n: u64| crate::catalog::product::CatalogProduct {
+        id: crate::ids::ProductId(n as i64),
+        code: format!("C{n:06}"),
+        name: format!("tablet {} of {}", n % 97, if n.is_multiple_of(9_000) { "désinfectant" } else { "something" }),
+        product_type: "medication".into(),
+        category: format!("category {}", n % 11),
+        units_per_outer: 10.into(),
+        unit_of_measure: "box".into(),
+        list_price: Some(n.into()),
+        barcode: String::new(),
+        stock_available: 0.into(),
+        withdrawn_at: None,
+        related_urls: Vec::new(),
+        restricted: n.is_multiple_of(3),
+    };
+    let snapshot = Snapshot::build(1, (0..count).map(sample).collect()).unwrap();
+    Arc::new(ClinicView::new(Arc::new(snapshot), &ClinicScope::new(everything()), NOW))
+}
+
+fn codes(view: &Arc<ClinicView>, query: &ProductQuery) -> Vec<String> {
+    let json: serde_json::Value = serde_json::from_str(&body(view.products(query))).unwrap();
+    json["products"].as_array().unwrap().iter().map(|product| product["code"].as_str().unwrap().to_owned()).collect()
+}
+
+#[test]
+fn a_large_answer_comes_in_pieces_and_nothing_is_lost_between_blocks() {
+    let view = large(30_000);
+    let whole = view.products(&ProductQuery::default());
+    assert!(whole.content_length() > 4_000_000);
+    assert_eq!(whole.product_count(), 30_000);
+    let whole = whole.into_bytes().unwrap_err();
+    assert!(whole.pieces().all(|piece| piece.len() <= PIECE + PIECE / 16));
+    assert_eq!(codes(&view, &ProductQuery::default()).len(), 30_000);
+    let rare = ProductQuery { names: vec!["DÉSINFECTANT".into()], ..Default::default() };
+    assert_eq!(codes(&view, &rare), ["C000000", "C009000", "C018000", "C027000"]);
+    let deep = ProductQuery { limit: Some(5), page: 3_000, ..Default::default() };
+    assert_eq!(codes(&view, &deep), ["C015000", "C015001", "C015002", "C015003", "C015004"]);
+    let both = ProductQuery {
+        names: vec!["tablet 5 ".into()],
+        categories: vec!["CATEGORY 3".into()],
+        limit: Some(2),
+        page: 1,
+        ..Default::default()
+    };
+    let plain: Vec<String> =
+        (0..30_000).filter(|n| n % 97 == 5 && n % 11 == 3).skip(2).take(2).map(|n| format!("C{n:06}")).collect();
+    assert_eq!(codes(&view, &both), plain);
+}
+
+#[test]
+fn a_page_walk_sees_each_product_once() {
+    let view = large(1_000);
+    for names in [vec![], vec!["tablet".to_owned()]] {
+        let mut query = ProductQuery { names, limit: Some(7), ..Default::default() };
+        let mut walked = Vec::new();
+        loop {
+            let page = codes(&view, &query);
+            if page.is_empty() {
+                break;
+            }
+            walked.extend(page);
+            query.page += 1;
+        }
+        assert_eq!(walked, codes(&view, &ProductQuery::default()));
+    }
+}
+
+#[test]
+fn an_empty_answer_is_complete() {
+    let view = large(10);
+    for query in [
+        ProductQuery { limit: Some(5), page: 2, ..Default::default() },
+        ProductQuery { page: 1, ..Default::default() },
+        ProductQuery { limit: Some(u64::MAX), page: u64::MAX, ..Default::default() },
+        ProductQuery { limit: Some(0), names: vec!["tablet".into()], ..Default::default() },
+        ProductQuery { names: vec!["nowhere".into()], ..Default::default() },
+    ] {
+        assert_eq!(view.products(&query).into_bytes().unwrap(), r#"{"products":[]}"#);
+    }
+    let one = ProductQuery { limit: Some(u64::MAX), ..Default::default() };
+    assert_eq!(view.products(&one).product_count(), 10);
+}
+
+#[test]
+fn a_tag_changes_with_the_version_the_rules_and_the_query() {
+    let products = || vec![];
+    let snapshot = |version| Arc::new(Snapshot::build(version, products()).unwrap());
+    let tag = |version, rules: ScopeRules, query: Option<&ProductQuery>| {
+        ClinicView::new(snapshot(version), &ClinicScope::new(rules), NOW).tag(query)
+    };
+    let query = ProductQuery::default();
+    let tags = [
+        tag(1, everything(), None),
+        tag(1, everything(), Some(&query)),
+        tag(2, everything(), Some(&query)),
+        tag(1, ScopeRules { restricted_licence: false, ..everything() }, Some(&query)),
+        tag(1, ScopeRules { hidden_products: vec!["a".into()], ..everything() }, Some(&query)),
+        tag(1, ScopeRules { only_products: vec!["a".into()], ..everything() }, Some(&query)),
+        tag(1, everything(), Some(&ProductQuery { names: vec!["a".into()], ..query.clone() })),
+        tag(1, everything(), Some(&ProductQuery { codes: vec!["a".into()], ..query.clone() })),
+        tag(1, everything(), Some(&ProductQuery { limit: Some(0), ..query.clone() })),
+        tag(1, everything(), Some(&ProductQuery { page: 1, ..query.clone() })),
+    ];
+    assert_eq!(tags.iter().collect::<BTreeSet<_>>().len(), tags.len());
+    assert_eq!(tag(1, everything(), None), tags[0]);
+    assert_eq!(tags[0].len(), 32);
+}
