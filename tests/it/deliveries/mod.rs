@@ -1,0 +1,342 @@
+//! Deliveries: exactly once in effect, whatever ezyVet does (DESIGN.md 2.4 to 2.7).
+
+mod desk;
+
+use crate::support::ezyvet::Fault;
+use desk::Desk;
+use spsi_partner::delivery::staff::{self, StaffError};
+use spsi_partner::shipments::{self, ShipError};
+use std::time::Duration;
+
+const MINUTE: Duration = Duration::from_secs(60);
+const SENT: [&str; 3] = ["receive_invoice delivered", "supplied delivered", "supplied delivered"];
+
+#[tokio::test]
+async fn a_shipment_becomes_an_invoice_and_stock_and_is_received_when_the_clinic_approves() {
+    let desk = Desk::open().await;
+    let order = desk.order(1).await;
+    let first = desk.ship(&order, &[("1", 4)]).await.unwrap();
+    assert_eq!(desk.order_state(&order).await, "part_shipped");
+    let second = desk.ship(&order, &[]).await.unwrap();
+    assert_eq!(desk.order_state(&order).await, "shipped");
+    assert_eq!([&*first.invoice_number, &*second.invoice_number], ["INV-000001", "INV-000002"]);
+    desk.step().await;
+    {
+        let world = desk.ezyvet.world();
+        let job = &world.jobs[0];
+        for (field, value) in [
+            ("type", "ReceiveInvoice"),
+            ("data[method]", "POST"),
+            ("data[body][comments]", "For PO 15001."),
+            ("data[body][line_item][0][quantity]", "4"),
+            ("data[body][line_item][0][location_id]", "3"),
+            ("data[body][line_item][0][tax_rate]", "10"),
+            ("data[body][line_item][0][batch][0][name]", "B1"),
+            ("data[body][line_item][0][batch][0][expiry]", "1830297600"),
+        ] {
+            assert_eq!(job.get(field).map(String::as_str), Some(value), "{field}");
+        }
+        assert_eq!(world.supplied[0].0, "ownershipSeparation_3");
+        let batch = serde_json::json!({ "code": "B1", "expireAt": "2028-01-01" });
+        assert_eq!(
+            world.supplied[0].1,
+            serde_json::json!([{ "productId": "product_a", "supplied": 4, "batch": batch }])
+        );
+        let locations: Vec<_> = world.supplied.iter().map(|call| call.0.as_str()).collect();
+        assert_eq!(locations, ["ownershipSeparation_3", "ownershipSeparation_3", "ownershipSeparation_4"]);
+        assert_eq!(world.tokens, 1);
+    }
+    // Looked up once, kept after that.
+    assert_eq!(desk.ezyvet.count("GET /v2/product/"), 2);
+    assert_eq!(desk.ezyvet.count("GET /v2/separation"), 1);
+    desk.step_after(15 * MINUTE).await;
+    assert_eq!(desk.deliveries().await[0].state, "delivered");
+    desk.ezyvet.world().approved = vec![first.invoice_number, second.invoice_number];
+    desk.step_after(60 * MINUTE).await;
+    assert_eq!(desk.deliveries().await.iter().filter(|d| d.state == "confirmed").count(), 2);
+    assert_eq!(shipments::find(desk.pool(), first.id).await.unwrap().state, "received");
+    assert_eq!(desk.order_state(&order).await, "received");
+}
+
+#[tokio::test]
+async fn an_invoice_whose_answer_was_cut_off_is_found_and_not_sent_again() {
+    let desk = Desk::open().await;
+    desk.ezyvet.world().approve_at_once = true;
+    desk.ezyvet.break_next("jobqueue", [Fault::DoneThenCut]);
+    desk.shipped().await;
+    desk.step().await;
+    assert_eq!(desk.states().await, ["receive_invoice confirmed", "supplied delivered", "supplied delivered"]);
+    assert_eq!(desk.ezyvet.invoice_numbers(), ["INV-000001"]);
+}
+
+#[tokio::test]
+async fn an_invoice_that_never_arrived_is_looked_for_twice_and_sent_again_once_under_its_number() {
+    let desk = Desk::open().await;
+    desk.ezyvet.break_next("jobqueue", [Fault::Hang]);
+    desk.shipped().await;
+    desk.step().await;
+    assert_eq!(desk.states().await, ["receive_invoice unclear", "supplied waiting", "supplied waiting"]);
+    assert_eq!(desk.ezyvet.count("GET /v2/receiveinvoice"), 1);
+    desk.step_after(14 * MINUTE).await;
+    assert_eq!(desk.ezyvet.count("POST /v2/jobqueue"), 1);
+    desk.step_after(2 * MINUTE).await;
+    assert_eq!(desk.states().await, SENT);
+    assert_eq!(desk.ezyvet.count("GET /v2/receiveinvoice"), 2);
+    assert_eq!(desk.ezyvet.invoice_numbers(), ["INV-000001"]);
+}
+
+#[tokio::test]
+async fn an_invoice_that_stays_unclear_is_sent_twice_at_the_most_and_then_held() {
+    let desk = Desk::open().await;
+    desk.ezyvet.break_next("jobqueue", [Fault::DoneThenCut, Fault::DoneThenCut]);
+    desk.shipped().await;
+    for _ in 0..6 {
+        desk.step_after(20 * MINUTE).await;
+    }
+    assert_eq!(desk.ezyvet.count("POST /v2/jobqueue"), 2);
+    assert_eq!(desk.deliveries().await[0].state, "unclear");
+    // The clinic approves at last: we notice.
+    desk.ezyvet.world().approved.push("INV-000001".into());
+    desk.step_after(24 * 60 * MINUTE).await;
+    assert_eq!(desk.states().await, ["receive_invoice confirmed", "supplied delivered", "supplied delivered"]);
+}
+
+#[tokio::test]
+async fn an_unclear_invoice_is_left_to_staff_where_the_site_is_set_so() {
+    let desk = Desk::open_with(&["--unclear", "hold"]).await;
+    desk.ezyvet.break_next("jobqueue", [Fault::Hang]);
+    desk.shipped().await;
+    for _ in 0..4 {
+        desk.step_after(20 * MINUTE).await;
+    }
+    assert_eq!(desk.deliveries().await[0].state, "unclear");
+    assert_eq!(desk.ezyvet.count("POST /v2/jobqueue"), 1);
+    desk.retry(0, false).await.unwrap();
+    desk.step().await;
+    assert_eq!(desk.states().await, SENT);
+}
+
+#[tokio::test]
+async fn an_unclear_supplied_is_held_until_staff_say_that_it_did_not_arrive() {
+    let desk = Desk::open().await;
+    desk.ezyvet.break_next("supplied", [Fault::Hang]);
+    desk.shipped().await;
+    desk.step().await;
+    desk.step_after(24 * 60 * MINUTE).await;
+    assert_eq!(desk.states().await, ["receive_invoice delivered", "supplied unclear", "supplied delivered"]);
+    assert!(matches!(desk.retry(1, false).await, Err(StaffError::MightCountTwice(_))));
+    desk.retry(1, true).await.unwrap();
+    desk.step().await;
+    assert_eq!(desk.states().await, SENT);
+    assert_eq!(desk.ezyvet.world().supplied.len(), 2);
+}
+
+#[tokio::test]
+async fn a_dead_token_is_replaced_once_and_the_call_repeated_once() {
+    let desk = Desk::open().await;
+    desk.ezyvet.break_next("jobqueue", [Fault::TokenKilled]);
+    desk.shipped().await;
+    desk.step().await;
+    assert_eq!(desk.states().await, SENT);
+    assert_eq!(desk.ezyvet.world().tokens, 2);
+    assert_eq!(desk.ezyvet.count("POST /v2/jobqueue"), 2);
+    assert_eq!(desk.ezyvet.invoice_numbers().len(), 1);
+    // The next run uses the stored one.
+    desk.shipped().await;
+    desk.step().await;
+    assert_eq!(desk.ezyvet.world().tokens, 2);
+}
+
+#[tokio::test]
+async fn credentials_that_are_refused_are_not_tried_for_every_delivery() {
+    let desk = Desk::open().await;
+    let refused = Fault::Answer(401, r#"{"error":"invalid_client"}"#, vec![]);
+    desk.ezyvet.break_next("token", [refused.clone(), refused]);
+    for _ in 0..5 {
+        desk.shipped().await;
+    }
+    desk.step().await;
+    assert_eq!(desk.ezyvet.count("POST /oauth/token"), 1);
+    let error = desk.deliveries().await[0].last_error.clone().unwrap();
+    assert!(error.contains("invalid_client") && error.contains("spsi site test 1"), "{error}");
+    desk.step_after(MINUTE).await;
+    assert_eq!(desk.ezyvet.count("POST /oauth/token"), 2);
+    desk.step_after(5 * MINUTE).await;
+    assert_eq!(desk.ezyvet.invoice_numbers().len(), 5);
+}
+
+#[tokio::test]
+async fn after_a_429_the_site_waits_exactly_until_the_reset() {
+    let desk = Desk::open().await;
+    desk.ezyvet.break_next("jobqueue", [Fault::Answer(429, "{}", vec![("x-ratelimit-reset", "17")])]);
+    desk.shipped().await;
+    desk.step().await;
+    let calls = desk.ezyvet.world().calls.len();
+    desk.step_after(Duration::from_millis(16_900)).await;
+    assert_eq!(desk.ezyvet.world().calls.len(), calls);
+    desk.step_after(Duration::from_millis(100)).await;
+    assert_eq!(desk.states().await, SENT);
+    assert_eq!(desk.deliveries().await[0].attempts, 1);
+}
+
+#[tokio::test]
+async fn a_refusal_is_for_staff_with_ezyvets_words_and_blocks_no_other() {
+    let desk = Desk::open().await;
+    let words = r#"{"messages":[{"level":"error","type":"x","text":"No such supplier code."}]}"#;
+    desk.ezyvet.break_next("jobqueue", [Fault::Answer(200, words, vec![])]);
+    desk.shipped().await;
+    desk.shipped().await;
+    desk.step().await;
+    let deliveries = desk.deliveries().await;
+    assert_eq!(deliveries[0].state, "attention");
+    assert!(deliveries[0].last_error.as_ref().unwrap().contains("No such supplier code."));
+    assert!(deliveries[1].last_error.as_ref().unwrap().contains("waits for delivery 1"));
+    assert_eq!(deliveries[3].state, "delivered");
+    assert!(matches!(desk.retry(1, false).await, Err(StaffError::NotItsTurn { .. })));
+    desk.retry(0, false).await.unwrap();
+    desk.step().await;
+    assert_eq!(desk.states().await, [SENT, SENT].concat());
+}
+
+#[tokio::test]
+async fn a_server_error_in_ezyvets_own_words_is_tried_again_after_a_look() {
+    let desk = Desk::open().await;
+    let busy = Fault::Answer(503, r#"{"messages":["Busy."]}"#, vec![]);
+    desk.ezyvet.break_next("jobqueue", [busy.clone(), busy.clone()]);
+    desk.ezyvet.break_next("supplied", [busy]);
+    desk.shipped().await;
+    for _ in 0..4 {
+        desk.step_after(MINUTE).await;
+    }
+    assert_eq!(desk.states().await, SENT);
+    assert_eq!(desk.ezyvet.count("GET /v2/receiveinvoice"), 2);
+    assert_eq!(desk.ezyvet.world().supplied.len(), 2);
+}
+
+#[tokio::test]
+async fn without_the_inventory_scopes_supplied_is_skipped_and_tried_again_a_day_later() {
+    let desk = Desk::open().await;
+    desk.ezyvet.break_next("products", [Fault::Answer(403, r#"{"messages":["Scope."]}"#, vec![])]);
+    desk.shipped().await;
+    desk.step().await;
+    assert_eq!(desk.states().await, ["receive_invoice delivered", "supplied skipped", "supplied skipped"]);
+    desk.shipped().await;
+    desk.step().await;
+    assert_eq!(desk.ezyvet.count("GET /inventory"), 1);
+    desk.clock.advance(25 * 60 * MINUTE);
+    desk.shipped().await;
+    desk.step().await;
+    assert_eq!(desk.states().await[6..], SENT);
+}
+
+#[tokio::test]
+async fn a_product_that_cannot_be_mapped_holds_only_its_own_call_until_it_is_pinned() {
+    let desk = Desk::open().await;
+    desk.ezyvet.world().inventory = vec![("product_a", "CODE-50001"), ("product_x", "TP2")];
+    desk.shipped().await;
+    desk.step().await;
+    assert_eq!(desk.states().await, ["receive_invoice delivered", "supplied delivered", "supplied attention"]);
+    let error = desk.deliveries().await[2].last_error.clone().unwrap();
+    assert!(
+        error.contains("CODE-50002") && error.contains("product_x") && error.contains("spsi site pin 1"),
+        "{error}"
+    );
+    let site = desk.deliveries().await[0].site_id.map(spsi_partner::ids::SiteId).unwrap();
+    staff::pin_product(desk.pool(), desk.clock.now(), "test", site, ("50002", "product_x")).await.unwrap();
+    desk.retry(2, false).await.unwrap();
+    desk.step().await;
+    assert_eq!(desk.states().await, SENT);
+    assert_eq!(desk.ezyvet.world().supplied[1].1[0]["productId"], "product_x");
+}
+
+#[tokio::test]
+async fn a_worker_that_dies_in_the_middle_of_a_call_loses_and_doubles_nothing() {
+    for (endpoint, fault) in [("jobqueue", Fault::DoneThenCut), ("jobqueue", Fault::Hang)] {
+        let desk = Desk::open_with(&["--call-timeout", "1h"]).await;
+        desk.ezyvet.world().approve_at_once = true;
+        let done = matches!(fault, Fault::DoneThenCut);
+        // The answer never comes; the worker is dropped while it waits.
+        desk.ezyvet.break_next(endpoint, [Fault::Hang]);
+        if done {
+            desk.ezyvet.world().approved.push("INV-000001".into());
+        }
+        desk.shipped().await;
+        {
+            let mut dying = Box::pin(desk.worker.run_once());
+            while desk.ezyvet.count("POST /v2/jobqueue") == 0 {
+                let short = Duration::from_millis(5);
+                assert!(tokio::time::timeout(short, &mut dying).await.is_err(), "it ended");
+            }
+        }
+        assert_eq!(desk.deliveries().await[0].state, "sending");
+        desk.step_after(Duration::from_secs(59)).await;
+        assert_eq!(desk.deliveries().await[0].state, "sending");
+        desk.step_after(Duration::from_secs(2)).await;
+        let expected = if done { "confirmed" } else { "unclear" };
+        assert_eq!(desk.deliveries().await[0].state, expected);
+        desk.step_after(16 * MINUTE).await;
+        assert_eq!(desk.ezyvet.invoice_numbers().len(), usize::from(!done));
+        assert_eq!(desk.ezyvet.world().supplied.len(), 2);
+    }
+}
+
+#[tokio::test]
+async fn two_workers_at_once_deliver_everything_once() {
+    let desk = Desk::open_with(&["--rate-per-endpoint", "1000", "--rate-per-site", "3000"]).await;
+    for _ in 0..12 {
+        desk.shipped().await;
+    }
+    let others: Vec<_> = (0..3).map(|_| desk.worker.clone()).collect();
+    let runs = others.iter().map(|worker| worker.run_once());
+    for run in futures_util::future::join_all(runs).await {
+        run.unwrap();
+    }
+    desk.step().await;
+    let mut numbers = desk.ezyvet.invoice_numbers();
+    numbers.sort();
+    assert_eq!(numbers, (1..=12).map(|n| format!("INV-{n:06}")).collect::<Vec<_>>());
+    assert_eq!(desk.ezyvet.world().supplied.len(), 24);
+    assert_eq!(desk.ezyvet.world().tokens, 1);
+}
+
+#[tokio::test]
+async fn what_is_outstanding_leaves_once_even_if_two_ship_at_the_same_time() {
+    let desk = Desk::open().await;
+    let order = desk.order(1).await;
+    let (one, other) = tokio::join!(desk.ship(&order, &[("1", 6)]), desk.ship(&order, &[("1", 6)]));
+    let refused = [&one, &other].into_iter().filter(|result| matches!(result, Err(ShipError::Plan(_)))).count();
+    assert_eq!(refused, 1);
+    assert_eq!(desk.ship(&order, &[("1", 4)]).await.unwrap().invoice_number, "INV-000002");
+    assert!(matches!(desk.ship(&order, &[("9", 1)]).await, Err(ShipError::Plan(_))));
+}
+
+#[tokio::test]
+async fn a_clinic_without_a_site_has_its_deliveries_kept_for_staff() {
+    let desk = Desk::open().await;
+    let order = desk.order(2).await;
+    desk.ship(&order, &[]).await.unwrap();
+    assert!(desk.deliveries().await.iter().all(|delivery| delivery.state == "attention"));
+    assert!(matches!(desk.retry(0, false).await, Err(StaffError::NoSite(2))));
+    sqlx::raw_sql("update clinic set site_id = 1 where id = 2").execute(desk.pool()).await.unwrap();
+    for index in 0..3 {
+        desk.retry(index, false).await.ok();
+        desk.step().await;
+    }
+    assert_eq!(desk.states().await, SENT);
+}
+
+#[tokio::test]
+async fn staff_calls_use_the_stored_token_and_the_attempts_show_no_secret() {
+    let desk = Desk::open().await;
+    desk.shipped().await;
+    desk.step().await;
+    let check = desk.worker.test_site(spsi_partner::ids::SiteId(1)).await.unwrap();
+    assert!(check.ok && check.checks.len() == 3, "{check:?}");
+    assert_eq!(desk.worker.separations(spsi_partner::ids::SiteId(1)).await.unwrap().len(), 3);
+    assert_eq!(desk.ezyvet.world().tokens, 1);
+    let first = desk.deliveries().await[0].id;
+    let detail = staff::show(desk.pool(), &desk.settings.site, first).await.unwrap();
+    let text = serde_json::to_string(&detail).unwrap();
+    assert!(text.contains("$EZYVET_TOKEN") && !text.contains("token-1") && !text.contains("s3cret"), "{text}");
+    assert_eq!(detail.history.len(), 1);
+}

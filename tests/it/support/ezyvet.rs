@@ -1,0 +1,189 @@
+//! A hand-made ezyVet that answers as it is told: for outcomes that must be provoked to the letter.
+
+use actix_web::dev::{Server, ServerHandle};
+use actix_web::web::{Bytes, Data};
+use actix_web::{App, HttpRequest, HttpResponse, HttpServer, web};
+use serde_json::{Value, json};
+use std::collections::{HashMap, VecDeque};
+use std::net::TcpListener;
+use std::sync::{Arc, Mutex, MutexGuard};
+use url::form_urlencoded;
+
+/// What happens to one call instead of the usual.
+#[derive(Clone, Debug)]
+pub enum Fault {
+    /// Not done; this answer.
+    Answer(u16, &'static str, Vec<(&'static str, &'static str)>),
+    /// Done, and the answer is cut off.
+    DoneThenCut,
+    /// Not done; no answer ever.
+    Hang,
+    /// The token dies before the call.
+    TokenKilled,
+}
+
+/// What this site has seen and holds.
+#[derive(Default)]
+pub struct World {
+    pub tokens: u32,
+    live_token: String,
+    /// Form fields of every job taken.
+    pub jobs: Vec<HashMap<String, String>>,
+    /// Location uid and body of every supplied call taken.
+    pub supplied: Vec<(String, Value)>,
+    /// Numbers of the invoices that staff approved.
+    pub approved: Vec<String>,
+    /// Jobs are approved as they come.
+    pub approve_at_once: bool,
+    /// Codes in the inventory list.
+    pub inventory: Vec<(&'static str, &'static str)>,
+    /// Method and path of every call.
+    pub calls: Vec<String>,
+    faults: HashMap<&'static str, VecDeque<Fault>>,
+}
+
+/// The site; stops with this value.
+pub struct Ezyvet {
+    pub url: String,
+    world: Arc<Mutex<World>>,
+    handle: ServerHandle,
+}
+
+impl Ezyvet {
+    pub fn start() -> Self {
+        let world = Arc::new(Mutex::new(World {
+            inventory: vec![("product_a", "CODE-50001"), ("product_b", "CODE-50002")],
+            ..World::default()
+        }));
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let url = format!("http://{}", listener.local_addr().expect("its address"));
+        let shared = Data::from(world.clone());
+        let (send, receive) = std::sync::mpsc::channel();
+        std::thread::spawn(move || {
+            actix_web::rt::System::new().block_on(async move {
+                let server: Server =
+                    HttpServer::new(move || App::new().app_data(shared.clone()).default_service(web::to(answer)))
+                        .workers(1)
+                        .disable_signals()
+                        .shutdown_timeout(0)
+                        .listen(listener)
+                        .expect("listen")
+                        .run();
+                send.send(server.handle()).expect("handed over");
+                server.await.expect("served");
+            });
+        });
+        Self { url, world, handle: receive.recv().expect("started") }
+    }
+
+    pub fn world(&self) -> MutexGuard<'_, World> {
+        self.world.lock().expect("not poisoned")
+    }
+
+    /// The next calls of an endpoint (`token`, `jobqueue`, `receiveinvoice`, `separation`, `product`, `products`,
+    /// `supplied`) go wrong, each in its way.
+    pub fn break_next(&self, endpoint: &'static str, faults: impl IntoIterator<Item = Fault>) {
+        self.world().faults.entry(endpoint).or_default().extend(faults);
+    }
+
+    /// Invoice numbers of the jobs taken, in order.
+    pub fn invoice_numbers(&self) -> Vec<String> {
+        self.world().jobs.iter().map(|job| job["data[body][invoice_number]"].clone()).collect()
+    }
+
+    pub fn count(&self, call: &str) -> usize {
+        self.world().calls.iter().filter(|made| made.starts_with(call)).count()
+    }
+}
+
+impl Drop for Ezyvet {
+    fn drop(&mut self) {
+        drop(self.handle.stop(false));
+    }
+}
+
+async fn answer(request: HttpRequest, body: Bytes, world: Data<Mutex<World>>) -> HttpResponse {
+    let endpoint = match request.path() {
+        "/oauth/token" => "token",
+        "/v2/jobqueue" => "jobqueue",
+        "/v2/receiveinvoice" => "receiveinvoice",
+        "/v2/separation" => "separation",
+        "/inventory/v1/products" => "products",
+        "/inventory/v1/supplied" => "supplied",
+        path if path.starts_with("/v2/product/") => "product",
+        _ => return HttpResponse::NotFound().finish(),
+    };
+    let fault = {
+        let mut world = world.lock().expect("not poisoned");
+        world.calls.push(format!("{} {}", request.method(), request.path()));
+        world.faults.get_mut(endpoint).and_then(VecDeque::pop_front)
+    };
+    match fault {
+        Some(Fault::Hang) => std::future::pending().await,
+        Some(Fault::Answer(status, body, headers)) => {
+            let mut response = HttpResponse::build(status.try_into().expect("a status"));
+            for header in headers {
+                response.insert_header(header);
+            }
+            return response.content_type("application/json").body(body);
+        }
+        Some(Fault::TokenKilled) => world.lock().expect("not poisoned").live_token.clear(),
+        Some(Fault::DoneThenCut) | None => {}
+    }
+    let (status, answer) = world.lock().expect("not poisoned").act(endpoint, &request, &body);
+    if matches!(fault, Some(Fault::DoneThenCut)) {
+        let cut = futures_util::stream::iter([Ok(Bytes::from_static(b"{\"ite")), Err(std::io::Error::other("cut"))]);
+        return HttpResponse::Ok().streaming(cut);
+    }
+    HttpResponse::build(status.try_into().expect("a status")).json(answer)
+}
+
+impl World {
+    fn act(&mut self, endpoint: &str, request: &HttpRequest, body: &[u8]) -> (u16, Value) {
+        let query: HashMap<String, String> =
+            form_urlencoded::parse(request.query_string().as_bytes()).into_owned().collect();
+        if endpoint == "token" {
+            self.tokens += 1;
+            self.live_token = format!("token-{}", self.tokens);
+            return (200, json!({ "access_token": self.live_token, "token_type": "Bearer", "expires_in": "28800" }));
+        }
+        let shown = request.headers().get("authorization").and_then(|value| value.to_str().ok()).unwrap_or_default();
+        if self.live_token.is_empty() || shown != format!("Bearer {}", self.live_token) {
+            return (401, json!({ "messages": ["Token expired."] }));
+        }
+        match endpoint {
+            "jobqueue" => {
+                let job: HashMap<String, String> = form_urlencoded::parse(body).into_owned().collect();
+                if self.approve_at_once {
+                    self.approved.push(job["data[body][invoice_number]"].clone());
+                }
+                self.jobs.push(job);
+                (200, json!({ "items": [{ "jobqueue": { "id": self.jobs.len() } }], "messages": [] }))
+            }
+            "receiveinvoice" => {
+                let found = self.approved.iter().filter(|number| Some(*number) == query.get("invoice_number"));
+                let items: Vec<_> =
+                    found.map(|n| json!({ "receiveinvoice": { "id": 1, "invoice_number": n, "active": 1 } })).collect();
+                (200, json!({ "items": items, "meta": { "items_page_total": "1" } }))
+            }
+            "separation" => {
+                let item = |id: u32| json!({ "separation": { "id": id, "uid": format!("ownershipSeparation_{id}"), "separation_type": "Location" } });
+                (200, json!({ "items": [item(1), item(3), item(4)], "meta": { "items_page_total": 1 } }))
+            }
+            "product" => {
+                let id = request.path().rsplit('/').next().unwrap_or_default();
+                (200, json!({ "items": [{ "product": { "id": id, "code": format!("CODE-{id}") } }] }))
+            }
+            "products" => {
+                let data: Vec<_> =
+                    self.inventory.iter().map(|(id, code)| json!({ "id": id, "code": code, "name": code })).collect();
+                (200, json!({ "data": data, "meta": { "items_page_total": 1 } }))
+            }
+            _ => {
+                let lines = serde_json::from_slice(body).expect("JSON");
+                self.supplied.push((query["locationUID"].clone(), lines));
+                (200, json!({ "data": [], "meta": {} }))
+            }
+        }
+    }
+}
