@@ -171,16 +171,11 @@ async fn read_body(mut response: reqwest::Response, limit: usize) -> (String, Op
 }
 
 /// The deepest cause: `Connection refused`, not `error sending request`. URLs hold no secrets of ours.
-fn innermost(error: &reqwest::Error) -> String {
-    let mut cause: &dyn std::error::Error = error;
-    while let Some(deeper) = error_source(cause) {
-        cause = deeper;
+fn innermost(error: &dyn std::error::Error) -> String {
+    match error.source() {
+        Some(deeper) => innermost(deeper),
+        None => error.to_string(),
     }
-    cause.to_string()
-}
-
-fn error_source<'a>(error: &'a dyn std::error::Error) -> Option<&'a dyn std::error::Error> {
-    error.source()
 }
 
 fn rate_headers(headers: &HeaderMap) -> RateHeaders {

@@ -294,7 +294,7 @@ mod tests {
         let only = SiteSettings { deliver: Deliver::Invoice, ..settings() };
         assert!(supplied(&parcel(lines.clone()), &only).is_empty());
         let only = SiteSettings { deliver: Deliver::Supplied, ..settings() };
-        assert!(invoices(&order(), &parcel(lines), &only, 10).is_empty());
+        assert!(invoices(&order(), &parcel(lines), &only).is_empty());
     }
 
     proptest! {
@@ -314,7 +314,7 @@ mod tests {
                 prop_assert_eq!(invoice.freight.is_zero(), part > 0);
             }
             let json = SiteSettings { job_encoding: JobEncoding::Json, ..settings };
-            prop_assert_eq!(invoices(&order(), &parcel(lines), &json, 10).len(), 1);
+            prop_assert_eq!(invoices(&order(), &parcel(lines), &json).len(), 1);
         }
     }
 }
