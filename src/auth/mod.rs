@@ -93,7 +93,8 @@ impl Auth {
         }
         // Counted before the costly check, so that a burst of guesses in parallel does not slip through.
         self.throttle.failed(client_id, address, now);
-        for last in [false, true] {
+        for _ in 0..2 {
+            let version = self.directory.version();
             let member = self.active(client_id);
             if self.verifier.verify(member.clone(), secret.clone(), now).await == Verdict::Right
                 && let Some(member) = member
@@ -102,7 +103,9 @@ impl Auth {
                 return Ok(member);
             }
             // Before we say no: a clinic may have been added, or its secret rotated, a moment ago elsewhere.
-            if !last && !self.directory.changed().await? {
+            // Compared with what was looked at, for the background refresh may have come first.
+            self.directory.refresh().await?;
+            if self.directory.version() == version {
                 break;
             }
         }

@@ -63,9 +63,14 @@ impl Directory {
         self.members.load().by_client_id.get(client_id).cloned()
     }
 
+    /// Grows with every change of the clinics.
+    pub fn version(&self) -> i64 {
+        self.members.load().version
+    }
+
     /// Whether it has ever been filled.
     pub fn is_loaded(&self) -> bool {
-        self.members.load().version >= 0
+        self.version() >= 0
     }
 
     /// Reads the clinics again if they have changed. An error leaves the last ones in place.
