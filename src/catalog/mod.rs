@@ -1,14 +1,169 @@
-//! TODO
+//! The catalogue: imported into Postgres, served from memory.
+//!
+//! Every answer comes from one committed version, held as an immutable snapshot that is swapped whole. When a newer
+//! version cannot be read, the last one stays. While nothing was ever imported there is no answer at all: an empty list
+//! would make ezyVet unlink products (SPSI.md 1).
 
-pub mod answer;
+mod answer;
 mod bits;
-pub mod fold;
+pub mod export;
+mod fold;
+pub mod http;
+pub mod import;
 mod micros;
-pub mod prices;
-pub mod product;
-pub mod query;
+mod prices;
+mod product;
+mod query;
 #[cfg(test)]
 mod samples;
-pub mod search;
-pub mod snapshot;
-pub mod view;
+mod search;
+mod snapshot;
+mod store;
+mod view;
+
+use crate::clinics::directory::Member;
+use crate::ids::ClinicId;
+use arc_swap::ArcSwapOption;
+use prices::ContractPrices;
+use snapshot::Snapshot;
+use sqlx::PgPool;
+use std::collections::HashMap;
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Instant;
+use time::{Date, OffsetDateTime};
+use view::{ClinicScope, ClinicView, ScopeRules, Views};
+
+pub use store::{LoadError, ProductRow, list};
+
+/// Why there is no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum CatalogError {
+    #[error("the catalogue has not been loaded yet")]
+    NotLoaded,
+    #[error("no catalogue has been imported yet")]
+    NeverImported,
+}
+
+/// A version with what clinics pay in it.
+struct Loaded {
+    views: Views,
+    /// The day whose prices these are.
+    day: Date,
+    price_lists: HashMap<i64, Arc<ContractPrices>>,
+    own_prices: HashMap<ClinicId, Arc<ContractPrices>>,
+    /// Rules by clinic, kept for as long as its entry in the directory is the same one.
+    scopes: RwLock<HashMap<ClinicId, Known>>,
+}
+
+/// A clinic's entry in the directory, and the rules worked out from it.
+type Known = (Arc<Member>, Arc<ClinicScope>);
+
+/// The catalogue in memory. Cheap to clone.
+#[derive(Clone)]
+pub struct Catalog {
+    loaded: Arc<ArcSwapOption<Loaded>>,
+    pool: PgPool,
+}
+
+impl Catalog {
+    /// Nothing is loaded before the first [`Catalog::refresh`].
+    pub fn new(pool: PgPool) -> Self {
+        Self { loaded: Arc::default(), pool }
+    }
+
+    /// What the clinic sees now.
+    pub fn view(&self, member: &Arc<Member>, now: OffsetDateTime) -> Result<Arc<ClinicView>, CatalogError> {
+        let loaded = self.loaded.load();
+        let loaded = loaded.as_ref().ok_or(CatalogError::NotLoaded)?;
+        if loaded.views.snapshot().version() == 0 {
+            return Err(CatalogError::NeverImported);
+        }
+        Ok(loaded.views.view(&loaded.scope(member), now))
+    }
+
+    /// The version that is served, and how many products it has; nothing before the first load.
+    pub fn version(&self) -> Option<(i64, usize)> {
+        self.loaded
+            .load()
+            .as_ref()
+            .map(|loaded| (loaded.views.snapshot().version(), loaded.views.snapshot().product_count()))
+    }
+
+    /// Loads the catalogue again if there is a newer version, or if the day has changed and other prices may hold. An
+    /// error leaves the present version in place.
+    pub async fn refresh(&self, now: OffsetDateTime) -> Result<(), LoadError> {
+        let newest = store::version(&self.pool).await?;
+        if self
+            .loaded
+            .load()
+            .as_ref()
+            .is_some_and(|loaded| loaded.views.snapshot().version() == newest && loaded.day == now.date())
+        {
+            return Ok(());
+        }
+        let began = Instant::now();
+        let reading = store::load(&self.pool, now.date()).await?;
+        let snapshot = Arc::new(reading.snapshot);
+        let (version, products) = (snapshot.version(), snapshot.product_count());
+        let seconds = began.elapsed().as_secs_f64();
+        tracing::info!(version, products, seconds, "catalogue loaded");
+        metrics::gauge!("spsi_catalog_version").set(version as f64);
+        metrics::gauge!("spsi_catalog_products").set(products as f64);
+        metrics::gauge!("spsi_catalog_bytes").set(snapshot.memory() as f64);
+        metrics::gauge!("spsi_catalog_load_seconds").set(seconds);
+        self.swap(snapshot, now.date(), reading.price_lists, reading.own_prices);
+        Ok(())
+    }
+
+    fn swap(
+        &self,
+        snapshot: Arc<Snapshot>,
+        day: Date,
+        price_lists: HashMap<i64, Arc<ContractPrices>>,
+        own_prices: HashMap<ClinicId, Arc<ContractPrices>>,
+    ) {
+        let fresh =
+            Arc::new(Loaded { views: Views::new(snapshot), day, price_lists, own_prices, scopes: RwLock::default() });
+        // Two loads may overtake each other: the newer version stays.
+        self.loaded.rcu(|current| match current {
+            Some(current) if current.views.snapshot().version() > fresh.views.snapshot().version() => {
+                Some(Arc::clone(current))
+            }
+            _ => Some(Arc::clone(&fresh)),
+        });
+    }
+
+    /// Forgets what was worked out for clinics, because some have changed.
+    pub fn forget_clinics(&self) {
+        if let Some(loaded) = self.loaded.load().as_ref() {
+            loaded.scopes.write().unwrap_or_else(PoisonError::into_inner).clear();
+            loaded.views.retain([]);
+        }
+    }
+}
+
+impl Loaded {
+    fn scope(&self, member: &Arc<Member>) -> Arc<ClinicScope> {
+        let row = &member.row;
+        let scopes = self.scopes.read().unwrap_or_else(PoisonError::into_inner);
+        if let Some((known, scope)) = scopes.get(&row.id)
+            && Arc::ptr_eq(known, member)
+        {
+            return Arc::clone(scope);
+        }
+        drop(scopes);
+        let scope = Arc::new(ClinicScope::new(ScopeRules {
+            hidden_categories: row.hidden_categories.clone(),
+            hidden_products: row.hidden_products.clone(),
+            only_categories: row.only_categories.clone(),
+            only_products: row.only_products.clone(),
+            restricted_licence: row.restricted_licence,
+            price_list: row.price_list_id.and_then(|list| self.price_lists.get(&list).cloned()),
+            own_prices: self.own_prices.get(&row.id).cloned(),
+            settings: (&member.settings).into(),
+        }));
+        let mut scopes = self.scopes.write().unwrap_or_else(PoisonError::into_inner);
+        scopes.insert(row.id, (Arc::clone(member), Arc::clone(&scope)));
+        scope
+    }
+}
