@@ -62,9 +62,9 @@ pub fn strip_scheme<'a>(header: &'a str, scheme: &str) -> Option<&'a str> {
 
 /// The body decides, not its media type: PHP clients send JSON under any.
 async fn fields(body: Bytes, content_type: &str) -> Result<HashMap<String, String>, TokenRequestError> {
-    let start = body.iter().position(|byte| !byte.is_ascii_whitespace()).unwrap_or(body.len());
-    let start = if body[start..].starts_with(b"\xEF\xBB\xBF") { start + 3 } else { start };
-    let text = body.slice(start..);
+    let text = body.trim_ascii_start();
+    let text = text.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(text).trim_ascii_start();
+    let text = body.slice_ref(text);
     if text.starts_with(b"{") {
         return json(&text);
     }
