@@ -134,10 +134,11 @@ pub fn read(body: &[u8], max_lines: usize) -> Result<OrderRequest, ReadError> {
         }
         request.lines.push(line);
     }
+    order.insert(LINES.into(), Value::Array(lines));
+    order.iter().for_each(|(key, value)| refuse_nul(format!("{ROOT}.{key}"), value, &mut errors));
     if !errors.is_empty() {
         return Err(ReadError::Fields(errors));
     }
-    order.insert(LINES.into(), Value::Array(lines));
     request.content_digest = content_digest(&order);
     request.body = order;
     Ok(request)
@@ -145,6 +146,24 @@ pub fn read(body: &[u8], max_lines: usize) -> Result<OrderRequest, ReadError> {
 
 fn bad(path: &str, text: &str) -> ReadError {
     ReadError::Fields(vec![FieldError { path: path.into(), text: text.into() }])
+}
+
+/// NUL has no place in Postgres, and in no order, unknown fields included, for they are stored as they came.
+fn refuse_nul(path: String, value: &Value, errors: &mut Vec<FieldError>) {
+    let holds_nul = path.contains('\0') || value.as_str().is_some_and(|text| text.contains('\0'));
+    if holds_nul {
+        errors.push(FieldError { path: path.replace('\0', "\u{fffd}"), text: "holds a NUL character".into() });
+        return;
+    }
+    match value {
+        Value::Object(map) => {
+            map.iter().for_each(|(key, value)| refuse_nul(format!("{path}.{key}"), value, errors));
+        }
+        Value::Array(items) => {
+            items.iter().enumerate().for_each(|(at, value)| refuse_nul(format!("{path}[{at}]"), value, errors));
+        }
+        _ => {}
+    }
 }
 
 /// A PHP list that lost an index arrives as an object (SPSI.md 4): its values, by number.
@@ -225,7 +244,7 @@ impl Fields<'_> {
         self.errors.push(FieldError { path: format!("{}.{key}", self.path), text: text.into() });
     }
 
-    /// Text, or nothing. NUL has no place in Postgres, and in no order.
+    /// Text, or nothing.
     fn text(&mut self, key: &str) -> String {
         let text = match self.map.get(key) {
             None => return String::new(),
@@ -233,7 +252,6 @@ impl Fields<'_> {
         };
         match text {
             None => self.error(key, "is not a single value"),
-            Some(text) if text.contains('\0') => self.error(key, "holds a NUL character"),
             Some(text) if text.len() > 1_000 => self.error(key, "is longer than 1000 bytes"),
             Some(text) => return text.trim().to_owned(),
         }
