@@ -196,7 +196,10 @@ impl Supplier {
     /// The codes that a query finds.
     #[track_caller]
     pub fn codes(&self, clinic: &Clinic, target: impl AsRef<[u8]>) -> Vec<String> {
-        let body = self.get(clinic, target).expect(200);
+        let target = target.as_ref();
+        let answer = self.get(clinic, target);
+        assert_eq!(answer.status, 200, "{}: {}", String::from_utf8_lossy(target), answer.text());
+        let body = answer.json();
         let products = body["products"].as_array().expect("products");
         products.iter().map(|product| product["code"].as_str().expect("a code").to_owned()).collect()
     }

@@ -1,0 +1,454 @@
+//! `GET /categories` and `GET /products` over the wire (SPSI.md 1, 4 and 5; DESIGN.md 2.2, 2.3 and 3).
+
+use crate::support::client::{Request, Response};
+use crate::support::supplier::{CATALOGUE, Options, SOON, Supplier};
+use crate::support::until;
+use serde_json::{Value, json};
+use std::io::Read;
+
+/// What an unlicensed clinic sees of [`CATALOGUE`], in byte order.
+const VISIBLE: [&str; 11] = ["AMX", "BND", "BND-1", "CAFE", "DEC", "OLD", "THIRD", "TP1", "VAC", "WATER", "[X]"];
+
+#[test]
+fn a_product_has_the_documented_fields_and_types() {
+    let supplier = Supplier::shared();
+    let clinic = supplier.clinic();
+    let answer = supplier.get(&clinic, "/products?code=BND");
+    assert!(answer.header("content-type").is_some_and(|media| media.starts_with("application/json")));
+    let bandage = json!({"active": 1, "code": "BND", "name": "2m-bandage", "type": "medication", "category": "consumable",
+        "units_per_outer": "1", "unit_of_measure": "box", "price_per_unit": "2", "list_price": 2, "contract_price": 2,
+        "barcode": 6587, "stock_available": 20, "related_urls": ["https://example.com/bandage"]});
+    let body = answer.expect(200);
+    assert_eq!(body["products"][0], bandage);
+    assert_eq!(body.as_object().expect("an object").len(), 1, "no envelope: {body}");
+    let keys: Vec<&String> = body["products"][0].as_object().expect("an object").keys().collect();
+    assert_eq!(keys, bandage.as_object().expect("an object").keys().collect::<Vec<_>>(), "in the documented order");
+}
+
+#[test]
+fn decimals_have_no_trailing_zeros_and_prices_are_of_one_unit() {
+    let supplier = Supplier::shared();
+    let clinic = supplier.clinic();
+    let text = supplier.get(&clinic, "/products").text();
+    let of = |code: &str| {
+        let start = text.find(&format!("\"code\":\"{code}\"")).unwrap_or_else(|| panic!("{code}: {text}"));
+        &text[start..start + text[start..].find('}').expect("an end")]
+    };
+    let amoxicillin = of("AMX");
+    assert!(
+        amoxicillin.contains("\"price_per_unit\":\"2.5\",\"list_price\":2.5,\"contract_price\":2.5,"),
+        "{amoxicillin}"
+    );
+    assert!(amoxicillin.contains("\"units_per_outer\":\"10\""), "{amoxicillin}");
+    let powder = of("DEC");
+    assert!(powder.contains("\"units_per_outer\":\"2.5\""), "{powder}");
+    assert!(powder.contains("\"price_per_unit\":\"4\",\"list_price\":4,"), "{powder}");
+    assert!(powder.contains("\"stock_available\":1.5,"), "{powder}");
+    let third = of("THIRD");
+    assert!(third.contains("\"price_per_unit\":\"3.3333"), "at least four decimals: {third}");
+}
+
+#[test]
+fn a_barcode_is_a_number_only_where_that_loses_nothing() {
+    let supplier = Supplier::shared();
+    let (clinic, strings) = (supplier.clinic(), supplier.clinic_with(&["barcode=string"]));
+    let barcode = |clinic, code| supplier.product(clinic, code).expect(code)["barcode"].clone();
+    for (code, expected) in [
+        ("BND", json!(6587)),
+        ("AMX", json!("09876543210987")),
+        ("TP1", json!("99999999999999999")),
+        ("CAFE", json!("")),
+    ] {
+        assert_eq!(barcode(&clinic, code), expected, "{code}");
+    }
+    assert_eq!(barcode(&strings, "BND"), json!("6587"));
+    assert_eq!(supplier.product(&clinic, "CAFE").expect("CAFE")["stock_available"], json!(0), "no stock is 0");
+}
+
+#[test]
+fn what_is_not_for_sale_is_not_listed_and_what_is_withdrawn_is_with_active_0() {
+    let supplier = Supplier::shared();
+    let clinic = supplier.clinic();
+    assert_eq!(supplier.codes(&clinic, "/products"), VISIBLE);
+    assert_eq!(supplier.product(&clinic, "OLD").expect("OLD")["active"], 0);
+    let strict = supplier.clinic_with(&["withdrawn_for=0s"]);
+    assert!(!supplier.codes(&strict, "/products").contains(&"OLD".to_owned()));
+}
+
+#[test]
+fn categories_are_those_of_what_the_clinic_sees_sorted_and_once() {
+    let supplier = Supplier::shared();
+    let clinic = supplier.clinic();
+    let body = supplier.get(&clinic, "/categories").expect(200);
+    let expected = json!({"categories": ["Diät", "FLUIDS, IV", "POWDER", "TABLET", "VACCINE", "consumable"]});
+    assert_eq!(body, expected, "CONTROLLED is for clinics with the licence");
+    let licensed = supplier.clinic_with(&["restricted_licence=true", "hidden_categories=consumable,TABLET"]);
+    let body = supplier.get(&licensed, "/categories").expect(200);
+    assert_eq!(body, json!({"categories": ["CONTROLLED", "Diät", "FLUIDS, IV", "POWDER", "VACCINE"]}));
+}
+
+#[test]
+fn one_clinic_never_sees_what_is_anothers() {
+    let supplier = Supplier::start(&[]);
+    let (gold, plain) = (supplier.clinic(), supplier.clinic());
+    let prices = format!("clinic,code,contract_price\n{},BND,1.25\n{},AMX,20\n", gold.client_id, gold.id);
+    let file = supplier.file("prices.csv", prices);
+    supplier.run(["catalog", "import", "--prices", file.to_str().expect("UTF-8")]);
+    supplier.run(["clinic", "set", &gold.id, "hidden_products=VAC", "restricted_licence=true"]);
+    supplier.run(["clinic", "set", &plain.id, "hidden_categories=TABLET"]);
+    let price = |clinic, code| supplier.product(clinic, code).map(|product| product["contract_price"].clone());
+    until("the prices are served", SOON, || (price(&gold, "BND") == Some(json!(1.25))).then_some(()));
+    assert_eq!(price(&gold, "AMX"), Some(json!(2)), "20 an outer of ten");
+    assert_eq!(price(&plain, "BND"), Some(json!(2)), "the list price");
+    until("visibility is served", SOON, || supplier.product(&gold, "VAC").is_none().then_some(()));
+    assert!(supplier.product(&gold, "KET").is_some());
+    until("visibility is served", SOON, || supplier.product(&plain, "AMX").is_none().then_some(()));
+    assert!(supplier.product(&plain, "KET").is_none());
+    assert!(supplier.product(&plain, "VAC").is_some());
+    assert_eq!(supplier.codes(&plain, "/products?code=KET"), Vec::<String>::new(), "not by searching either");
+    let tag = |clinic| supplier.get(clinic, "/products").header("etag").expect("a tag").to_owned();
+    let asked = supplier.request("GET", "/products").bearer(&plain.token).header("if-none-match", &tag(&gold)).send();
+    assert_eq!(asked.status, 200, "another clinic's tag does not count");
+}
+
+#[test]
+fn a_clinic_has_prices_on_its_basis_and_a_missing_contract_price_as_set() {
+    let supplier = Supplier::shared();
+    let amoxicillin = |settings: &[&str]| supplier.product(&supplier.clinic_with(settings), "AMX").expect("AMX");
+    let outer = amoxicillin(&["price_basis=outer"]);
+    assert_eq!((&outer["list_price"], &outer["contract_price"]), (&json!(25), &json!(25)));
+    assert_eq!(outer["price_per_unit"], "2.5", "always of a unit");
+    assert_eq!(amoxicillin(&["missing_contract_price=null"])["contract_price"], Value::Null);
+    let omitted = amoxicillin(&["missing_contract_price=omit"]);
+    assert!(!omitted.as_object().expect("an object").contains_key("contract_price"));
+    assert_eq!(amoxicillin(&["missing_contract_price=list"])["contract_price"], json!(2.5));
+}
+
+#[test]
+fn arrays_are_read_in_every_style_that_clients_write() {
+    let supplier = Supplier::shared();
+    let clinic = supplier.clinic();
+    let both = ["BND", "BND-1"].map(str::to_owned).to_vec();
+    for query in [
+        // The documented form, bare and escaped; JSON; PHP; Ruby; Python; Go; comma; Zope; upper-case escapes.
+        "name=[2m-bandage,1m-bandage]",
+        "name=%5B2m-bandage%2C1m-bandage%5D",
+        "name=%5b2m-bandage%2c1m-bandage%5d",
+        "name=[%222m-bandage%22,%221m-bandage%22]",
+        "name=%5B%222m-bandage%22%2C%221m-bandage%22%5D",
+        "name=['2m-bandage','1m-bandage']",
+        "name=[2m-bandage,%201m-bandage]",
+        "name[]=2m-bandage&name[]=1m-bandage",
+        "name%5B%5D=2m-bandage&name%5B%5D=1m-bandage",
+        "name[0]=2m-bandage&name[1]=1m-bandage",
+        "name[0]=2m-bandage&name[7]=1m-bandage",
+        "name%5B0%5D=2m-bandage&name%5B1%5D=1m-bandage",
+        "name=2m-bandage&name=1m-bandage",
+        "name=2m-bandage,1m-bandage",
+        "name=2m-bandage%2C1m-bandage",
+        "name:list=2m-bandage&name:list=1m-bandage",
+        "name=bandage",
+        "name=BANDAGE",
+        "name=[BanDage]",
+        "name=bandage&name=",
+        "name[]=bandage&name[]=",
+        "code=bnd",
+        "code=[BND]",
+        "code=BND&name=bandage&category=[consumable]&unknown=7&name%5Bx%5D=1",
+        "&&name=bandage&",
+    ] {
+        assert_eq!(supplier.codes(&clinic, format!("/products?{query}")), both, "{query}");
+    }
+    for query in
+        ["name=", "name=[]", "name[]=", "name", "code=%5B%5D&category=", "", "limit=&page=", "limit=[]&page=[0]"]
+    {
+        assert_eq!(supplier.codes(&clinic, format!("/products?{query}")), VISIBLE, "no filter: {query}");
+    }
+}
+
+#[test]
+fn names_with_signs_and_letters_from_anywhere_are_found() {
+    let supplier = Supplier::shared();
+    let clinic = supplier.clinic();
+    for (query, code) in [
+        ("name=STERILE%20WATER,%20USP", "WATER"),
+        ("name=STERILE+WATER%2C+USP", "WATER"),
+        ("name[]=STERILE+WATER,+USP", "WATER"),
+        ("name=[%22STERILE+WATER,+USP%22]", "WATER"),
+        ("category=FLUIDS%2C+IV", "WATER"),
+        ("name=caf%C3%A9", "CAFE"),
+        ("name=CAF%C3%89", "CAFE"),
+        ("name=gr%C3%B6%C3%9Fe", "CAFE"),
+        ("name[]=[brackets]", "[X]"),
+        ("name[]=%5Bbrackets%5D+%22quotes%22", "[X]"),
+        ("code[]=[X]", "[X]"),
+    ] {
+        assert_eq!(supplier.codes(&clinic, format!("/products?{query}")), [code], "{query}");
+    }
+    for query in ["name=;", "name=|", "name={}", "name=50%25", "name=nothing-like-it", "name='%20or%201=1--"] {
+        assert_eq!(supplier.codes(&clinic, format!("/products?{query}")), Vec::<String>::new(), "{query}");
+    }
+}
+
+#[test]
+fn limit_and_page_cut_the_list_as_documented() {
+    let supplier = Supplier::shared();
+    let clinic = supplier.clinic();
+    for (query, range) in [
+        ("limit=[3]", 0..3),
+        ("limit=3", 0..3),
+        ("limit[]=3", 0..3),
+        ("limit=%5B3%5D&page=%5B1%5D", 3..6),
+        ("limit=[%223%22]&page=[%221%22]", 3..6),
+        ("limit[0]=3&page[0]=3", 9..11),
+        ("limit=[3]&page=[4]", 0..0),
+        ("limit=[100]", 0..11),
+        ("limit=[0]", 0..0),
+        ("page=[1]", 0..0),
+        ("page=[0]", 0..11),
+        ("limit=[18446744073709551615]&page=[18446744073709551615]", 0..0),
+    ] {
+        assert_eq!(supplier.codes(&clinic, format!("/products?{query}")), VISIBLE[range], "{query}");
+    }
+}
+
+#[test]
+fn a_walk_over_the_pages_sees_each_product_once() {
+    let supplier = Supplier::shared();
+    let clinic = supplier.clinic();
+    for limit in [1, 2, 5, 11, 12] {
+        let mut seen = Vec::new();
+        for page in 0.. {
+            let codes = supplier.codes(&clinic, format!("/products?limit=[{limit}]&page=[{page}]"));
+            if codes.is_empty() {
+                break;
+            }
+            seen.extend(codes);
+        }
+        assert_eq!(seen, VISIBLE, "limit {limit}");
+    }
+}
+
+#[test]
+fn a_bad_limit_or_page_is_refused_by_name() {
+    let supplier = Supplier::shared();
+    let clinic = supplier.clinic();
+    for value in
+        ["-1", "[-1]", "1.5", "x", "[1,2]", "1,2", "+1", "0x1", "1e3", "[[1]]", "%00", "99999999999999999999999"]
+    {
+        for parameter in ["limit", "page"] {
+            let answer = supplier.get(&clinic, format!("/products?{parameter}={value}"));
+            assert_eq!(answer.problem(400), [parameter], "{parameter}={value}");
+        }
+    }
+    let twice = supplier.get(&clinic, "/products?limit=1&limit=2");
+    assert_eq!(twice.problem(400), ["limit"]);
+}
+
+#[test]
+fn a_query_that_is_no_text_is_refused() {
+    let supplier = Supplier::shared();
+    let clinic = supplier.clinic();
+    for query in [&b"name=%ff"[..], b"name=%zz", b"name=%", b"name=%C3", b"name=\xff\xfe", b"code[]=%E2%82"] {
+        let answer = supplier.get(&clinic, [b"/products?", query].concat());
+        assert_eq!(answer.status, 400, "{:?}: {}", String::from_utf8_lossy(query), answer.text());
+    }
+    let long = supplier.get(&clinic, format!("/products?name={}", "x".repeat(1_001)));
+    assert_eq!(long.problem(400), ["name"]);
+    let many = supplier.get(&clinic, format!("/products?{}", "code[]=a&".repeat(1_001)));
+    assert_eq!(many.problem(400), ["code"]);
+}
+
+#[test]
+fn an_etag_spares_the_body_until_something_changes() {
+    let supplier = Supplier::shared();
+    let clinic = supplier.clinic();
+    for target in ["/products", "/products?limit=[2]", "/categories"] {
+        let first = supplier.get(&clinic, target);
+        let tag = first.header("etag").expect("a tag");
+        assert_eq!(first.header("cache-control"), Some("private"));
+        let vary = first.header("vary").expect("vary").to_ascii_lowercase();
+        assert!(vary.contains("authorization") && vary.contains("accept-encoding"), "{vary}");
+        let ask =
+            |known: &str| supplier.request("GET", target).bearer(&clinic.token).header("if-none-match", known).send();
+        for known in [tag.to_owned(), format!("\"other\", {tag}"), tag.trim_start_matches("W/").to_owned(), "*".into()]
+        {
+            let again = ask(&known);
+            assert_eq!((again.status, again.body.len()), (304, 0), "{target} {known}");
+            assert_eq!(again.header("etag"), Some(tag));
+        }
+        assert_eq!(ask("\"other\"").status, 200);
+        supplier.run([
+            "clinic",
+            "set",
+            &clinic.id,
+            if target == "/categories" { "hidden_categories=TABLET" } else { "barcode=string" },
+        ]);
+        until("the change is served", SOON, || (ask(tag).status == 200).then_some(()));
+        supplier.run(["clinic", "set", &clinic.id, "barcode=", "hidden_categories="]);
+        until("the change back is served", SOON, || (ask(tag).status == 304).then_some(()));
+    }
+}
+
+#[test]
+fn head_is_get_without_the_body() {
+    let supplier = Supplier::shared();
+    let clinic = supplier.clinic();
+    for target in ["/products", "/categories", "/products?limit=[1]"] {
+        let head = supplier.request("HEAD", target).bearer(&clinic.token).send();
+        let get = supplier.get(&clinic, target);
+        assert_eq!((head.status, head.body.len()), (200, 0));
+        assert_eq!(head.header("etag"), get.header("etag"));
+        assert_eq!(head.header("content-length").expect("a length"), get.body.len().to_string(), "{target}");
+    }
+}
+
+#[test]
+fn a_whole_catalogue_tells_its_length_so_that_a_cut_is_seen() {
+    let rows: String = (0..3_000).map(|i| format!("P{i:05},Product {i},t,c,1,box,{i}.25\n")).collect();
+    let catalogue = format!("code,name,type,category,units_per_outer,unit_of_measure,list_price\n{rows}");
+    let supplier = Supplier::with(Options { catalogue: Some(&catalogue), ..Options::default() });
+    let clinic = supplier.clinic();
+    let whole = supplier.get(&clinic, "/products");
+    assert_eq!(whole.header("content-length").expect("a length"), whole.body.len().to_string());
+    assert!(whole.body.len() > 300_000, "several pieces");
+    assert_eq!(whole.expect(200)["products"].as_array().expect("products").len(), 3_000);
+    let packed = supplier.request("GET", "/products").bearer(&clinic.token).header("accept-encoding", "gzip").send();
+    assert_eq!(unpacked(&packed), whole.body);
+}
+
+fn unpacked(answer: &Response) -> Vec<u8> {
+    let mut plain = Vec::new();
+    match answer.header("content-encoding") {
+        Some("gzip") => {
+            drop(flate2::read::GzDecoder::new(answer.body.as_slice()).read_to_end(&mut plain).expect("gzip"))
+        }
+        Some("br") => {
+            drop(brotli::Decompressor::new(answer.body.as_slice(), 4096).read_to_end(&mut plain).expect("br"))
+        }
+        Some("zstd") => plain = zstd::decode_all(answer.body.as_slice()).expect("zstd"),
+        other => panic!("content-encoding: {other:?}"),
+    }
+    plain
+}
+
+#[test]
+fn answers_are_compressed_as_the_client_accepts() {
+    let supplier = Supplier::shared();
+    let clinic = supplier.clinic();
+    let plain = supplier.get(&clinic, "/products");
+    assert_eq!(plain.header("content-encoding"), None);
+    let ask = |accepted: &str| {
+        supplier.request("GET", "/products").bearer(&clinic.token).header("accept-encoding", accepted).send()
+    };
+    for (accepted, coding) in
+        [("gzip", "gzip"), ("br", "br"), ("zstd", "zstd"), ("gzip;q=0.5, br", "br"), ("gzip, deflate", "gzip")]
+    {
+        let packed = ask(accepted);
+        assert_eq!((packed.status, packed.header("content-encoding")), (200, Some(coding)), "{accepted}");
+        assert_eq!(unpacked(&packed), plain.body, "{accepted}");
+        let vary = packed.header("vary").expect("vary").to_ascii_lowercase();
+        assert!(vary.contains("accept-encoding") && vary.contains("authorization"), "{vary}");
+    }
+    for accepted in ["identity", "", "x-unknown, identity", "gzip;q=0"] {
+        assert_eq!(ask(accepted).body, plain.body, "{accepted}");
+    }
+}
+
+#[test]
+fn other_methods_are_refused_with_those_that_there_are() {
+    let supplier = Supplier::shared();
+    let clinic = supplier.clinic();
+    for (method, target, allowed) in [
+        ("POST", "/products", "GET, HEAD"),
+        ("DELETE", "/categories", "GET, HEAD"),
+        ("GET", "/accesstoken", "POST"),
+        ("PUT", "/purchaseorder", "POST"),
+    ] {
+        let answer = supplier.request(method, target).bearer(&clinic.token).send();
+        answer.problem(405);
+        assert_eq!(answer.header("allow"), Some(allowed), "{method} {target}");
+    }
+}
+
+#[test]
+fn what_is_not_there_is_told_in_the_envelope() {
+    let supplier = Supplier::shared();
+    for target in ["/nothing", "/products/", "/Products", "/products/BND", "/%00", "/..", "//products"] {
+        let answer = supplier.request("GET", target).send();
+        answer.problem(404);
+    }
+}
+
+#[test]
+fn every_answer_carries_the_request_id() {
+    let supplier = Supplier::shared();
+    let clinic = supplier.clinic();
+    for target in ["/products", "/nothing", "/healthz", "/products?limit=x"] {
+        let answer = supplier.request("GET", target).bearer(&clinic.token).header("x-request-id", "abc-123").send();
+        assert_eq!(answer.header("x-request-id"), Some("abc-123"), "{target}");
+    }
+    let made = |answer: Response| answer.header("x-request-id").expect("an id").to_owned();
+    let (one, other) = (made(supplier.get(&clinic, "/products")), made(supplier.get(&clinic, "/products")));
+    assert!(one != other && !one.is_empty());
+    let harmful = supplier.request("GET", "/products").bearer(&clinic.token).header("x-request-id", "a b\u{1}").send();
+    assert_ne!(harmful.header("x-request-id"), Some("a b\u{1}"));
+}
+
+#[test]
+fn an_import_is_served_by_every_replica_within_seconds() {
+    let supplier = Supplier::start(&[]);
+    let replica = supplier.replica();
+    let clinic = supplier.clinic();
+    let count = |url: &str| {
+        let body = Request::new("GET", url, "/products?code=NEW-1").bearer(&clinic.token).send().expect(200);
+        body["products"].as_array().expect("products").len()
+    };
+    until("the clinic is known", SOON, || {
+        (Request::new("GET", replica.url(), "/products").bearer(&clinic.token).send().status == 200).then_some(())
+    });
+    assert_eq!((count(supplier.url()), count(replica.url())), (0, 0));
+    let ended = supplier.import(&format!("{CATALOGUE}NEW-1,New,medication,consumable,1,box,1,,,1,,0\n"));
+    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+    for url in [supplier.url(), replica.url()] {
+        until("the new product is served", SOON, || (count(url) == 1).then_some(()));
+    }
+    assert_eq!(supplier.import(CATALOGUE).code, Some(0));
+    for url in [supplier.url(), replica.url()] {
+        until("what the file lacks is withdrawn", SOON, || {
+            let body = Request::new("GET", url, "/products?code=NEW-1").bearer(&clinic.token).send().expect(200);
+            (body["products"][0]["active"] == 0).then_some(())
+        });
+    }
+}
+
+#[test]
+fn a_catalogue_that_was_never_imported_is_no_empty_catalogue() {
+    let supplier = Supplier::with(Options::default());
+    let clinic = supplier.clinic();
+    for target in ["/products", "/categories", "/products?limit=[1]"] {
+        let answer = supplier.get(&clinic, target);
+        assert_eq!(answer.status, 503, "{target} {}", answer.text());
+        assert!(answer.header("retry-after").is_some_and(|seconds| seconds.parse::<u32>().is_ok()), "{target}");
+    }
+    supplier.get(&clinic, "/products").problem(503);
+    assert_eq!(supplier.get(&clinic, "/healthz").status, 200);
+    assert_eq!(supplier.import(CATALOGUE).code, Some(0));
+    until("the catalogue is served", SOON, || (supplier.get(&clinic, "/products").status == 200).then_some(()));
+    assert_eq!(supplier.get(&clinic, "/readyz").status, 200);
+}
+
+#[test]
+fn the_partner_half_is_served_under_a_base_path_too() {
+    let supplier = Supplier::start(&[("SPSI_BASE_PATH", "/spsi/v1/")]);
+    let clinic = supplier.clinic();
+    for path in ["", "/spsi/v1"] {
+        assert_eq!(supplier.codes(&clinic, format!("{path}/products?code=[TP1]")), ["TP1"], "{path}");
+        supplier.get(&clinic, format!("{path}/categories")).expect(200);
+        supplier.request("POST", format!("{path}/accesstoken")).body("x").send().expect(400);
+        supplier.request("POST", format!("{path}/purchaseorder")).bearer(&clinic.token).body("{}").send().problem(400);
+    }
+    assert_eq!(supplier.get(&clinic, "/other/products").status, 404);
+    let document = supplier.request("GET", "/openapi.json").send().expect(200);
+    assert_eq!(document["servers"][0]["url"], "/spsi/v1");
+}
