@@ -2,8 +2,11 @@
 
 mod catalog_import;
 mod catalogue;
+mod cli;
 mod embedded_postgres;
 mod harness;
+mod no_token;
 mod orders;
 mod support;
 mod token;
+mod trickle;

@@ -1,0 +1,262 @@
+//! The command line as people and scripts meet it (DESIGN.md 3).
+
+use crate::support::binary::{Ended, spsi};
+use crate::support::order::documented;
+use crate::support::supplier::{CATALOGUE, Supplier};
+use serde_json::Value;
+
+const HEADER: &str = "code,name,type,category,units_per_outer,unit_of_measure,list_price";
+
+fn refused(ended: &Ended, words: &[&str]) {
+    assert_eq!(ended.code, Some(1), "{}{}", ended.stdout, ended.stderr);
+    assert_eq!(ended.stdout, "", "nothing on standard output");
+    assert!(ended.stderr.contains("error:"), "{}", ended.stderr);
+    for word in words {
+        assert!(ended.stderr.contains(word), "`{word}` is missing: {}", ended.stderr);
+    }
+}
+
+#[test]
+fn wrong_usage_exits_with_2_and_says_what_is_right() {
+    for arguments in [
+        &["nonsense"][..],
+        &["serve", "--no-such-flag"],
+        &["clinic"],
+        &["clinic", "add"],
+        &["clinic", "set", "1"],
+        &["catalog", "import"],
+        &["order", "decline", "SO-1"],
+        &["order", "list", "--state", "nonsense"],
+        &["--output", "yaml", "clinic", "list"],
+        &["serve", "--bind", "nonsense"],
+        &[],
+    ] {
+        let ended = spsi(arguments).run();
+        assert_eq!((ended.code, ended.stdout.as_str()), (Some(2), ""), "{arguments:?}: {}", ended.stderr);
+        assert!(ended.stderr.contains("--help") || ended.stderr.contains("Usage"), "{arguments:?}: {}", ended.stderr);
+    }
+    let setting = spsi(["clinic", "list"]).env("SPSI_DECLINE_ANSWER", "teapot").run();
+    assert_eq!(setting.code, Some(2), "{}", setting.stderr);
+    assert!(setting.stderr.contains("teapot") && setting.stderr.contains("422"), "{}", setting.stderr);
+}
+
+#[test]
+fn help_and_version_are_data() {
+    for arguments in [&["--help"][..], &["--version"], &["clinic", "--help"], &["catalog", "import", "--help"]] {
+        let ended = spsi(arguments).run();
+        assert_eq!((ended.code, ended.stderr.as_str()), (Some(0), ""), "{arguments:?}");
+        assert!(!ended.stdout.is_empty());
+    }
+}
+
+#[test]
+fn serve_tells_every_setting_with_its_variable_and_default() {
+    let help = spsi(["serve", "--help"]).run().stdout;
+    let words = help.split_whitespace().collect::<Vec<_>>().join(" ");
+    for (variable, default) in [
+        ("SPSI_BIND", "127.0.0.1:8080"),
+        ("SPSI_TOKEN_TTL", "8h"),
+        ("SPSI_CALL_TIMEOUT", "30s"),
+        ("SPSI_LEASE", "60s"),
+        ("SPSI_RETRY_BASE", "5s"),
+        ("SPSI_RETRY_MAX", "1h"),
+        ("SPSI_UNCLEAR_WAIT", "15m"),
+        ("SPSI_RECEIPT_POLL", "15m"),
+        ("SPSI_RATE_PER_ENDPOINT", "60"),
+        ("SPSI_RATE_PER_SITE", "180"),
+        ("SPSI_RATE_WINDOW", "60s"),
+        ("SPSI_DECLINE_ANSWER", "422"),
+        ("SPSI_PRICE_BASIS", "unit"),
+        ("SPSI_MISSING_CONTRACT_PRICE", "list"),
+        ("SPSI_BARCODE", "auto"),
+        ("SPSI_WITHDRAWN_FOR", "90d"),
+        ("SPSI_FREIGHT_TAX", "percent"),
+        ("SPSI_JOB_TYPE", "ReceiveInvoice"),
+    ] {
+        let expected = format!("[env: {variable}] [default: {default}]");
+        assert!(words.contains(&expected), "{expected} is missing");
+    }
+    for variable in [
+        "DATABASE_URL",
+        "SPSI_DATA_DIR",
+        "SPSI_BASE_PATH",
+        "SPSI_PUBLIC_URL",
+        "SPSI_ENCRYPTION_KEYS",
+        "SPSI_TOKEN_KEYS",
+        "SPSI_METRICS_BIND",
+        "SPSI_LOG",
+    ] {
+        assert!(words.contains(&format!("[env: {variable}]")), "{variable} is missing");
+    }
+    let secret = spsi(["serve", "--help"]).env("DATABASE_URL", "postgres://u:hunter2@h/d").run();
+    assert!(!secret.stdout.contains("hunter2"), "values of the environment are not shown");
+}
+
+#[test]
+fn lists_are_complete_in_json_and_csv_and_readable_as_tables() {
+    let supplier = Supplier::start(&[]);
+    let clinics = [supplier.clinic(), supplier.clinic()];
+    let rows = supplier.run(["clinic", "list"]);
+    let ids: Vec<String> = rows.as_array().expect("a list").iter().map(|row| row["id"].to_string()).collect();
+    assert_eq!(ids, [clinics[0].id.clone(), clinics[1].id.clone()]);
+    assert!(rows.as_array().expect("a list").iter().all(|row| row["state"] == "active"), "{rows}");
+    let csv = supplier.spsi(["clinic", "list", "--output", "csv"]).run().stdout;
+    let mut reader = csv::Reader::from_reader(csv.as_bytes());
+    let columns: Vec<String> = reader.headers().expect("a header").iter().map(str::to_owned).collect();
+    let keys: Vec<&String> = rows[0].as_object().expect("an object").keys().collect();
+    assert_eq!(columns.iter().collect::<Vec<_>>(), keys);
+    assert_eq!(reader.records().count(), 2);
+    let table = supplier.spsi(["clinic", "list"]).run().stdout;
+    assert_eq!(table.lines().count(), 3, "{table}");
+    assert!(table.starts_with("id") && table.contains(&clinics[1].client_id), "{table}");
+    for noun in [&["order", "list"][..], &["catalog", "list"], &["db", "status"]] {
+        assert!(supplier.run(noun.iter().copied()).is_array(), "{noun:?}");
+    }
+    let empty = supplier.spsi(["order", "list", "--output", "json"]).run();
+    assert_eq!((empty.stdout.trim(), empty.stderr.as_str()), ("[]", ""));
+    assert!(!rows.to_string().contains(&clinics[0].client_secret), "a secret is shown once");
+}
+
+#[test]
+fn data_goes_to_standard_output_and_logs_to_standard_error() {
+    let supplier = Supplier::start(&[("SPSI_LOG", "debug")]);
+    let ended = supplier.spsi(["clinic", "list", "--output", "json"]).run();
+    assert_eq!(serde_json::from_str::<Value>(&ended.stdout).expect("JSON alone"), serde_json::json!([]));
+    assert!(!ended.stderr.is_empty(), "debug logs");
+    let export = supplier.spsi(["catalog", "export"]).run();
+    assert!(export.stdout.starts_with("code,name,"), "{}", export.stdout);
+}
+
+#[test]
+fn what_is_not_there_or_not_possible_is_refused_with_1() {
+    let supplier = Supplier::shared();
+    let clinic = supplier.clinic();
+    let run = |arguments: &[&str]| supplier.spsi(arguments.iter().copied()).run();
+    refused(&run(&["clinic", "show", "nobody"]), &["nobody", "spsi clinic list"]);
+    refused(&run(&["clinic", "suspend", "999999"]), &["999999"]);
+    refused(&run(&["clinic", "set", &clinic.id, "nonsense=1"]), &["nonsense", "decline_answer"]);
+    refused(&run(&["clinic", "set", &clinic.id, "decline_answer=teapot"]), &["teapot", "422"]);
+    refused(&run(&["clinic", "set", &clinic.id, "nonsense"]), &["KEY=VALUE"]);
+    refused(&run(&["clinic", "set", &clinic.id, "barcode=string", "price_basis=box"]), &["box"]);
+    let shown = supplier.run(["clinic", "show", &clinic.id]);
+    assert_eq!(shown["settings"], serde_json::json!({}), "all or nothing: {shown}");
+    refused(&run(&["clinic", "add", "--name", " "]), &["name"]);
+    refused(&run(&["clinic", "add", "--name", "X", "--site", "nowhere"]), &["nowhere"]);
+    refused(&run(&["clinic", "add", "--name", "Taken", "--client-id", &clinic.client_id]), &[&clinic.client_id]);
+    refused(&run(&["order", "show", "SO-NONE"]), &["SO-NONE"]);
+    refused(&run(&["catalog", "import", "/no/such/file.csv"]), &["/no/such/file.csv"]);
+}
+
+#[test]
+fn a_catalogue_with_errors_is_refused_with_every_row_and_changes_nothing() {
+    let supplier = Supplier::start(&[]);
+    let before = supplier.run(["catalog", "list"]);
+    let bad = format!(
+        "{HEADER}\nGOOD,Good,t,c,1,box,1\n,No code,t,c,1,box,1\nB1,Bad units,t,c,0,box,1\nB2,Bad price,t,c,1,box,cheap\nGOOD,Twice,t,c,1,box,1\n"
+    );
+    let file = supplier.file("bad.csv", bad);
+    let ended = supplier.spsi(["catalog", "import", file.to_str().expect("UTF-8"), "--allow-withdrawals"]).run();
+    refused(&ended, &["3", "code", "4", "units_per_outer", "5", "list_price", "cheap", "6", "GOOD"]);
+    assert_eq!(supplier.run(["catalog", "list"]), before);
+    let headless = supplier.file("headless.csv", "code,name\nA,B\n");
+    let ended = supplier.spsi(["catalog", "import", headless.to_str().expect("UTF-8")]).run();
+    refused(&ended, &["units_per_outer", "list_price"]);
+    let few = supplier.file("few.csv", format!("{HEADER}\nBND,2m-bandage,medication,consumable,1,box,2\n"));
+    let ended = supplier.spsi(["catalog", "import", few.to_str().expect("UTF-8")]).run();
+    refused(&ended, &["--allow-withdrawals"]);
+    assert_eq!(supplier.run(["catalog", "list"]), before);
+    let dry = supplier.run(["catalog", "import", few.to_str().expect("UTF-8"), "--allow-withdrawals", "--dry-run"]);
+    assert!(dry.is_object(), "{dry}");
+    assert_eq!(supplier.run(["catalog", "list"]), before);
+}
+
+#[test]
+fn the_export_is_read_back_as_the_same_catalogue() {
+    let supplier = Supplier::start(&[]);
+    let exported = supplier.spsi(["catalog", "export"]).run().stdout;
+    let before = supplier.run(["catalog", "list"]);
+    let ended = supplier.import(&exported);
+    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+    assert_eq!(supplier.run(["catalog", "list"]), before);
+    assert_eq!(before.as_array().map(Vec::len), Some(CATALOGUE.lines().count() - 1));
+}
+
+#[test]
+fn keys_are_printed_for_the_environment() {
+    let ended = spsi(["key", "generate", "--output", "json"]).run();
+    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+    let keys: Value = serde_json::from_str(&ended.stdout).expect("JSON");
+    let keys = keys.as_object().expect("an object");
+    assert_eq!(keys.keys().collect::<Vec<_>>(), ["SPSI_ENCRYPTION_KEYS", "SPSI_TOKEN_KEYS"]);
+    for ring in keys.values() {
+        let (id, key) = ring.as_str().expect("a text").split_once(':').expect("id:base64");
+        assert!(!id.is_empty() && key.len() == 44, "{ring}");
+    }
+    let again = spsi(["key", "generate", "--output", "json"]).run();
+    assert_ne!(again.stdout, ended.stdout);
+    let lines = spsi(["key", "generate"]).run().stdout;
+    assert!(lines.starts_with("SPSI_ENCRYPTION_KEYS=") && lines.contains("\nSPSI_TOKEN_KEYS="), "{lines}");
+    refused(&spsi(["key", "rotate"]).run(), &["SPSI_ENCRYPTION_KEYS"]);
+}
+
+#[test]
+fn with_a_database_of_ones_own_keys_are_wanted() {
+    let supplier = Supplier::shared();
+    for missing in ["SPSI_ENCRYPTION_KEYS", "SPSI_TOKEN_KEYS"] {
+        let mut program = spsi(["serve", "--bind", "127.0.0.1:0"]).env("DATABASE_URL", supplier.database.url());
+        let keys: Value =
+            serde_json::from_str(&spsi(["key", "generate", "--output", "json"]).run().stdout).expect("JSON");
+        for (name, ring) in keys.as_object().expect("an object").iter().filter(|(name, _)| *name != missing) {
+            program = program.env(name, ring.as_str().expect("a text"));
+        }
+        refused(&program.run(), &[missing, "spsi key generate"]);
+    }
+    let bad = supplier.spsi(["clinic", "list"]).env("SPSI_TOKEN_KEYS", "a:short").run();
+    assert_eq!(bad.code, Some(2), "{}", bad.stderr);
+    assert!(!bad.stderr.contains("short"), "a key is not repeated: {}", bad.stderr);
+}
+
+#[test]
+fn without_postgres_the_error_says_what_was_looked_for_and_what_to_do() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let data = directory.path().join("data");
+    let ended = spsi(["clinic", "list"]).env("SPSI_DATA_DIR", &data).env("SPSI_PG_BIN_DIR", "/nonexistent").run();
+    refused(&ended, &["/nonexistent", "SPSI_PG_BIN_DIR"]);
+    let away = spsi(["clinic", "list"]).env("DATABASE_URL", "postgres://nobody@127.0.0.1:1/nothing");
+    let keys: Value = serde_json::from_str(&spsi(["key", "generate", "--output", "json"]).run().stdout).expect("JSON");
+    let away = keys
+        .as_object()
+        .expect("an object")
+        .iter()
+        .fold(away, |program, (name, ring)| program.env(name, ring.as_str().expect("a text")));
+    let ended = away.env("SPSI_DB_TIMEOUT", "500ms").run();
+    refused(&ended, &[]);
+    assert!(!ended.stderr.contains("panicked"), "{}", ended.stderr);
+}
+
+#[test]
+fn a_second_server_at_the_same_address_says_so() {
+    let supplier = Supplier::shared();
+    let address = supplier.url().strip_prefix("http://").expect("an address");
+    let ended = supplier.spsi(["serve", "--bind", address]).run();
+    refused(&ended, &[address, "hint:", "--bind"]);
+}
+
+#[test]
+fn orders_are_found_by_state_clinic_and_text() {
+    let supplier = Supplier::start(&[]);
+    let (one, other) = (supplier.clinic(), supplier.clinic_with(&["on_hold=true"]));
+    supplier.order(&one, &documented("1")).expect(200);
+    supplier.order(&other, &documented("2")).expect(200);
+    let count = |filter: &[&str]| {
+        let rows = supplier.run(["order", "list"].iter().chain(filter).copied());
+        rows.as_array().expect("a list").len()
+    };
+    assert_eq!(count(&[]), 2);
+    assert_eq!(count(&["--state", "held"]), 1);
+    assert_eq!(count(&["--attention"]), 1);
+    assert_eq!(count(&["--clinic", &one.client_id]), 1);
+    assert_eq!(count(&["--text", "15002"]), 1);
+    assert_eq!(count(&["--product", "TP1"]), 2);
+    assert_eq!(count(&["--product", "BND"]), 0);
+}

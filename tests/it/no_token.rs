@@ -1,0 +1,153 @@
+//! Every operation of the OpenAPI document without a good token (DESIGN.md 3 and 6).
+
+use crate::support::order::documented;
+use crate::support::supplier::{Clinic, SOON, Supplier};
+use crate::support::until;
+use base64::Engine;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD;
+use serde_json::Value;
+use std::collections::BTreeSet;
+
+/// Method and path of everything that wants a token. A new operation has to be entered here.
+const OPERATIONS: [(&str, &str); 3] = [("GET", "/categories"), ("GET", "/products"), ("POST", "/purchaseorder")];
+/// Where tokens come from.
+const OPEN: [(&str, &str); 1] = [("POST", "/accesstoken")];
+
+/// With this Authorization header, if any: 401 in the envelope, with the scheme that is wanted.
+#[track_caller]
+fn refused(supplier: &Supplier, authorization: Option<&str>) {
+    for (method, path) in OPERATIONS {
+        let mut request = supplier.request(method, path);
+        if method == "POST" {
+            request = request.json(&documented("1"));
+        }
+        if let Some(value) = authorization {
+            request = request.header("authorization", value);
+        }
+        let answer = request.send();
+        assert_eq!(answer.status, 401, "{method} {path} {authorization:?}: {}", answer.text());
+        answer.problem(401);
+        let wanted = answer.header("www-authenticate").expect("what is wanted");
+        assert!(wanted.starts_with("Bearer"), "{wanted}");
+        assert!(answer.header("etag").is_none());
+    }
+}
+
+fn no_orders(supplier: &Supplier, clinic: &Clinic) {
+    let orders = supplier.run(["order", "list", "--clinic", &clinic.id]);
+    assert_eq!(orders.as_array().map(Vec::len), Some(0), "{orders}");
+}
+
+#[test]
+fn the_table_holds_every_operation_and_each_wants_a_token() {
+    let supplier = Supplier::shared();
+    let document = supplier.request("GET", "/openapi.json").send().expect(200);
+    let mut found = BTreeSet::new();
+    for (path, item) in document["paths"].as_object().expect("paths") {
+        for (method, operation) in item.as_object().expect("operations") {
+            let method = method.to_ascii_uppercase();
+            let is_open = OPEN.contains(&(method.as_str(), path.as_str()));
+            let wanted: &[Value] = operation["security"].as_array().map_or(&[], Vec::as_slice);
+            let wants = wanted.iter().any(|scheme| scheme.get("token").is_some());
+            assert_eq!(wants, !is_open, "{method} {path}: {operation}");
+            if !is_open {
+                assert!(operation["responses"]["401"].is_object(), "{method} {path} tells of 401");
+                found.insert((method, path.clone()));
+            }
+        }
+    }
+    let known: BTreeSet<_> =
+        OPERATIONS.iter().map(|(method, path)| ((*method).to_owned(), (*path).to_owned())).collect();
+    assert_eq!(found, known);
+}
+
+#[test]
+fn without_a_token_everything_is_refused() {
+    let supplier = Supplier::shared();
+    refused(&supplier, None);
+    for odd in ["", "Bearer", "Bearer ", "Bearer x", "Bearer a.b.c", "Basic YTpi", "Token abc", "Bearer \u{e9}"] {
+        refused(&supplier, Some(odd));
+    }
+    let head = supplier.request("HEAD", "/products").send();
+    assert_eq!(head.status, 401);
+}
+
+#[test]
+fn a_token_that_was_tampered_with_is_refused() {
+    let supplier = Supplier::shared();
+    let clinic = supplier.clinic();
+    let parts: Vec<&str> = clinic.token.split('.').collect();
+    let [head, claims, signature] = parts[..] else { panic!("{}", clinic.token) };
+    let decoded = |part: &str| -> Value {
+        serde_json::from_slice(&BASE64_URL_SAFE_NO_PAD.decode(part).expect("base64")).expect("JSON")
+    };
+    let encoded = |value: &Value| BASE64_URL_SAFE_NO_PAD.encode(value.to_string());
+    let with = |part: &str, key: &str, value: Value| {
+        let mut changed = decoded(part);
+        changed[key] = value;
+        encoded(&changed)
+    };
+    let other = supplier.clinic();
+    let mut flipped = signature.as_bytes().to_vec();
+    flipped[5] = if flipped[5] == b'A' { b'B' } else { b'A' };
+    for token in [
+        format!("{head}.{}.{signature}", with(claims, "sub", other.client_id.clone().into())),
+        format!("{head}.{}.{signature}", with(claims, "exp", 99_999_999_999_u64.into())),
+        format!("{}.{claims}.", with(head, "alg", "none".into())),
+        format!("{}.{claims}.{signature}", with(head, "alg", "none".into())),
+        format!("{}.{claims}.{signature}", with(head, "alg", "HS512".into())),
+        format!("{}.{claims}.{signature}", with(head, "kid", "other".into())),
+        format!("{head}.{claims}."),
+        format!("{head}.{claims}.{}", String::from_utf8(flipped).expect("ASCII")),
+        format!("{head}.{claims}"),
+        format!("{}.x", clinic.token),
+    ] {
+        refused(&supplier, Some(&format!("Bearer {token}")));
+    }
+    no_orders(&supplier, &clinic);
+    assert_eq!(supplier.get(&clinic, "/products").status, 200);
+}
+
+#[test]
+fn a_token_of_another_supplier_is_refused() {
+    let supplier = Supplier::shared();
+    let ended = supplier.spsi(["key", "generate", "--output", "json"]).run();
+    let keys: Value = serde_json::from_str(&ended.stdout).expect("JSON");
+    let elsewhere = Supplier::start(&[("SPSI_TOKEN_KEYS", keys["SPSI_TOKEN_KEYS"].as_str().expect("keys"))]);
+    let (mine, theirs) = (supplier.clinic(), elsewhere.clinic());
+    refused(&supplier, Some(&format!("Bearer {}", theirs.token)));
+    refused(&elsewhere, Some(&format!("Bearer {}", mine.token)));
+}
+
+#[test]
+fn a_token_whose_key_is_gone_is_refused_and_one_of_a_key_in_the_back_is_good() {
+    let supplier = Supplier::shared();
+    let clinic = supplier.clinic();
+    let at = |replica: &crate::support::binary::Serving| {
+        crate::support::client::Request::new("GET", replica.url(), "/products").bearer(&clinic.token).send().status
+    };
+    let rotated = supplier.run(["key", "rotate"])["SPSI_TOKEN_KEYS"].as_str().expect("keys").to_owned();
+    let serve = |keys: &str| supplier.spsi(["serve", "--bind", "127.0.0.1:0"]).env("SPSI_TOKEN_KEYS", keys).serve();
+    assert_eq!(at(&serve(&rotated)), 200, "{rotated}");
+    let (newest, _) = rotated.split_once(',').expect("two keys");
+    assert_eq!(at(&serve(newest)), 401);
+}
+
+#[test]
+fn an_expired_token_is_refused() {
+    let supplier = Supplier::start(&[("SPSI_TOKEN_TTL", "1s")]);
+    let clinic = supplier.clinic();
+    until("the token has expired", SOON, || (supplier.get(&clinic, "/products").status == 401).then_some(()));
+    refused(&supplier, Some(&format!("Bearer {}", clinic.token)));
+    no_orders(&supplier, &clinic);
+}
+
+#[test]
+fn a_suspended_clinics_token_is_refused() {
+    let supplier = Supplier::shared();
+    let clinic = supplier.clinic();
+    supplier.run(["clinic", "suspend", &clinic.id]);
+    until("the suspension is seen", SOON, || (supplier.get(&clinic, "/products").status == 401).then_some(()));
+    refused(&supplier, Some(&format!("Bearer {}", clinic.token)));
+    no_orders(&supplier, &clinic);
+}

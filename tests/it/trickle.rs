@@ -1,0 +1,141 @@
+//! Clients that are slow on purpose, or go away in the middle (DESIGN.md 3).
+
+use crate::support::client::{Request, Response};
+use crate::support::order::documented;
+use crate::support::supplier::{Clinic, Supplier};
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::time::{Duration, Instant};
+
+const PATIENCE: &str = "1s";
+/// `SPSI_READ_TIMEOUT`, what actix adds to close down, and a loaded machine.
+const CLOSED_BY: Duration = Duration::from_secs(20);
+
+/// Writes a byte at a time until the server has had enough, and tells what it said.
+fn trickle(mut stream: TcpStream, bytes: &[u8]) -> Vec<u8> {
+    let began = Instant::now();
+    stream.set_read_timeout(Some(Duration::from_millis(50))).expect("a limit");
+    let mut said = Vec::new();
+    for byte in bytes.iter().cycle() {
+        assert!(began.elapsed() < CLOSED_BY, "still open; it said {:?}", String::from_utf8_lossy(&said));
+        let mut some = [0; 1024];
+        // The read's own limit is the pause between two bytes.
+        match stream.read(&mut some) {
+            Ok(0) => return said,
+            Ok(read) => said.extend_from_slice(&some[..read]),
+            Err(error) if [std::io::ErrorKind::WouldBlock, std::io::ErrorKind::TimedOut].contains(&error.kind()) => {}
+            Err(_) => return said,
+        }
+        if stream.write_all(&[*byte]).is_err() {
+            let _ = stream.read_to_end(&mut said);
+            return said;
+        }
+    }
+    unreachable!("a cycle has no end")
+}
+
+fn status(said: &[u8]) -> Option<u16> {
+    String::from_utf8_lossy(said).split(' ').nth(1)?.parse().ok()
+}
+
+fn supplier() -> (Supplier, Clinic) {
+    let supplier = Supplier::start(&[("SPSI_READ_TIMEOUT", PATIENCE), ("SPSI_HTTP_THREADS", "1")]);
+    let clinic = supplier.clinic();
+    (supplier, clinic)
+}
+
+fn order(supplier: &Supplier, clinic: &Clinic) -> Request {
+    supplier.request("POST", "/purchaseorder").bearer(&clinic.token).json(&documented("1"))
+}
+
+#[test]
+fn heads_and_bodies_that_trickle_are_closed_and_nobody_else_waits() {
+    let (supplier, clinic) = supplier();
+    std::thread::scope(|scope| {
+        let head = scope.spawn(|| {
+            let request = order(&supplier, &clinic);
+            trickle(request.connect(), b"GET /products HTTP/1.1\r\nx-a: bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb\r\n")
+        });
+        let body = scope.spawn(|| {
+            let request = order(&supplier, &clinic);
+            let mut stream = request.connect();
+            stream.write_all(&request.head()).expect("the head goes out");
+            trickle(stream, b" ")
+        });
+        let token = scope.spawn(|| {
+            let request = supplier.request("POST", "/accesstoken").header("content-length", "500");
+            let mut stream = request.connect();
+            stream.write_all(&request.head()).expect("the head goes out");
+            trickle(stream, b" ")
+        });
+        let silent = scope.spawn(|| {
+            let mut stream = order(&supplier, &clinic).connect();
+            let mut said = Vec::new();
+            stream.set_read_timeout(Some(CLOSED_BY)).expect("a limit");
+            stream.read_to_end(&mut said).expect("closed by the server");
+            said
+        });
+        while [&head, &body, &token, &silent].iter().any(|slow| !slow.is_finished()) {
+            assert_eq!(supplier.get(&clinic, "/products").status, 200, "others are served meanwhile");
+        }
+        let said = [head, body, token, silent].map(|slow| slow.join().expect("closed"));
+        for said in &said[1..3] {
+            assert_eq!(status(said), Some(408), "{}", String::from_utf8_lossy(said));
+        }
+        for said in [&said[0], &said[3]] {
+            assert!(said.is_empty() || status(said) == Some(408), "{}", String::from_utf8_lossy(said));
+        }
+    });
+    let orders = supplier.run(["order", "list"]);
+    assert_eq!(orders.as_array().map(Vec::len), Some(0), "{orders}");
+}
+
+#[test]
+fn an_order_whose_sender_goes_away_in_the_middle_is_not_stored() {
+    let (supplier, clinic) = supplier();
+    for part in [0, 1, 100] {
+        let request = order(&supplier, &clinic);
+        let mut stream = request.connect();
+        let body = documented("1").to_string();
+        let head = request.head();
+        stream.write_all(&[head, body.as_bytes()[..part].to_vec()].concat()).expect("it goes out");
+        stream.shutdown(std::net::Shutdown::Both).expect("gone");
+    }
+    let orders = supplier.run(["order", "list"]);
+    assert_eq!(orders.as_array().map(Vec::len), Some(0), "{orders}");
+    order(&supplier, &clinic).send().expect(200);
+}
+
+#[test]
+fn what_is_not_http_is_refused() {
+    let (supplier, clinic) = supplier();
+    for bytes in [&b"\x16\x03\x01\x02\x00\x01\x00"[..], b"hello\r\n\r\n", b"GET\r\n\r\n", b"GET / HTTP/9.9\r\n\r\n"] {
+        let mut stream = order(&supplier, &clinic).connect();
+        stream.write_all(bytes).expect("it goes out");
+        let mut said = Vec::new();
+        let _ = stream.read_to_end(&mut said);
+        assert!(said.is_empty() || status(&said).is_some_and(|status| (400..600).contains(&status)), "{said:?}");
+    }
+    let request = supplier.request("GET", "/products").bearer(&clinic.token).header("x-long", &"x".repeat(200_000));
+    let mut stream = request.connect();
+    let _ = stream.write_all(&request.head());
+    let mut said = Vec::new();
+    let _ = stream.read_to_end(&mut said);
+    assert_ne!(status(&said), Some(200), "a head without end");
+    assert_eq!(supplier.get(&clinic, "/products").status, 200);
+}
+
+#[test]
+fn several_requests_share_a_connection() {
+    let (supplier, clinic) = supplier();
+    let request = order(&supplier, &clinic);
+    let head = String::from_utf8(request.head()).expect("ASCII").replace("connection: close\r\n", "");
+    let once = [head.as_bytes(), documented("1").to_string().as_bytes()].concat();
+    let mut stream = request.connect();
+    let last = supplier.request("GET", "/products?limit=[1]").bearer(&clinic.token).head();
+    stream.write_all(&[once.clone(), once, last].concat()).expect("it goes out");
+    let mut said = Vec::new();
+    stream.read_to_end(&mut said).expect("three answers");
+    assert_eq!(String::from_utf8_lossy(&said).matches("HTTP/1.1 200 OK").count(), 3);
+    let _ = Response { status: 200, headers: Vec::new(), body: said };
+}
