@@ -4,6 +4,7 @@
 //! (`spsi clinic set`) and per site (`spsi site set`).
 
 mod choices;
+mod keys;
 mod overridable;
 
 pub use choices::*;
@@ -144,10 +145,10 @@ pub struct DatabaseSettings {
     #[arg(long, env = "SPSI_DB_TIMEOUT", default_value = "5s", hide_env_values = true)]
     pub db_timeout: Span,
     /// Keys that seal ezyVet's credentials: id:base64[,id:base64...], the first one active (spsi key generate)
-    #[arg(long, env = "SPSI_ENCRYPTION_KEYS", hide_env_values = true)]
+    #[arg(long, env = "SPSI_ENCRYPTION_KEYS", value_parser = keys::Keys, hide_env_values = true)]
     pub encryption_keys: Option<crate::secret::KeyRing>,
     /// Keys that sign our tokens: id:base64[,id:base64...], the first one active (spsi key generate)
-    #[arg(long, env = "SPSI_TOKEN_KEYS", hide_env_values = true)]
+    #[arg(long, env = "SPSI_TOKEN_KEYS", value_parser = keys::Keys, hide_env_values = true)]
     pub token_keys: Option<crate::secret::KeyRing>,
 }
 

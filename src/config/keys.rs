@@ -1,0 +1,26 @@
+//! Keys on the command line and in the environment: an error names the setting and never repeats its value.
+
+use crate::secret::KeyRing;
+use clap::builder::TypedValueParser;
+use clap::error::ErrorKind;
+use std::ffi::OsStr;
+
+/// As clap's own parser for [`KeyRing`], whose error would print every key.
+#[derive(Clone, Copy)]
+pub(super) struct Keys;
+
+impl TypedValueParser for Keys {
+    type Value = KeyRing;
+
+    fn parse_ref(
+        &self,
+        command: &clap::Command,
+        argument: Option<&clap::Arg>,
+        value: &OsStr,
+    ) -> Result<KeyRing, clap::Error> {
+        let setting = argument.and_then(clap::Arg::get_env).unwrap_or_default().display();
+        let refused = |text: String| clap::Error::raw(ErrorKind::ValueValidation, text).with_cmd(command);
+        let text = value.to_str().ok_or_else(|| refused(format!("{setting} is not UTF-8\n")))?;
+        text.parse().map_err(|error| refused(format!("{setting}: {error}\n")))
+    }
+}
