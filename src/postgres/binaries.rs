@@ -34,7 +34,7 @@ impl Binaries {
     pub fn find(settings: &Settings, account: &Account, wanted: Option<u32>) -> Result<Self, PostgresError> {
         let mut searched = Vec::new();
         let candidates = match &settings.bin_dir {
-            Some(directory) => vec![("SPSI_PG_BIN_DIR".to_owned(), vec![directory.clone()])],
+            Some(directory) => vec![(format!("SPSI_PG_BIN_DIR={}", directory.display()), vec![directory.clone()])],
             None => places(),
         };
         let mut found: Vec<Self> = Vec::new();
