@@ -32,7 +32,7 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 #[derive(Debug, thiserror::Error)]
 pub enum WorkerError {
     #[error("the HTTP client could not be made: {0}")]
-    Client(#[from] reqwest::Error),
+    Client(#[from] crate::ezyvet::ClientError),
     #[error(transparent)]
     Site(#[from] SiteError),
     #[error("the database failed: {0}")]

@@ -16,6 +16,8 @@ pub use answers::InventoryProduct;
 pub use endpoint::{Endpoint, Preset};
 pub use outcome::Outcome;
 pub use request::{Body, JobNames, Request};
+/// Why a client could not be made.
+pub use reqwest::Error as ClientError;
 pub use token::{Credentials, Granted};
 pub use tree::Tree;
 pub use wire::Page;
@@ -73,7 +75,7 @@ pub struct Client {
 impl Client {
     /// A client that follows no redirects. `connect_timeout` bounds name lookup, connection and TLS together: a call that
     /// fails within them was certainly never sent.
-    pub fn new(connect_timeout: Duration) -> Result<Self, reqwest::Error> {
+    pub fn new(connect_timeout: Duration) -> Result<Self, ClientError> {
         let builder = || {
             reqwest::Client::builder()
                 .user_agent(concat!("spsi-partner/", env!("CARGO_PKG_VERSION")))
