@@ -1,9 +1,12 @@
 //! The integration tests: one binary, each test on a database of its own.
 
+mod architecture;
 mod catalog_import;
 mod catalogue;
 mod cli;
+mod deliveries;
 mod embedded_postgres;
+mod generated;
 mod harness;
 mod no_token;
 mod orders;

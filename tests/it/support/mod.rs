@@ -4,6 +4,7 @@ pub mod binary;
 pub mod cable;
 pub mod client;
 pub mod database;
+pub mod ezyvet;
 pub mod order;
 pub mod supplier;
 
