@@ -278,7 +278,7 @@ mod tests {
             let calls = work(&mut budget, permitted, &Endpoint::ALL[..count], latency, Duration::from_secs(70));
             let at = |call: &(Endpoint, OffsetDateTime, OffsetDateTime)| {
                 // Any moment between sending and answer, differing from call to call.
-                let part = if call.1.microsecond() % 2 == 0 { counted } else { 1.0 - counted };
+                let part = if call.1.microsecond().is_multiple_of(2) { counted } else { 1.0 - counted };
                 call.1 + (call.2 - call.1).unsigned_abs().mul_f64(part)
             };
             prop_assert!(most_in_a_window(calls.iter().map(at).collect(), permitted.window) <= permitted.per_site as usize);

@@ -262,7 +262,7 @@ pub(super) async fn receive_if_complete(
     sqlx::query!(
         "update shipment set state = 'received', received_at = $2
          where id = $1 and state = 'shipped' and not exists (
-             select from delivery where shipment_id = $1 and kind = 'receive_invoice' and state not in ('confirmed'))",
+             select from delivery where shipment_id = $1 and kind = 'receive_invoice' and state not in ('confirmed', 'cancelled'))",
         shipment.0,
         now
     )

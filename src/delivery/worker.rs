@@ -116,8 +116,14 @@ impl Worker {
             held = self.hold(&session, &stop) => held,
             () = renewals => Held::default(),
         };
-        if let Err(error) = session.release(held.not_before).await {
-            tracing::warn!(site = %session.site.name, %error, "a site could not be given back; its lease will end");
+        // While the database is away there is time until the lease ends by itself.
+        let lease_ends = session.now() + self.parts.lease;
+        while let Err(error) = session.release(held.not_before).await {
+            tracing::warn!(site = %session.site.name, %error, "a site could not be given back yet");
+            if stop.has_begun() || session.now() >= lease_ends {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(500)).await;
         }
     }
 

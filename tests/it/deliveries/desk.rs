@@ -38,11 +38,15 @@ impl Desk {
 
     /// Flags as `serve` takes them.
     pub async fn open_with(flags: &[&str]) -> Self {
+        Self::open_at(flags, Clock::test(START)).await
+    }
+
+    pub async fn open_at(flags: &[&str], clock: Clock) -> Self {
         let (database, ezyvet) = (TestDatabase::new().await, Ezyvet::start());
         let short = ["--call-timeout", "400ms"];
         let short = short.iter().filter(|_| !flags.contains(&"--call-timeout"));
         let settings = Defaults::parse_from(["spsi"].iter().chain(short).chain(flags)).settings;
-        let (keys, clock) = (KeyRing::generate().expect("keys"), Clock::test(START));
+        let keys = KeyRing::generate().expect("keys");
         let new = NewSite {
             name: "harbour".into(),
             base_url: BaseUrl::parse(&ezyvet.url, false).expect("loopback"),

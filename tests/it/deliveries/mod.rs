@@ -4,8 +4,10 @@ mod desk;
 
 use crate::support::ezyvet::Fault;
 use desk::Desk;
+use spsi_partner::clock::Clock;
 use spsi_partner::delivery::staff::{self, StaffError};
 use spsi_partner::shipments::{self, ShipError};
+use spsi_partner::shutdown;
 use std::time::Duration;
 
 const MINUTE: Duration = Duration::from_secs(60);
@@ -297,6 +299,28 @@ async fn two_workers_at_once_deliver_everything_once() {
     assert_eq!(numbers, (1..=12).map(|n| format!("INV-{n:06}")).collect::<Vec<_>>());
     assert_eq!(desk.ezyvet.world().supplied.len(), 24);
     assert_eq!(desk.ezyvet.world().tokens, 1);
+}
+
+#[tokio::test]
+async fn a_running_worker_takes_a_new_shipment_within_a_second_and_stops_when_told() {
+    // A poll that is too rare to help: the notification must.
+    let desk = Desk::open_at(&["--worker-poll", "30s"], Clock::System).await;
+    let (trigger, shutdown) = shutdown::channel();
+    let worker = desk.worker.clone();
+    let running = tokio::spawn(async move { worker.run(shutdown).await });
+    // The first shipment proves that the worker is up; the second is the one that is timed.
+    for expected in 1..=2 {
+        let shipped_at = desk.clock.now();
+        desk.shipped().await;
+        while desk.ezyvet.world().supplied.len() < expected * 2 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+            assert!(desk.clock.now() - shipped_at < Duration::from_secs(if expected == 1 { 20 } else { 1 }));
+        }
+    }
+    trigger.pull();
+    running.await.unwrap();
+    let free = "select lease_until is null from site_lane";
+    assert!(sqlx::query_scalar::<_, bool>(free).fetch_one(desk.pool()).await.unwrap());
 }
 
 #[tokio::test]
