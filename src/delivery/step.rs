@@ -71,7 +71,8 @@ async fn send_invoice(session: &Session, mut due: Due, invoice: &Invoice) -> Res
         Ok(request) => request,
         Err(why) => return settle(session, due, Next::Attention, Some(why), None).await,
     };
-    send(session, &mut due, &request).await.map(|sent| (due, sent)).and_then_settle(session).await
+    let sent = send(session, &mut due, &request).await?;
+    settle_sent(session, due, sent).await
 }
 
 async fn send_supplied(session: &Session, mut due: Due, supplied: &Supplied) -> Result<Option<Due>, Stop> {
@@ -103,7 +104,8 @@ async fn send_supplied(session: &Session, mut due: Due, supplied: &Supplied) -> 
     };
     let body = supplied.body(|product_id| mapped.product_uids.get(product_id).map_or("", String::as_str));
     let request = Request::supplied(&mapped.location_uid, &body);
-    send(session, &mut due, &request).await.map(|sent| (due, sent)).and_then_settle(session).await
+    let sent = send(session, &mut due, &request).await?;
+    settle_sent(session, due, sent).await
 }
 
 enum Sent {
@@ -119,24 +121,18 @@ async fn send(session: &Session, due: &mut Due, request: &Request) -> Result<Sen
     }
 }
 
-trait AndThenSettle {
-    async fn and_then_settle(self, session: &Session) -> Result<Option<Due>, Stop>;
-}
-
-impl AndThenSettle for Result<(Due, Sent), Stop> {
-    async fn and_then_settle(self, session: &Session) -> Result<Option<Due>, Stop> {
-        let (due, made) = match self? {
-            (due, Sent::Made(made)) => (due, made),
-            (due, Sent::NoToken(outcome)) => return no_token(session, due, outcome).await,
-        };
-        let outcome = &made.exchange.outcome;
-        if due.kind() == Kind::Supplied && matches!(outcome, Outcome::Done | Outcome::Forbidden { .. }) {
-            session.note_inventory(*outcome == Outcome::Done).await;
-        }
-        let next = session.policy().after_send(due.kind(), outcome, &due.history, session.jitter());
-        let why = (*outcome != Outcome::Done).then(|| outcome.to_string());
-        settle(session, due, next, why, Some(made)).await
+async fn settle_sent(session: &Session, due: Due, sent: Sent) -> Result<Option<Due>, Stop> {
+    let made = match sent {
+        Sent::Made(made) => made,
+        Sent::NoToken(outcome) => return no_token(session, due, outcome).await,
+    };
+    let outcome = &made.exchange.outcome;
+    if due.kind() == Kind::Supplied && matches!(outcome, Outcome::Done | Outcome::Forbidden { .. }) {
+        session.note_inventory(*outcome == Outcome::Done).await;
     }
+    let next = session.policy().after_send(due.kind(), outcome, &due.history, session.jitter());
+    let why = (*outcome != Outcome::Done).then(|| outcome.to_string());
+    settle(session, due, next, why, Some(made)).await
 }
 
 /// Without a token nothing left: certain, and tried again.

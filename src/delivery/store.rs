@@ -51,7 +51,7 @@ pub(super) async fn find_due(
                union all
                (select id from delivery where site_id = $1 and kind = 'receive_invoice' and state = 'delivered'
                 and due_at <= $2 and id <> all($3) order by due_at, id limit $6))
-           select d.id, d.shipment_id, d.invoice_number, d.state, d.payload as "payload: Json<Payload>", d.attempts,
+           select d.id, d.shipment_id, d.invoice_number, d.state, d.payload, d.attempts,
                   d.failures, d.look_first, d.looks, d.resends, d.receipt_polls, d.map_refreshed, d.delivered_at
            from due join delivery d using (id) order by d.due_at, d.id"#,
         site.0,
@@ -61,26 +61,56 @@ pub(super) async fn find_due(
         wanted[1],
         wanted[2]
     )
-    .fetch_all(connection)
+    .fetch_all(&mut *connection)
     .await?;
-    let due = rows.into_iter().map(|row| Due {
-        id: DeliveryId(row.id),
-        shipment_id: ShipmentId(row.shipment_id),
-        invoice_number: row.invoice_number,
-        state: row.state,
-        payload: row.payload.0,
-        attempts: row.attempts,
-        history: History {
-            failures: row.failures.unsigned_abs(),
-            look_first: row.look_first,
-            looks: row.looks.unsigned_abs(),
-            resends: row.resends.unsigned_abs(),
-            receipt_polls: row.receipt_polls.unsigned_abs(),
-            map_refreshed: row.map_refreshed,
-        },
-        delivered_at: row.delivered_at,
-    });
-    Ok(due.collect())
+    let mut due = Vec::new();
+    for row in rows {
+        let payload = match serde_json::from_value(row.payload) {
+            Ok(payload) => payload,
+            Err(error) => {
+                postpone_unreadable(connection, DeliveryId(row.id), &error.to_string(), now).await?;
+                continue;
+            }
+        };
+        due.push(Due {
+            id: DeliveryId(row.id),
+            shipment_id: ShipmentId(row.shipment_id),
+            invoice_number: row.invoice_number,
+            state: row.state,
+            payload,
+            attempts: row.attempts,
+            history: History {
+                failures: row.failures.unsigned_abs(),
+                look_first: row.look_first,
+                looks: row.looks.unsigned_abs(),
+                resends: row.resends.unsigned_abs(),
+                receipt_polls: row.receipt_polls.unsigned_abs(),
+                map_refreshed: row.map_refreshed,
+            },
+            delivered_at: row.delivered_at,
+        });
+    }
+    Ok(due)
+}
+
+/// A payload of a format that this version does not know (a newer one is being rolled out) waits, and delays no other.
+async fn postpone_unreadable(
+    connection: &mut PgConnection,
+    id: DeliveryId,
+    error: &str,
+    now: OffsetDateTime,
+) -> Result<(), sqlx::Error> {
+    sqlx::query!(
+        "update delivery set due_at = $2::timestamptz + interval '1 minute',
+                last_error = 'this version of spsi cannot read the payload: ' || $3
+         where id = $1",
+        id.0,
+        now,
+        error
+    )
+    .execute(connection)
+    .await
+    .map(drop)
 }
 
 /// Marks a delivery as being sent. False: staff or another step changed it meanwhile.

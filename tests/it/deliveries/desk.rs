@@ -43,7 +43,7 @@ impl Desk {
 
     pub async fn open_at(flags: &[&str], clock: Clock) -> Self {
         let (database, ezyvet) = (TestDatabase::new().await, Ezyvet::start());
-        let short = ["--call-timeout", "400ms"];
+        let short = ["--call-timeout", "1s"];
         let short = short.iter().filter(|_| !flags.contains(&"--call-timeout"));
         let settings = Defaults::parse_from(["spsi"].iter().chain(short).chain(flags)).settings;
         let keys = KeyRing::generate().expect("keys");
