@@ -13,46 +13,46 @@ pub struct PurchaseOrderDocument {
 #[derive(Serialize, ToSchema)]
 pub struct PurchaseOrder {
     /// ezyVet's id of the order, unique within its site
-    #[schema(example = "12")]
+    #[schema(example = "12", min_length = 1, max_length = 1000, pattern = r"^[0-9A-Za-z_.:-]+$")]
     pub id: String,
-    #[schema(example = "1")]
+    #[schema(example = "1", max_length = 1000)]
     pub active: Option<String>,
-    #[schema(example = "1514493886")]
+    #[schema(example = "1514493886", pattern = r"^[0-9]{1,10}$")]
     pub created_at: Option<String>,
-    #[schema(example = "1514493886")]
+    #[schema(example = "1514493886", pattern = r"^[0-9]{1,10}$")]
     pub modified_at: Option<String>,
-    #[schema(example = "1514466000")]
+    #[schema(example = "1514466000", pattern = r"^[0-9]{1,10}$")]
     pub date: Option<String>,
-    #[schema(example = "2")]
+    #[schema(example = "2", max_length = 1000)]
     pub shipping_address_id: Option<String>,
-    #[schema(example = "Please deliver before noon")]
+    #[schema(example = "Please deliver before noon", max_length = 1000)]
     pub comments: Option<String>,
     /// With tax
-    #[schema(example = "0")]
+    #[schema(example = "0", pattern = r"^-?[0-9]{1,12}(\.[0-9]{1,6})?$")]
     pub freight: Option<String>,
     /// The tax inside `freight`
-    #[schema(example = "0")]
+    #[schema(example = "0", pattern = r"^-?[0-9]{1,12}(\.[0-9]{1,6})?$")]
     pub freight_tax: Option<String>,
-    #[schema(example = "0.4")]
+    #[schema(example = "0.47", pattern = r"^-?[0-9]{1,12}(\.[0-9]{1,6})?$")]
     pub tax: Option<String>,
     /// With tax; negative for goods going back
-    #[schema(example = "4.4")]
+    #[schema(example = "5.12", pattern = r"^-?[0-9]{1,12}(\.[0-9]{1,6})?$")]
     pub total: Option<String>,
-    #[schema(example = "2")]
+    #[schema(example = "2", max_length = 1000)]
     pub client_id: Option<String>,
-    #[schema(example = "10006")]
+    #[schema(example = "10006", max_length = 1000)]
     pub supplier_id: Option<String>,
-    #[schema(example = "Approved")]
+    #[schema(example = "Approved", max_length = 1000)]
     pub status: Option<String>,
     /// Empty in the request, the supplier's number in the answer
-    #[schema(example = "")]
+    #[schema(example = "", max_length = 1000)]
     pub supplier_order_number: Option<String>,
-    #[schema(example = "")]
+    #[schema(example = "", max_length = 1000)]
     pub supplier_account_number: Option<String>,
-    #[schema(example = "15000032")]
+    #[schema(example = "15000032", max_length = 1000)]
     pub purchase_order_number: Option<String>,
     /// The business whose books are touched
-    #[schema(example = "1")]
+    #[schema(example = "1", max_length = 1000)]
     pub ownership_id: Option<String>,
     /// A list, or an object with numbers as keys, as PHP makes of a list that lost an index
     #[schema(min_items = 1)]
@@ -63,29 +63,29 @@ pub struct PurchaseOrder {
 #[derive(Serialize, ToSchema)]
 pub struct PurchaseOrderItem {
     /// ezyVet's id of the line
-    #[schema(example = "9")]
+    #[schema(example = "9", min_length = 1, max_length = 1000, pattern = r"^[0-9A-Za-z_.:-]+$")]
     pub id: String,
     /// ezyVet's id of the clinic's product
-    #[schema(example = "50002")]
+    #[schema(example = "50002", max_length = 1000)]
     pub product_id: Option<String>,
     /// The `code` of /products
-    #[schema(example = "TP1")]
+    #[schema(example = "00052124-01", max_length = 1000)]
     pub supplier_code: String,
-    #[schema(example = "1")]
+    #[schema(example = "1", pattern = r"^-?[0-9]{1,12}(\.[0-9]{1,6})?$")]
     pub outers: Option<String>,
-    #[schema(example = "1")]
+    #[schema(example = "30", pattern = r"^[1-9][0-9]{0,11}(\.[0-9]{1,6})?$")]
     pub units_per_outer: Option<String>,
-    #[schema(example = "4")]
+    #[schema(example = "0.155", pattern = r"^-?[0-9]{1,12}(\.[0-9]{1,6})?$")]
     pub price_per_unit: String,
-    #[schema(example = "0.4")]
+    #[schema(example = "0.0155", pattern = r"^-?[0-9]{1,12}(\.[0-9]{1,6})?$")]
     pub tax_per_unit: Option<String>,
-    #[schema(example = "1")]
+    #[schema(example = "30", pattern = r"^-?[1-9][0-9]{0,11}(\.[0-9]{1,6})?$")]
     pub quantity: String,
-    #[schema(example = "4")]
+    #[schema(example = "4.65", pattern = r"^-?[0-9]{1,12}(\.[0-9]{1,6})?$")]
     pub total: Option<String>,
-    #[schema(example = "0.4")]
+    #[schema(example = "0.47", pattern = r"^-?[0-9]{1,12}(\.[0-9]{1,6})?$")]
     pub total_tax: Option<String>,
     /// The stock location that the goods go to
-    #[schema(example = "3")]
+    #[schema(example = "3", max_length = 1000)]
     pub ownership_id: Option<String>,
 }

@@ -147,12 +147,12 @@ async fn decided(
 
 fn terms(product: store::ProductRow, member: &Member) -> ProductTerms {
     let row = &member.row;
-    let seen = |only: &[String], hidden: &[String], value: &String| {
-        (only.is_empty() || only.contains(value)) && !hidden.contains(value)
-    };
+    // As the catalogue has it: what either list names is seen, and what is hidden is not.
+    let everything = row.only_categories.is_empty() && row.only_products.is_empty();
+    let named = row.only_categories.contains(&product.category) || row.only_products.contains(&product.code);
+    let hidden = row.hidden_categories.contains(&product.category) || row.hidden_products.contains(&product.code);
     ProductTerms {
-        visible: seen(&row.only_categories, &row.hidden_categories, &product.category)
-            && seen(&row.only_products, &row.hidden_products, &product.code),
+        visible: (everything || named) && !hidden,
         active: product.active,
         restricted: product.restricted,
         units_per_outer: product.units_per_outer.normalize(),
