@@ -17,6 +17,10 @@ use std::sync::Arc;
 const PIECE: usize = 64 * 1024;
 const BEFORE: &[u8] = b"{\"products\":[";
 const AFTER: &[u8] = b"]}";
+/// An answer of at most this many products is written at once, which spares working out its length beforehand.
+const AT_ONCE: u64 = 128;
+/// Room to begin with for a product of such an answer.
+const USUAL_LENGTH: usize = 384;
 /// Words of the first block that is searched; each further one is twice as long, up to the largest.
 const FIRST_BLOCK: usize = 8;
 /// Raised when bodies come out otherwise for the same catalogue, so that clients' caches notice.
@@ -45,10 +49,24 @@ impl ClinicView {
             Selection::Visible { take, .. } => *take,
             Selection::Found(found) => found.len() as u64,
         };
-        let commas = count.saturating_sub(1);
-        let products: u64 = self.selected(&selection, 0).map(|position| self.length(position) as u64).sum();
-        let length = (BEFORE.len() + AFTER.len()) as u64 + commas + products;
-        ProductsAnswer { view: Arc::clone(self), selection, count, length }
+        if count <= AT_ONCE {
+            let mut body = Vec::with_capacity(BEFORE.len() + AFTER.len() + USUAL_LENGTH * count as usize);
+            let mut next = 0;
+            self.write_piece(&mut body, &selection, &mut next, count, usize::MAX);
+            return ProductsAnswer {
+                view: Arc::clone(self),
+                count,
+                length: body.len() as u64,
+                body: Body::Written(body.into()),
+            };
+        }
+        let length = match selection {
+            Selection::Visible { skip: 0, take } if take == u64::from(self.visible.count()) => {
+                *self.whole_length.get_or_init(|| self.body_length(&selection, count))
+            }
+            _ => self.body_length(&selection, count),
+        };
+        ProductsAnswer { view: Arc::clone(self), count, length, body: Body::Selected(selection) }
     }
 
     /// The body of `/categories`: the distinct categories of what the clinic sees, in byte order.
@@ -174,6 +192,31 @@ impl ClinicView {
         self.snapshot.goods.prepared[at].length(&self.settings, contract, self.snapshot.stock[at])
     }
 
+    fn body_length(&self, selection: &Selection, count: u64) -> u64 {
+        let products: u64 = self.selected(selection, 0).map(|position| self.length(position) as u64).sum();
+        (BEFORE.len() + AFTER.len()) as u64 + count.saturating_sub(1) + products
+    }
+
+    /// Appends products from the `next`-th on until the piece is `full`, with what belongs before and after them.
+    fn write_piece(&self, piece: &mut Vec<u8>, selection: &Selection, next: &mut u64, count: u64, full: usize) {
+        if *next == 0 {
+            piece.extend_from_slice(BEFORE);
+        }
+        for position in self.selected(selection, *next) {
+            if *next > 0 {
+                piece.push(b',');
+            }
+            self.write(piece, position);
+            *next += 1;
+            if piece.len() >= full {
+                break;
+            }
+        }
+        if *next == count {
+            piece.extend_from_slice(AFTER);
+        }
+    }
+
     fn write(&self, out: &mut Vec<u8>, position: u32) {
         let at = position as usize;
         let (goods, stock) = (&self.snapshot.goods, self.snapshot.stock[at]);
@@ -181,13 +224,19 @@ impl ClinicView {
     }
 }
 
-/// A complete answer to `/products`, not written yet.
+/// A complete answer to `/products`.
 #[derive(Debug)]
 pub struct ProductsAnswer {
     view: Arc<ClinicView>,
-    selection: Selection,
     count: u64,
     length: u64,
+    body: Body,
+}
+
+#[derive(Debug)]
+enum Body {
+    Written(Bytes),
+    Selected(Selection),
 }
 
 impl ProductsAnswer {
@@ -201,12 +250,12 @@ impl ProductsAnswer {
         self.count
     }
 
-    /// The whole body at once, where it is one piece.
+    /// The whole body, where it is short; otherwise the answer again, to be sent in pieces.
     pub fn into_bytes(self) -> Result<Bytes, Self> {
-        if self.length > PIECE as u64 {
-            return Err(self);
+        match self.body {
+            Body::Written(bytes) => Ok(bytes),
+            Body::Selected(_) => Err(self),
         }
-        Ok(self.pieces().next().unwrap_or_default())
     }
 
     /// The body in pieces, none of them empty; each is written when it is asked for.
@@ -229,29 +278,20 @@ impl Iterator for Pieces {
     type Item = Bytes;
 
     fn next(&mut self) -> Option<Bytes> {
-        let ProductsAnswer { view, selection, count, length } = &self.answer;
+        let ProductsAnswer { view, count, length, body } = &self.answer;
         let left = length.checked_sub(self.written).filter(|left| *left > 0)?;
-        // Room for the product that makes the piece full.
-        let room = usize::try_from(left).unwrap_or(usize::MAX).min(PIECE + PIECE / 16);
-        let mut piece = Vec::with_capacity(room);
-        if self.written == 0 {
-            piece.extend_from_slice(BEFORE);
-        }
-        for position in view.selected(selection, self.next) {
-            if self.next > 0 {
-                piece.push(b',');
+        let piece = match body {
+            Body::Written(bytes) => bytes.clone(),
+            Body::Selected(selection) => {
+                // Room for the product that makes the piece full.
+                let room = usize::try_from(left).unwrap_or(usize::MAX).min(PIECE + PIECE / 16);
+                let mut piece = Vec::with_capacity(room);
+                view.write_piece(&mut piece, selection, &mut self.next, *count, PIECE);
+                Bytes::from(piece)
             }
-            view.write(&mut piece, position);
-            self.next += 1;
-            if piece.len() >= PIECE {
-                break;
-            }
-        }
-        if self.next == *count {
-            piece.extend_from_slice(AFTER);
-        }
+        };
         self.written += piece.len() as u64;
-        Some(Bytes::from(piece))
+        Some(piece)
     }
 }
 

@@ -8,7 +8,7 @@ use super::snapshot::Snapshot;
 use crate::config::WithdrawnFor;
 use aws_lc_rs::digest;
 use std::collections::{HashMap, HashSet};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 use time::OffsetDateTime;
 
 /// The rules by which a clinic sees the catalogue, as Postgres has them today.
@@ -83,6 +83,8 @@ pub struct ClinicView {
     pub(super) fingerprint: [u8; 32],
     /// When the next withdrawn product stops being listed.
     pub(super) good_until: Option<OffsetDateTime>,
+    /// Length of the answer that holds everything: every nightly pull asks for it.
+    pub(super) whole_length: OnceLock<u64>,
 }
 
 impl ClinicView {
@@ -100,6 +102,7 @@ impl ClinicView {
             settings: rules.settings,
             fingerprint: scope.fingerprint,
             good_until,
+            whole_length: OnceLock::new(),
             snapshot,
         }
     }

@@ -29,6 +29,8 @@ fn case() -> impl Strategy<Value = (Vec<crate::catalog::product::CatalogProduct>
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
     #[test]
     fn an_answer_is_what_the_plain_way_gives((products, rules, queries) in case()) {
         let snapshot = Arc::new(Snapshot::build(1, products.clone()).unwrap());
@@ -111,6 +113,16 @@ fn a_page_walk_sees_each_product_once() {
             query.page += 1;
         }
         assert_eq!(walked, codes(&view, &ProductQuery::default()));
+    }
+}
+
+#[test]
+fn answers_written_at_once_and_in_pieces_are_alike() {
+    let view = large(300);
+    let whole = codes(&view, &ProductQuery::default());
+    for limit in [AT_ONCE - 1, AT_ONCE, AT_ONCE + 1, 299, 300, 301] {
+        let query = ProductQuery { limit: Some(limit), ..Default::default() };
+        assert_eq!(codes(&view, &query), whole[..whole.len().min(limit as usize)]);
     }
 }
 
