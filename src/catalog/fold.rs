@@ -46,7 +46,8 @@ mod tests {
 
     #[test]
     fn every_character_folds_like_its_cases_and_folds_once() {
-        for c in '\0'..=char::MAX {
+        // Beyond these nothing has case.
+        for c in '\0'..='\u{1ffff}' {
             let folded = fold(&c.to_string());
             assert!(!folded.is_empty());
             assert_eq!(fold(&folded), folded, "{c:?}");

@@ -267,3 +267,6 @@ impl Term<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
