@@ -321,10 +321,10 @@ fn unpacked(answer: &Response) -> Vec<u8> {
     let mut plain = Vec::new();
     match answer.header("content-encoding") {
         Some("gzip") => {
-            drop(flate2::read::GzDecoder::new(answer.body.as_slice()).read_to_end(&mut plain).expect("gzip"))
+            let _ = flate2::read::GzDecoder::new(answer.body.as_slice()).read_to_end(&mut plain).expect("gzip");
         }
         Some("br") => {
-            drop(brotli::Decompressor::new(answer.body.as_slice(), 4096).read_to_end(&mut plain).expect("br"))
+            let _ = brotli::Decompressor::new(answer.body.as_slice(), 4096).read_to_end(&mut plain).expect("br");
         }
         Some("zstd") => plain = zstd::decode_all(answer.body.as_slice()).expect("zstd"),
         other => panic!("content-encoding: {other:?}"),
