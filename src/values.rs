@@ -6,6 +6,9 @@ use serde_json::value::RawValue;
 /// The widest number the tables hold: `numeric(18, 6)`.
 pub const DECIMAL_PLACES: u32 = 6;
 
+/// Every number that the tables hold is smaller, whatever its sign.
+pub const LARGEST: Decimal = Decimal::from_parts(0xD4A5_1000, 0xE8, 0, false, 0);
+
 /// Why a text is not a number that we can hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum DecimalError {
@@ -36,7 +39,7 @@ pub fn parse_decimal(text: &str) -> Result<Decimal, DecimalError> {
             DecimalError::NotANumber
         }
     })?;
-    if value.abs() >= Decimal::from(1_000_000_000_000_i64) {
+    if value.abs() >= LARGEST {
         return Err(DecimalError::TooLarge);
     }
     Ok(round(value, DECIMAL_PLACES))
@@ -90,6 +93,11 @@ mod tests {
         {
             assert_eq!(plain(parse_decimal(from).unwrap()), to, "{from}");
         }
+    }
+
+    #[test]
+    fn twelve_digits_fit_before_the_point() {
+        assert_eq!(plain(LARGEST), "1000000000000");
     }
 
     #[test]

@@ -17,26 +17,26 @@ pub struct PurchaseOrder {
     pub id: String,
     #[schema(example = "1", max_length = 1000)]
     pub active: Option<String>,
-    #[schema(example = "1514493886", pattern = r"^[0-9]{1,10}$")]
+    #[schema(example = "1514493886", pattern = r"^[0-9]{0,10}$")]
     pub created_at: Option<String>,
-    #[schema(example = "1514493886", pattern = r"^[0-9]{1,10}$")]
+    #[schema(example = "1514493886", pattern = r"^[0-9]{0,10}$")]
     pub modified_at: Option<String>,
-    #[schema(example = "1514466000", pattern = r"^[0-9]{1,10}$")]
+    #[schema(example = "1514466000", pattern = r"^[0-9]{0,10}$")]
     pub date: Option<String>,
     #[schema(example = "2", max_length = 1000)]
     pub shipping_address_id: Option<String>,
     #[schema(example = "Please deliver before noon", max_length = 1000)]
     pub comments: Option<String>,
     /// With tax
-    #[schema(example = "0", pattern = r"^-?[0-9]{1,12}(\.[0-9]{1,6})?$")]
+    #[schema(example = "0", pattern = r"^(-?[0-9]{1,12}(\.[0-9]{1,6})?)?$")]
     pub freight: Option<String>,
     /// The tax inside `freight`
-    #[schema(example = "0", pattern = r"^-?[0-9]{1,12}(\.[0-9]{1,6})?$")]
+    #[schema(example = "0", pattern = r"^(-?[0-9]{1,12}(\.[0-9]{1,6})?)?$")]
     pub freight_tax: Option<String>,
-    #[schema(example = "0.47", pattern = r"^-?[0-9]{1,12}(\.[0-9]{1,6})?$")]
+    #[schema(example = "0.47", pattern = r"^(-?[0-9]{1,12}(\.[0-9]{1,6})?)?$")]
     pub tax: Option<String>,
     /// With tax; negative for goods going back
-    #[schema(example = "5.12", pattern = r"^-?[0-9]{1,12}(\.[0-9]{1,6})?$")]
+    #[schema(example = "5.12", pattern = r"^(-?[0-9]{1,12}(\.[0-9]{1,6})?)?$")]
     pub total: Option<String>,
     #[schema(example = "2", max_length = 1000)]
     pub client_id: Option<String>,
@@ -71,19 +71,19 @@ pub struct PurchaseOrderItem {
     /// The `code` of /products
     #[schema(example = "00052124-01", max_length = 1000)]
     pub supplier_code: String,
-    #[schema(example = "1", pattern = r"^-?[0-9]{1,12}(\.[0-9]{1,6})?$")]
+    #[schema(example = "1", pattern = r"^(-?[0-9]{1,12}(\.[0-9]{1,6})?)?$")]
     pub outers: Option<String>,
-    #[schema(example = "30", pattern = r"^[1-9][0-9]{0,11}(\.[0-9]{1,6})?$")]
+    #[schema(example = "30", pattern = r"^([1-9][0-9]{0,11}(\.[0-9]{1,6})?)?$")]
     pub units_per_outer: Option<String>,
     #[schema(example = "0.155", pattern = r"^-?[0-9]{1,12}(\.[0-9]{1,6})?$")]
     pub price_per_unit: String,
-    #[schema(example = "0.0155", pattern = r"^-?[0-9]{1,12}(\.[0-9]{1,6})?$")]
+    #[schema(example = "0.0155", pattern = r"^(-?[0-9]{1,12}(\.[0-9]{1,6})?)?$")]
     pub tax_per_unit: Option<String>,
     #[schema(example = "30", pattern = r"^-?[1-9][0-9]{0,11}(\.[0-9]{1,6})?$")]
     pub quantity: String,
-    #[schema(example = "4.65", pattern = r"^-?[0-9]{1,12}(\.[0-9]{1,6})?$")]
+    #[schema(example = "4.65", pattern = r"^(-?[0-9]{1,12}(\.[0-9]{1,6})?)?$")]
     pub total: Option<String>,
-    #[schema(example = "0.47", pattern = r"^-?[0-9]{1,12}(\.[0-9]{1,6})?$")]
+    #[schema(example = "0.47", pattern = r"^(-?[0-9]{1,12}(\.[0-9]{1,6})?)?$")]
     pub total_tax: Option<String>,
     /// The stock location that the goods go to
     #[schema(example = "3", max_length = 1000)]

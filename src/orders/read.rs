@@ -2,7 +2,7 @@
 //! a list that lost an index and became an object, JSON under any media type, a form. Every bad field is named at once.
 
 use super::form;
-use crate::values::{DecimalError, parse_decimal, plain, round};
+use crate::values::{DECIMAL_PLACES, DecimalError, LARGEST, parse_decimal, plain, round};
 use aws_lc_rs::digest::{SHA256, digest};
 use rust_decimal::Decimal;
 use serde_json::{Map, Value};
@@ -194,16 +194,19 @@ fn read_line(mut fields: Fields<'_>) -> OrderLine {
         fields.error("quantity", "is zero");
     }
     let price_per_unit = fields.required_decimal("price_per_unit");
-    let units_per_outer = fields.decimal("units_per_outer").unwrap_or(Decimal::ONE);
+    let mut units_per_outer = fields.decimal("units_per_outer").unwrap_or(Decimal::ONE);
     if units_per_outer <= Decimal::ZERO {
         fields.error("units_per_outer", "is not above zero");
+        units_per_outer = Decimal::ONE;
     }
-    let whole = |value: Option<Decimal>| round(value.unwrap_or_default(), crate::values::DECIMAL_PLACES);
-    let outers = fields.decimal("outers").unwrap_or_else(|| whole(quantity.checked_div(units_per_outer)));
-    let given_tax_per_unit = fields.decimal("tax_per_unit");
+    // What is left out follows from the rest.
+    let outers = fields.decimal_or("outers", || quantity.checked_div(units_per_outer));
+    let total = fields.decimal_or("total", || quantity.checked_mul(price_per_unit));
     let given_total_tax = fields.decimal("total_tax");
-    let tax_per_unit =
-        given_tax_per_unit.unwrap_or_else(|| whole(given_total_tax.and_then(|tax| tax.checked_div(quantity))));
+    let tax_per_unit = fields.decimal_or("tax_per_unit", || {
+        given_total_tax.unwrap_or_default().checked_div(quantity).or(Some(Decimal::ZERO))
+    });
+    let total_tax = fields.decimal_or("total_tax", || quantity.checked_mul(tax_per_unit));
     let scale = price_per_unit.normalize().scale().max(2);
     OrderLine {
         ezyvet_id: fields.required_text("id"),
@@ -215,8 +218,8 @@ fn read_line(mut fields: Fields<'_>) -> OrderLine {
         price_rounding: Decimal::new(5, scale + 1),
         tax_per_unit,
         quantity,
-        total: fields.decimal("total").unwrap_or_else(|| whole(quantity.checked_mul(price_per_unit))),
-        total_tax: given_total_tax.unwrap_or_else(|| whole(quantity.checked_mul(tax_per_unit))),
+        total,
+        total_tax,
         location_id: fields.text("ownership_id"),
     }
 }
@@ -287,6 +290,24 @@ impl Fields<'_> {
                 let shown: String = text.chars().take(40).collect();
                 self.error(key, format!("`{shown}` {error}"));
                 None
+            }
+        }
+    }
+
+    /// The decimal, or what it must be if it is not there; that may be too large to be held.
+    fn decimal_or(&mut self, key: &str, otherwise: impl FnOnce() -> Option<Decimal>) -> Decimal {
+        let before = self.errors.len();
+        if let Some(value) = self.decimal(key) {
+            return value;
+        }
+        if self.errors.len() > before {
+            return Decimal::ZERO;
+        }
+        match otherwise().map(|value| round(value, DECIMAL_PLACES)).filter(|value| value.abs() < LARGEST) {
+            Some(value) => value,
+            None => {
+                self.error(key, "is missing, and what it follows from is too large");
+                Decimal::ZERO
             }
         }
     }

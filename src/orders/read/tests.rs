@@ -98,6 +98,19 @@ fn every_bad_field_is_named_at_once() {
 }
 
 #[test]
+fn what_follows_from_the_rest_must_fit_as_well() {
+    let mut order = documented();
+    let line = order["purchaseorder"]["purchase_order_item_list"][0].as_object_mut().unwrap();
+    for key in ["outers", "total", "total_tax"] {
+        line.remove(key);
+    }
+    line.insert("units_per_outer".into(), json!("0.000001"));
+    line.insert("quantity".into(), json!(999_999_999_999_i64));
+    let path = |key: &str| format!("purchaseorder.purchase_order_item_list[0].{key}");
+    assert_eq!(paths(read_value(&order).unwrap_err()), [path("outers"), path("total")]);
+}
+
+#[test]
 fn what_is_no_order_is_refused() {
     assert_eq!(read(b"", 10), Err(ReadError::Neither));
     assert_eq!(read(b"[1]", 10), Err(ReadError::Neither));
