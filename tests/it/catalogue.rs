@@ -318,17 +318,15 @@ fn a_whole_catalogue_tells_its_length_so_that_a_cut_is_seen() {
 }
 
 fn unpacked(answer: &Response) -> Vec<u8> {
-    let mut plain = Vec::new();
-    match answer.header("content-encoding") {
-        Some("gzip") => {
-            let _ = flate2::read::GzDecoder::new(answer.body.as_slice()).read_to_end(&mut plain).expect("gzip");
-        }
-        Some("br") => {
-            let _ = brotli::Decompressor::new(answer.body.as_slice(), 4096).read_to_end(&mut plain).expect("br");
-        }
-        Some("zstd") => plain = zstd::decode_all(answer.body.as_slice()).expect("zstd"),
+    let packed = answer.body.as_slice();
+    let mut reader: Box<dyn Read> = match answer.header("content-encoding") {
+        Some("gzip") => Box::new(flate2::read::GzDecoder::new(packed)),
+        Some("br") => Box::new(brotli::Decompressor::new(packed, 4096)),
+        Some("zstd") => Box::new(zstd::Decoder::new(packed).expect("zstd")),
         other => panic!("content-encoding: {other:?}"),
-    }
+    };
+    let mut plain = Vec::new();
+    reader.read_to_end(&mut plain).expect("a whole body");
     plain
 }
 

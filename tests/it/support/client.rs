@@ -65,7 +65,8 @@ impl Request {
         line("host", &self.address);
         line("connection", "close");
         self.headers.iter().for_each(|(name, value)| line(name, value));
-        if !has("transfer-encoding") && !has("content-length") && !(self.body.is_empty() && self.method != "POST") {
+        let is_framed = has("transfer-encoding") || has("content-length");
+        if !is_framed && (self.method == "POST" || !self.body.is_empty()) {
             line("content-length", &self.body.len().to_string());
         }
         head.extend_from_slice(b"\r\n");
