@@ -34,10 +34,7 @@ pub enum Role {
 pub struct Context {
     pub settings: Settings,
     pub pool: PgPool,
-    /// Seals ezyVet's credentials.
-    pub encryption_keys: KeyRing,
-    /// Signs our tokens.
-    pub token_keys: KeyRing,
+    keys: keys::Keys,
     pub clock: Clock,
     /// Who is at work, for the audit trail: `cli:<user>`.
     pub actor: String,
@@ -69,15 +66,12 @@ impl Context {
             "cli:{}",
             std::env::var("SUDO_USER").or_else(|_| std::env::var("USER")).unwrap_or_else(|_| "unknown".into())
         );
-        Ok(Self {
-            settings,
-            pool,
-            encryption_keys: keys.encryption,
-            token_keys: keys.token,
-            clock: Clock::System,
-            actor,
-            embedded,
-        })
+        Ok(Self { settings, pool, keys, clock: Clock::System, actor, embedded })
+    }
+
+    /// The keys that seal ezyVet's credentials. Only what needs them fails without them.
+    pub fn encryption_keys(&self) -> anyhow::Result<&KeyRing> {
+        self.keys.encryption()
     }
 
     /// Lets go of the database; the last user of the private Postgres stops it.
@@ -99,7 +93,7 @@ impl Context {
             }
         };
         let metrics = async {
-            match self.settings.server.metrics_bind {
+            match self.settings.server.metrics_bind.0 {
                 None => Ok(()),
                 Some(address) => {
                     let listener = TcpListener::bind(address)
@@ -108,16 +102,15 @@ impl Context {
                 }
             }
         };
-        // A worker serves too: its operator's probes and metrics, at least.
-        let api = self.answer(listener, shutdown.clone());
+        let api = self.answer(role, listener, shutdown.clone());
         tokio::try_join!(api, worker, metrics).map(drop)
     }
 
-    async fn answer(&self, listener: TcpListener, shutdown: Shutdown) -> anyhow::Result<()> {
+    async fn answer(&self, role: Role, listener: TcpListener, shutdown: Shutdown) -> anyhow::Result<()> {
         let directory = Directory::new(self.pool.clone(), self.settings.clinic.clone());
         let catalog = Catalog::new(self.pool.clone());
         let auth =
-            Auth::new(directory.clone(), self.token_keys.clone(), self.settings.tokens.clone(), self.clock.clone())?;
+            Auth::new(directory.clone(), self.keys.token()?.clone(), self.settings.tokens.clone(), self.clock.clone())?;
         let refresher = Refresher {
             pool: self.pool.clone(),
             directory,
@@ -127,6 +120,8 @@ impl Context {
         };
         let services = Services {
             settings: self.settings.server.clone(),
+            // A worker answers its operator's probes, and nobody else.
+            serves_partner: role != Role::Worker,
             pool: self.pool.clone(),
             clock: self.clock.clone(),
             auth,
@@ -144,7 +139,7 @@ impl Context {
     }
 
     async fn work(&self, shutdown: Shutdown) -> anyhow::Result<()> {
-        let keys = self.encryption_keys.clone();
+        let keys = self.encryption_keys()?.clone();
         let worker = Worker::new(self.pool.clone(), keys, self.clock.clone(), &self.settings)?;
         worker.run(shutdown).await;
         Ok(())

@@ -165,9 +165,9 @@ pub struct ServerSettings {
     /// How we are reached from outside, for the OpenAPI document
     #[arg(long, env = "SPSI_PUBLIC_URL", hide_env_values = true)]
     pub public_url: Option<String>,
-    /// Address for /metrics alone; without it they are served beside the rest
-    #[arg(long, env = "SPSI_METRICS_BIND", hide_env_values = true)]
-    pub metrics_bind: Option<SocketAddr>,
+    /// An address for /metrics alone; off: they are served beside the rest
+    #[arg(long, env = "SPSI_METRICS_BIND", default_value = "off", hide_env_values = true)]
+    pub metrics_bind: MetricsBind,
     /// Threads that serve requests; 0 for one per core
     #[arg(long, env = "SPSI_HTTP_THREADS", default_value = "0", hide_env_values = true)]
     pub http_threads: usize,
@@ -303,7 +303,7 @@ pub fn secrets_hidden(settings: &Settings) -> Vec<(&'static str, String)> {
         ("SPSI_BIND", server.bind.to_string()),
         ("SPSI_BASE_PATH", server.base_path.clone()),
         ("SPSI_PUBLIC_URL", text(&server.public_url)),
-        ("SPSI_METRICS_BIND", server.metrics_bind.map_or("off".to_owned(), |address| address.to_string())),
+        ("SPSI_METRICS_BIND", server.metrics_bind.to_string()),
         ("SPSI_HTTP_THREADS", server.http_threads.to_string()),
         ("SPSI_READ_TIMEOUT", server.read_timeout.to_string()),
         ("SPSI_SHUTDOWN_TIMEOUT", server.shutdown_timeout.to_string()),

@@ -1,9 +1,10 @@
 //! Where the keys come from: the environment; or, beside the private Postgres, a file that is made once.
 
+use crate::cli::Hint;
 use crate::config::DatabaseSettings;
 use crate::postgres::Embedded;
 use crate::secret::KeyRing;
-use anyhow::{Context, bail};
+use anyhow::{Context, anyhow};
 use std::fs::{self, OpenOptions};
 use std::io::{ErrorKind, Write};
 use std::os::unix::fs::OpenOptionsExt;
@@ -11,27 +12,36 @@ use std::path::Path;
 
 const FILE: &str = "keys.env";
 
+/// The keys that there are. What needs none works without.
 pub struct Keys {
-    pub encryption: KeyRing,
-    pub token: KeyRing,
+    encryption: Option<KeyRing>,
+    token: Option<KeyRing>,
+}
+
+impl Keys {
+    pub fn encryption(&self) -> anyhow::Result<&KeyRing> {
+        self.encryption.as_ref().ok_or_else(|| missing("SPSI_ENCRYPTION_KEYS"))
+    }
+
+    pub fn token(&self) -> anyhow::Result<&KeyRing> {
+        self.token.as_ref().ok_or_else(|| missing("SPSI_TOKEN_KEYS"))
+    }
+}
+
+fn missing(variable: &str) -> anyhow::Error {
+    anyhow!("{variable} is not set, and with a DATABASE_URL of your own the keys are yours to keep").context(Hint(
+        "`spsi key generate` makes them; set them for every replica and every command, and keep them".into(),
+    ))
 }
 
 /// The keys of this deployment.
 pub fn find(settings: &DatabaseSettings, embedded: Option<&Embedded>) -> anyhow::Result<Keys> {
-    if let (Some(encryption), Some(token)) = (&settings.encryption_keys, &settings.token_keys) {
-        return Ok(Keys { encryption: encryption.clone(), token: token.clone() });
-    }
-    let Some(embedded) = embedded else {
-        let missing = if settings.encryption_keys.is_none() { "SPSI_ENCRYPTION_KEYS" } else { "SPSI_TOKEN_KEYS" };
-        bail!(
-            "{missing} is not set, and with a DATABASE_URL of your own the keys are yours to keep: `spsi key generate` makes them"
-        );
+    let (encryption, token) = (settings.encryption_keys.clone(), settings.token_keys.clone());
+    let Some(embedded) = embedded.filter(|_| encryption.is_none() || token.is_none()) else {
+        return Ok(Keys { encryption, token });
     };
     let kept = kept(embedded.data_dir())?;
-    Ok(Keys {
-        encryption: settings.encryption_keys.clone().unwrap_or(kept.encryption),
-        token: settings.token_keys.clone().unwrap_or(kept.token),
-    })
+    Ok(Keys { encryption: encryption.or(kept.encryption), token: token.or(kept.token) })
 }
 
 /// Reads the key file, or makes it, readable by its owner alone. Of two processes that make it at once, one wins.
@@ -68,5 +78,5 @@ fn kept(directory: &Path) -> anyhow::Result<Keys> {
         let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix('='));
         line.with_context(|| format!("{shown} has no {name}"))?.parse().with_context(|| format!("{name} in {shown}"))
     };
-    Ok(Keys { encryption: ring("SPSI_ENCRYPTION_KEYS")?, token: ring("SPSI_TOKEN_KEYS")? })
+    Ok(Keys { encryption: Some(ring("SPSI_ENCRYPTION_KEYS")?), token: Some(ring("SPSI_TOKEN_KEYS")?) })
 }

@@ -93,7 +93,8 @@ pub async fn run(command: Command, context: &Context, output: Output) -> anyhow:
             print(output, &changed)
         }
         Command::RunOnce => {
-            let worker = Worker::new(pool.clone(), context.encryption_keys.clone(), clock.clone(), &context.settings)?;
+            let worker =
+                Worker::new(pool.clone(), context.encryption_keys()?.clone(), clock.clone(), &context.settings)?;
             let steps = worker.run_once().await?;
             output.record(&serde_json::json!({ "steps": steps }))
         }

@@ -1,6 +1,7 @@
 //! `spsi key`: keys for the environment. They are printed, never stored.
 
 use super::output::Output;
+use crate::clinics::sites;
 use crate::config::Settings;
 use crate::secret::{KeyRing, Plain};
 use anyhow::Context;
@@ -17,6 +18,11 @@ pub enum Command {
 SPSI_TOKEN_TTL."
     )]
     Rotate,
+    /// Seals ezyVet's credentials anew under the active key; after that the old encryption key can go.
+    #[command(
+        after_help = "Run it when every replica has the rotated keys: one that lacks the new key cannot read what it seals."
+    )]
+    Reseal,
 }
 
 #[derive(Serialize)]
@@ -26,8 +32,9 @@ struct Keys {
     spsi_token_keys: String,
 }
 
-pub fn run(command: Command, output: Output) -> anyhow::Result<()> {
+pub async fn run(command: Command, output: Output) -> anyhow::Result<()> {
     let (encryption, token) = match command {
+        Command::Reseal => return reseal(output).await,
         Command::Generate => (KeyRing::generate()?, KeyRing::generate()?),
         Command::Rotate => {
             let settings = Settings::from_environment()?.database;
@@ -46,4 +53,16 @@ pub fn run(command: Command, output: Output) -> anyhow::Result<()> {
         }
         _ => output.record(&keys),
     }
+}
+
+#[derive(Serialize)]
+struct Resealed {
+    resealed: u64,
+}
+
+async fn reseal(output: Output) -> anyhow::Result<()> {
+    let context = super::open().await?;
+    let done = sites::reseal(&context.pool, context.encryption_keys()?).await;
+    context.close().await?;
+    output.record(&Resealed { resealed: done? })
 }

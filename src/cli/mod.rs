@@ -137,7 +137,7 @@ async fn dispatch(arguments: Arguments) -> anyhow::Result<()> {
     match arguments.noun {
         Noun::Serve(command) => serve::run(*command).await,
         Noun::Demo(command) => demo::run(*command).await,
-        Noun::Key(command) => key::run(command, output),
+        Noun::Key(command) => key::run(command, output).await,
         Noun::Openapi(command) => openapi::run(command),
         Noun::Doctor => doctor::run(output).await,
         Noun::Sandbox(options) => {

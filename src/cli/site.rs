@@ -87,7 +87,8 @@ pub struct Add {
 }
 
 pub async fn run(command: Command, context: &Context, output: Output) -> anyhow::Result<()> {
-    let Context { pool, actor, encryption_keys: keys, clock, .. } = context;
+    let Context { pool, actor, clock, .. } = context;
+    let keys = context.encryption_keys()?;
     let (now, defaults) = (clock.now(), &context.settings.site);
     match command {
         Command::Add(add) => {

@@ -190,6 +190,33 @@ impl fmt::Display for WithdrawnFor {
     }
 }
 
+/// An address of its own for the metrics, or `off`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MetricsBind(pub Option<std::net::SocketAddr>);
+
+impl FromStr for MetricsBind {
+    type Err = BadSetting;
+
+    fn from_str(text: &str) -> Result<Self, BadSetting> {
+        match text {
+            "off" | "" => Ok(Self(None)),
+            address => {
+                let bad = |_| BadSetting(format!("`{text}` is neither an address like 127.0.0.1:9090 nor off"));
+                address.parse().map(|address| Self(Some(address))).map_err(bad)
+            }
+        }
+    }
+}
+
+impl fmt::Display for MetricsBind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Some(address) => address.fmt(f),
+            None => f.write_str("off"),
+        }
+    }
+}
+
 /// An exact decimal, not negative.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Amount(pub rust_decimal::Decimal);

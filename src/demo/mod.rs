@@ -143,7 +143,7 @@ async fn start_sandbox(context: &Context) -> anyhow::Result<Sandbox> {
 
 /// Makes the sandbox's site known to us, and us to the sandbox's clinic.
 async fn connect(context: &Context, sandbox: &Sandbox) -> anyhow::Result<IssuedClinic> {
-    let (pool, keys, now, actor) = (&context.pool, &context.encryption_keys, context.clock.now(), &context.actor);
+    let (pool, keys, now, actor) = (&context.pool, context.encryption_keys()?, context.clock.now(), &context.actor);
     let defaults = &context.settings.site;
     if sites::list(pool).await?.iter().any(|site| site.name == SITE) {
         let moved = vec![Change::Set("base_url".into(), sandbox.url.clone())];

@@ -48,7 +48,7 @@ pub async fn metrics() -> HttpResponse {
 
 /// What a person sees who opens the address in a browser.
 pub async fn front_page(settings: web::Data<ServerSettings>) -> HttpResponse {
-    let metrics = if settings.metrics_bind.is_none() { "<li><a href=\"metrics\">metrics</a></li>" } else { "" };
+    let metrics = if settings.metrics_bind.0.is_none() { "<li><a href=\"metrics\">metrics</a></li>" } else { "" };
     let page = format!(
         "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><title>spsi-partner</title>\
          <meta name=\"viewport\" content=\"width=device-width\">\

@@ -27,6 +27,8 @@ use std::net::TcpListener;
 /// What the handlers work with.
 #[derive(Clone)]
 pub struct Services {
+    /// Whether ezyVet is answered here, or only the operator.
+    pub serves_partner: bool,
     pub settings: ServerSettings,
     pub pool: PgPool,
     pub clock: Clock,
@@ -57,7 +59,8 @@ fn operations(config: &mut ServiceConfig) {
 /// Serves until the shutdown begins, then finishes the requests in flight within the deadline.
 pub async fn serve(services: Services, listener: TcpListener, mut shutdown: Shutdown) -> io::Result<()> {
     let settings = services.settings.clone();
-    let metrics_apart = settings.metrics_bind.is_some();
+    let serves_partner = services.serves_partner;
+    let metrics_apart = settings.metrics_bind.0.is_some();
     let threads = match settings.http_threads {
         0 => std::thread::available_parallelism().map_or(2, usize::from),
         threads => threads,
@@ -74,10 +77,12 @@ pub async fn serve(services: Services, listener: TcpListener, mut shutdown: Shut
             .app_data(web::Data::new(services.catalog))
             .wrap(Compress::default())
             .wrap(from_fn(span::observe))
-            .configure(partner)
             .configure(operations)
             .configure(|config| {
-                if let Some(path) = &base_path {
+                if serves_partner {
+                    partner(config);
+                }
+                if let Some(path) = base_path.as_ref().filter(|_| serves_partner) {
                     config.service(web::scope(path).configure(partner));
                 }
                 if !metrics_apart {
