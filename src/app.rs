@@ -14,9 +14,20 @@ use crate::shutdown::Shutdown;
 use crate::{db, telemetry};
 use anyhow::Context as _;
 use sqlx::PgPool;
+use std::fmt;
 use std::net::TcpListener;
 
 mod keys;
+
+/// What to do about an error: printed after it as `hint:`.
+#[derive(Debug)]
+pub struct Hint(pub String);
+
+impl fmt::Display for Hint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
 
 /// Which work a process does.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]

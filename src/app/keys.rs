@@ -1,6 +1,6 @@
 //! Where the keys come from: the environment; or, beside the private Postgres, a file that is made once.
 
-use crate::cli::Hint;
+use crate::app::Hint;
 use crate::config::DatabaseSettings;
 use crate::postgres::Embedded;
 use crate::secret::KeyRing;

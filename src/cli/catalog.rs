@@ -142,7 +142,7 @@ async fn run_import(arguments: Import, context: &Context, output: Output) -> any
     let result = import(&context.pool, context.clock.now(), &context.actor, products, prices, &options, &show).await;
     bar.finish_and_clear();
     let summary = result.map_err(|error| match error.hint() {
-        Some(hint) => anyhow::Error::new(error).context(super::Hint(hint.to_owned())),
+        Some(hint) => anyhow::Error::new(error).context(crate::app::Hint(hint.to_owned())),
         None => anyhow::Error::new(error),
     })?;
     match output {
@@ -150,8 +150,9 @@ async fn run_import(arguments: Import, context: &Context, output: Output) -> any
         _ => output.record(&summary)?,
     }
     if summary.needs_allow_withdrawals {
-        let hint =
-            super::Hint("check that the file is complete; if this is meant, import with --allow-withdrawals".into());
+        let hint = crate::app::Hint(
+            "check that the file is complete; if this is meant, import with --allow-withdrawals".into(),
+        );
         return Err(anyhow::anyhow!("the import would be refused: it withdraws too many products").context(hint));
     }
     Ok(())

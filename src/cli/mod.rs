@@ -17,12 +17,11 @@ mod serve;
 mod shipment;
 mod site;
 
-use crate::app::Context;
+use crate::app::{Context, Hint};
 use crate::config::Settings;
 use crate::{sandbox, telemetry};
 use clap::{CommandFactory, FromArgMatches, Parser};
 use output::Output;
-use std::fmt;
 use std::process::ExitCode;
 
 /// The supplier's side of ezyVet's Standard Product Supplier Integration.
@@ -82,16 +81,6 @@ enum Noun {
     /// Keys for SPSI_ENCRYPTION_KEYS and SPSI_TOKEN_KEYS
     #[command(subcommand)]
     Key(key::Command),
-}
-
-/// What to do about an error: printed after it as `hint:`.
-#[derive(Debug)]
-pub struct Hint(pub String);
-
-impl fmt::Display for Hint {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
 }
 
 /// Runs the command line and tells how it ended.

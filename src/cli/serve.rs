@@ -50,6 +50,8 @@ pub fn listen(settings: &Settings) -> anyhow::Result<TcpListener> {
     let address = settings.server.bind;
     let listener = TcpListener::bind(address).with_context(|| format!("cannot listen at {address}"));
     listener.map_err(|error| {
-        error.context(super::Hint("choose another address with --bind or SPSI_BIND; port 0 takes a free one".into()))
+        error.context(crate::app::Hint(
+            "choose another address with --bind or SPSI_BIND; port 0 takes a free one".into(),
+        ))
     })
 }
