@@ -3,6 +3,7 @@
 pub mod address;
 pub mod body;
 mod health;
+mod line;
 pub mod openapi;
 pub mod problem;
 mod span;
@@ -15,14 +16,21 @@ use crate::clock::Clock;
 use crate::config::ServerSettings;
 use crate::orders::http::purchase_order;
 use crate::shutdown::Shutdown;
+use actix_http::error::DispatchError;
+use actix_http::{HttpService, Protocol};
+use actix_service::{IntoServiceFactory, ServiceFactoryExt, fn_service, map_config};
+use actix_web::dev::{AppConfig, Server};
 use actix_web::http::header;
 use actix_web::middleware::{Compress, from_fn};
+use actix_web::rt::net::TcpStream;
 use actix_web::web::{self, ServiceConfig};
 use actix_web::{App, HttpRequest, HttpResponse, HttpServer, Resource, ResponseError};
+use line::Escaped;
 use problem::{Kind, Problem};
 use sqlx::PgPool;
 use std::io;
 use std::net::TcpListener;
+use std::time::Duration;
 
 /// What the handlers work with.
 #[derive(Clone)]
@@ -66,7 +74,7 @@ pub async fn serve(services: Services, listener: TcpListener, mut shutdown: Shut
         threads => threads,
     };
     let base_path = base_path(&settings.base_path)?;
-    let server = HttpServer::new(move || {
+    let app = move || {
         let services = services.clone();
         let base_path = base_path.clone();
         App::new()
@@ -90,13 +98,32 @@ pub async fn serve(services: Services, listener: TcpListener, mut shutdown: Shut
                 }
             })
             .default_service(web::to(not_found))
-    })
-    .workers(threads)
-    .client_request_timeout(settings.read_timeout.0)
-    .shutdown_timeout(settings.shutdown_timeout.0.as_secs())
-    .disable_signals()
-    .listen(listener)?
-    .run();
+            .into_factory()
+            .map_err(|error: actix_web::Error| error.error_response())
+    };
+    let signal = shutdown.clone();
+    // What actix-web's own HttpServer does, with request lines escaped on their way in.
+    let server = Server::build()
+        .workers(threads)
+        .shutdown_timeout(settings.shutdown_timeout.0.as_secs())
+        .disable_signals()
+        .listen("partner", listener, move || {
+            let signal = signal.clone();
+            let service = HttpService::build()
+                .client_request_timeout(settings.read_timeout.0)
+                .client_disconnect_timeout(Duration::from_secs(1))
+                .graceful_shutdown_signal(move || {
+                    let signal = signal.clone();
+                    async move { signal.begun().await }
+                })
+                .finish(map_config(app(), |()| AppConfig::default()));
+            fn_service(|stream: TcpStream| async move {
+                let peer = stream.peer_addr().ok();
+                Ok::<_, DispatchError>((Escaped::new(stream), Protocol::Http1, peer))
+            })
+            .and_then(service)
+        })?
+        .run();
     until_shutdown(server, &mut shutdown).await
 }
 
@@ -108,7 +135,7 @@ pub async fn serve_metrics(listener: TcpListener, mut shutdown: Shutdown) -> io:
     until_shutdown(server, &mut shutdown).await
 }
 
-async fn until_shutdown(server: actix_web::dev::Server, shutdown: &mut Shutdown) -> io::Result<()> {
+async fn until_shutdown(server: Server, shutdown: &mut Shutdown) -> io::Result<()> {
     let handle = server.handle();
     let mut server = std::pin::pin!(server);
     tokio::select! {

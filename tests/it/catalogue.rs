@@ -4,7 +4,7 @@ use crate::support::client::{Request, Response};
 use crate::support::supplier::{CATALOGUE, Options, SOON, Supplier};
 use crate::support::until;
 use serde_json::{Value, json};
-use std::io::Read;
+use std::io::{Read, Write};
 
 /// What an unlicensed clinic sees of [`CATALOGUE`], in byte order.
 const VISIBLE: [&str; 11] = ["AMX", "BND", "BND-1", "CAFE", "DEC", "OLD", "THIRD", "TP1", "VAC", "WATER", "[X]"];
@@ -188,6 +188,36 @@ fn names_with_signs_and_letters_from_anywhere_are_found() {
     for query in ["name=;", "name=|", "name={}", "name=50%25", "name=nothing-like-it", "name='%20or%201=1--"] {
         assert_eq!(supplier.codes(&clinic, format!("/products?{query}")), Vec::<String>::new(), "{query}");
     }
+}
+
+#[test]
+fn a_query_that_was_not_escaped_is_read_all_the_same() {
+    let supplier = Supplier::shared();
+    let clinic = supplier.clinic();
+    for (query, codes) in [
+        ("name=café", &["CAFE"][..]),
+        ("name=[CAFÉ]", &["CAFE"]),
+        ("category[]=diät", &["CAFE"]),
+        ("name=[\"2m-bandage\",\"1m-bandage\"]", &["BND", "BND-1"]),
+        ("name=[\"STERILE+WATER,+USP\"]", &["WATER"]),
+        ("name[]=[brackets]+\"quotes\"", &["[X]"]),
+        ("limit=[\"2\"]&page=[\"0\"]", &["AMX", "BND"]),
+        ("name=<b>", &[]),
+        ("name=a|b{c}^`\\", &[]),
+    ] {
+        assert_eq!(supplier.codes(&clinic, format!("/products?{query}")), codes, "{query}");
+    }
+    // On one connection, after a body that looks like a request itself.
+    let order = format!("GET /products?name=é HTTP/1.1\r\n\r\n{}", "é".repeat(10));
+    let post = supplier.request("POST", "/purchaseorder").bearer(&clinic.token).body(&order);
+    let get = supplier.request("GET", "/products?name=café").bearer(&clinic.token);
+    let mut stream = post.connect();
+    let head = String::from_utf8(post.head()).expect("ASCII").replace("connection: close\r\n", "");
+    stream.write_all(&[head.as_bytes(), order.as_bytes(), &get.head()].concat()).expect("both go out");
+    let mut said = String::new();
+    stream.read_to_string(&mut said).expect("two answers");
+    assert!(said.starts_with("HTTP/1.1 415") && said.matches("HTTP/1.1 ").count() == 2, "{said}");
+    assert!(said.contains("Café crème"), "{said}");
 }
 
 #[test]

@@ -135,6 +135,10 @@ impl Serving {
 
 impl Drop for Serving {
     fn drop(&mut self) {
+        if std::thread::panicking() {
+            // Some("signal: 9") here means that somebody else ended it.
+            eprintln!("{} ended: {:?}; it logged:\n{}", self.url, self.child.try_wait(), self.stderr());
+        }
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
