@@ -163,9 +163,12 @@ impl Supplier {
         };
         let added = self.run(["clinic", "add", "--name", &format!("Clinic {number}")]);
         let text = |key: &str| added[key].as_str().unwrap_or_else(|| panic!("{key}: {added}")).to_owned();
-        let (id, client_id, client_secret) = (added["id"].to_string(), text("client_id"), text("client_secret"));
+        let (id, client_id, mut client_secret) = (added["id"].to_string(), text("client_id"), text("client_secret"));
         if !settings.is_empty() {
             self.run(["clinic", "set", &id].into_iter().chain(settings.iter().copied()));
+            // The server gives a token for the new secret once it has seen this change, and so the one before.
+            let rotated = self.run(["clinic", "rotate-secret", &id]);
+            client_secret = rotated["client_secret"].as_str().expect("a secret").to_owned();
         }
         let mut clinic = Clinic { id, client_id, client_secret, token: String::new() };
         clinic.token = self.token(&clinic);
