@@ -11,7 +11,7 @@ use super::{
 };
 
 /// What every refusal of a control call names.
-const CALLS: &str = "GET /_sandbox/world jobs calls faults finish; POST /_sandbox/jobs/{id}/approve jobs/{id}/reject approve-all kill-token faults order pull; DELETE /_sandbox/faults faults/{id}";
+const CALLS: &str = "GET /_sandbox/world jobs orders calls faults finish; POST /_sandbox/jobs/{id}/approve jobs/{id}/reject approve-all kill-token faults order orders/{id}/resend pull; DELETE /_sandbox/faults faults/{id}";
 
 impl World {
     /// Answers `/`, the favicon and `/_sandbox/...`; none for the ezyVet half.
@@ -29,6 +29,7 @@ impl World {
         let answer = match (request.method.as_str(), parts.as_slice()) {
             ("GET", ["world"]) => Answer::json(200, self.view()),
             ("GET", ["jobs"]) => Answer::json(200, json!(self.jobs)),
+            ("GET", ["orders"]) => Answer::json(200, json!(self.orders)),
             ("GET", ["calls"]) => Answer::json(200, json!(self.calls)),
             ("GET", ["faults"]) => Answer::json(200, self.fault_list()),
             ("GET", ["finish"]) => match self.finish() {

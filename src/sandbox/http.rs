@@ -19,7 +19,7 @@ use serde_json::{Value, json};
 use tokio::task::JoinHandle;
 
 use super::{
-    Shared, lock,
+    ClinicError, OrderReply, Reply, Shared, lock,
     order::OrderLine,
     routes::Transfer,
     wire::{Answer, Body, Request, decimal_of, whole_of},
@@ -106,6 +106,12 @@ async fn handle(http: HttpRequest, body: Bytes, shared: Data<Shared>) -> HttpRes
     match (request.method.as_str(), request.path.as_str()) {
         ("POST", "/_sandbox/order") => return whole(order(&shared, &request.body).await),
         ("POST", "/_sandbox/pull") => return whole(pull(&shared, &request.body).await),
+        ("POST", path) => {
+            let id = path.strip_prefix("/_sandbox/orders/").and_then(|rest| rest.strip_suffix("/resend"));
+            if let Some(id) = id {
+                return whole(resend(&shared, id).await);
+            }
+        }
         _ => {}
     }
     let now = shared.clock.now();
@@ -198,7 +204,21 @@ async fn order(shared: &Shared, body: &[u8]) -> Answer {
             "send {\"lines\": [{\"code\": \"A\", \"outers\": 2, \"location\": 3}]}",
         );
     };
-    match clinic.send_order(&lines).await {
+    answered(clinic.send_order(&lines).await)
+}
+
+/// `POST /_sandbox/orders/{id}/resend`: the same order again, word for word, as ezyVet sends it after a timeout.
+async fn resend(shared: &Shared, id: &str) -> Answer {
+    let Some(clinic) = shared.clinic() else { return no_partner() };
+    let order = lock(&shared.world).orders.iter().find(|order| order.id.to_string() == id).cloned();
+    match order {
+        Some(order) => answered(clinic.resend(&order).await),
+        None => Answer::error(404, "NotFound", format!("there is no order {id}")),
+    }
+}
+
+fn answered(reply: Result<Reply<OrderReply>, ClinicError>) -> Answer {
+    match reply {
         Ok(reply) => Answer::json(
             200,
             json!({"order": reply.value.order, "supplier_order_number": reply.value.supplier_order_number, "reasons": reply.value.reasons, "exchange": reply.exchange}),

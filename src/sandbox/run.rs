@@ -11,6 +11,7 @@ use super::{Options, start};
 pub async fn run(options: Options) -> anyhow::Result<()> {
     let sandbox = start(options.clone()).await?;
     println!("{}", greeting(&sandbox.url, &options));
+    eprintln!("listening on {}", sandbox.url);
     interrupted().await?;
     eprintln!("stopping the sandbox");
     let unexpected = sandbox.world().finish().err().unwrap_or_default();

@@ -3,6 +3,7 @@
 mod architecture;
 mod catalog_import;
 mod catalogue;
+mod chaos;
 mod cli;
 mod deliveries;
 mod embedded_postgres;

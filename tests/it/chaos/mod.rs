@@ -1,0 +1,178 @@
+//! Chaos: processes killed, the database cut, ezyVet failing in every way it can, under load; then both sides are counted
+//! (DESIGN.md 6).
+//!
+//! Small in every test run. The full one, with its figures: `SPSI_CHAOS_SHIPMENTS=2000 cargo test chaos -- --nocapture`;
+//! `SPSI_CHAOS_SEED` gives another course of events.
+
+mod count;
+mod scene;
+
+use crate::support::client::Response;
+use crate::support::until;
+use clap::Parser;
+use count::Count;
+use scene::{Scene, Site, pause};
+use serde_json::{Value, json};
+use spsi_partner::clock::Clock;
+use spsi_partner::config::SiteSettings;
+use spsi_partner::sandbox::clock::Chance;
+use spsi_partner::shipments::{self, NewShipment, Requested};
+use sqlx::PgPool;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+#[derive(Parser)]
+struct Defaults {
+    #[command(flatten)]
+    site: SiteSettings,
+}
+
+#[test]
+fn whatever_is_killed_cut_or_broken_every_order_and_every_invoice_is_there_once() {
+    let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
+    let (shipments, seed) = (number("SPSI_CHAOS_SHIPMENTS").unwrap_or(40), number("SPSI_CHAOS_SEED").unwrap_or(1));
+    let began = Instant::now();
+    let mut scene = Scene::set(seed);
+    let (mut chance, url) = (Chance::new(seed), scene.supplier.database.url().to_owned());
+    scene.begin_storm();
+    let (sites, trading) = (scene.sites.clone(), AtomicUsize::new(scene.sites.len()));
+    let acknowledged = std::thread::scope(|scope| {
+        let trader = |(site, seed): (Arc<Site>, u64)| {
+            let (url, trading): (&str, &AtomicUsize) = (&url, &trading);
+            scope.spawn(move || {
+                let numbers = trade(&site, url, shipments / 2, Chance::new(seed));
+                trading.fetch_sub(1, Ordering::SeqCst);
+                numbers.into_iter().map(|number| (site.clinic_id, number)).collect::<Vec<_>>()
+            })
+        };
+        let traders: Vec<_> = sites.into_iter().zip(seed + 100..).map(trader).collect();
+        while trading.load(Ordering::SeqCst) > 0 || scene.blows.values().sum::<u32>() < 6 {
+            pause(&mut chance, 100, 900);
+            scene.strike(&mut chance);
+            assert!(began.elapsed() < Duration::from_secs(60 + shipments), "the clinics do not get through");
+        }
+        traders.into_iter().flat_map(|trader| trader.join().expect("no panic there")).collect::<Vec<_>>()
+    });
+    let stormy = began.elapsed();
+    scene.calm();
+    let limit = Duration::from_secs(60 + shipments / 10);
+    until_quiet(&url, limit);
+    let before = Count::take(&url);
+    // What is left is for staff, and says why: they look at the clinic, and send again what is not there.
+    before.assert_reasons();
+    let invoices = before.ids_for_staff("receive_invoice", &["attention", "unclear"]);
+    let supplied = before.ids_for_staff("supplied", &["attention"]);
+    for ids in [invoices, supplied] {
+        if !ids.is_empty() {
+            let ids = ids.iter().map(String::as_str);
+            scene.supplier.run(["delivery", "retry"].into_iter().chain(ids));
+        }
+        until_quiet(&url, limit);
+    }
+    let after = Count::take(&url);
+    println!(
+        "chaos with seed {seed}: {} orders, {} shipments; {:?}; {:.0} s of storm, {:.0} s in all\n  before staff looked: {}\n  after: {}",
+        acknowledged.len(),
+        after.shipments,
+        scene.blows,
+        stormy.as_secs_f64(),
+        began.elapsed().as_secs_f64(),
+        before.states(),
+        after.states(),
+    );
+    assert!(after.shipments >= shipments as usize);
+    after.assert_orders(&acknowledged);
+    after.assert_reasons();
+    for site in &scene.sites {
+        println!("  {}", after.assert_site(site));
+    }
+}
+
+/// A clinic that orders, and a warehouse that ships, until so many shipments have left. Gives the numbers of the orders
+/// that were acknowledged, under ezyVet's ids.
+fn trade(site: &Site, url: &str, shipments: u64, mut chance: Chance) -> Vec<(String, String)> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    let pool = runtime.block_on(PgPool::connect(url)).expect("the database, past the cable");
+    let (mut acknowledged, mut shipped) = (Vec::new(), 0);
+    while shipped < shipments {
+        for (order, number) in place(site, &mut chance) {
+            for lines in parcels(&order, site.clinic_id, &mut chance) {
+                let new = NewShipment { order: number.clone(), lines, ..NewShipment::default() };
+                let defaults = Defaults::parse_from(["spsi"]).site;
+                let now = Clock::System.now();
+                runtime.block_on(shipments::ship(&pool, &defaults, now, "chaos", &new)).expect("shipped");
+                shipped += 1;
+            }
+            acknowledged.push((order["id"].to_string(), number));
+        }
+        pause(&mut chance, 1, 60);
+    }
+    acknowledged
+}
+
+/// Orders once, and sends whatever was not acknowledged again until it is. Gives what was acknowledged for the first time.
+fn place(site: &Site, chance: &mut Chance) -> Vec<(Value, String)> {
+    let (some, more) = (1 + chance.draw() % 4, 1 + chance.draw() % 4);
+    let lines = json!([{"code": "AMX", "outers": some, "location": 3}, {"code": "BND", "outers": more, "location": 4},
+                       {"code": "VAC", "outers": 1, "location": 3}]);
+    let answer = site.control("POST", "order", &json!({"lines": lines}));
+    if let Some(placed) = read_placed(&answer) {
+        // ezyVet may send an order again although it was acknowledged.
+        if chance.happens(5) {
+            let again = site.control("POST", &format!("orders/{}/resend", placed.0["id"]), &Value::Null);
+            assert!(read_placed(&again).is_none_or(|again| again.1 == placed.1), "{}", again.text());
+        }
+        return vec![placed];
+    }
+    let mut placed = Vec::new();
+    until("an order is taken", Duration::from_secs(60), || {
+        let orders = site.control("GET", "orders", &Value::Null).expect(200);
+        let open: Vec<_> = orders.as_array()?.iter().filter(|order| order["supplier_order_number"].is_null()).collect();
+        for order in &open {
+            let again = site.control("POST", &format!("orders/{}/resend", order["id"]), &Value::Null);
+            placed.extend(read_placed(&again));
+        }
+        open.is_empty().then_some(())
+    });
+    placed
+}
+
+fn read_placed(answer: &Response) -> Option<(Value, String)> {
+    if answer.status != 200 {
+        return None;
+    }
+    let answer = answer.json();
+    let number = answer["supplier_order_number"].as_str().unwrap_or_else(|| panic!("declined: {answer}"));
+    Some((answer["order"].clone(), number.to_owned()))
+}
+
+/// What leaves together: the whole order, or its lines one by one. The batch tells every parcel from every other.
+fn parcels(order: &Value, clinic: i64, chance: &mut Chance) -> Vec<Vec<Requested>> {
+    let items = order["items"].as_array().expect("items").iter();
+    let lines: Vec<Requested> = items
+        .map(|item| Requested {
+            item: item["id"].to_string(),
+            quantity: item["quantity"].to_string().trim_matches('"').parse().expect("a number"),
+            batch: format!("{clinic}-{}", item["id"]),
+            expiry: None,
+        })
+        .collect();
+    if chance.happens(30) { lines.into_iter().map(|line| vec![line]).collect() } else { vec![lines] }
+}
+
+/// Waits until nothing goes on by itself any more: everything has arrived, or is for staff.
+fn until_quiet(url: &str, limit: Duration) {
+    let mut left = String::new();
+    let began = Instant::now();
+    loop {
+        let count = Count::take(url);
+        let open = count.open();
+        if open.is_empty() {
+            return;
+        }
+        assert!(began.elapsed() < limit, "still under way after {limit:?}: {left}");
+        left = open;
+        std::thread::sleep(Duration::from_millis(500));
+    }
+}
