@@ -213,15 +213,28 @@ async fn settle(
                 session.parts.clock.sleep(Duration::from_millis(500)).await;
             }
             Err(Stop::Lost) => {
-                // Whoever holds the site now treats the delivery as unclear; what we learnt is kept for staff.
                 if let Some(made) = &made {
-                    session.finish(made).await?;
+                    learnt_late(session, &due, next, made).await?;
                 }
                 return Err(Stop::Lost);
             }
             Err(stop) => return Err(stop),
         }
     }
+}
+
+/// Whoever holds the site now treats the delivery as unclear. What we learnt is kept for staff; and that the call was
+/// done is true whoever holds the site.
+async fn learnt_late(session: &Session, due: &Due, next: Next, made: &Made) -> Result<(), Stop> {
+    let now = session.now();
+    let mut transaction = session.parts.pool.begin().await?;
+    session.finish_in(&mut transaction, made).await?;
+    if next == Next::Delivered {
+        let (settled, _) = apply(due, next, None, now, session.policy().receipt_poll);
+        let known = store::arrived_late(&mut transaction, due, settled.due_at, now).await?;
+        tracing::info!(delivery = %due.id, known, "an answer came after the lease was lost");
+    }
+    Ok(transaction.commit().await?)
 }
 
 async fn settle_once(

@@ -132,6 +132,55 @@ pub(super) async fn begin_sending(
     Ok(begun.rows_affected() == 1)
 }
 
+/// Undoes [`begin_sending`] where it is not known whether that was committed, and certain that nothing was sent.
+pub(super) async fn take_back(
+    connection: &mut PgConnection,
+    delivery: &Due,
+    attempt: i64,
+    now: OffsetDateTime,
+) -> Result<(), sqlx::Error> {
+    sqlx::query!(
+        "with begun as (
+             delete from delivery_attempt where id = $4 and delivery_id = $1 and finished_at is null)
+         update delivery set state = $2, attempts = attempts - 1, changed_at = $5
+         where id = $1 and state = 'sending' and attempts = $3 + 1",
+        delivery.id.0,
+        delivery.state,
+        delivery.attempts,
+        attempt,
+        now
+    )
+    .execute(connection)
+    .await
+    .map(drop)
+}
+
+/// A holder that has lost its lease learnt all the same that its call was done. Counts while nobody has sent again.
+pub(super) async fn arrived_late(
+    connection: &mut PgConnection,
+    delivery: &Due,
+    due_at: Option<OffsetDateTime>,
+    now: OffsetDateTime,
+) -> Result<bool, sqlx::Error> {
+    let known = sqlx::query!(
+        "update delivery set state = 'delivered', due_at = $3, last_error = null, failures = 0, look_first = false,
+                changed_at = $4, delivered_at = $4
+         where id = $1 and state = 'unclear' and attempts = $2",
+        delivery.id.0,
+        delivery.attempts,
+        due_at,
+        now
+    )
+    .execute(&mut *connection)
+    .await?
+    .rows_affected()
+        == 1;
+    if known {
+        release_followers(connection, delivery.id).await?;
+    }
+    Ok(known)
+}
+
 pub(super) async fn insert_attempt(
     connection: &mut PgConnection,
     delivery: DeliveryId,

@@ -21,7 +21,8 @@ pub enum Outcome {
     /// Certain: not done; the site does not grant this (403).
     Forbidden { text: String },
     /// A 5xx answer. `own_words`: it carries ezyVet's own messages or is a 503, so ezyVet knows that it did not do it;
-    /// otherwise something in between may have answered, or died half-way.
+    /// otherwise something in between may have answered, or died half-way. A 502 or 504 never counts as ezyVet's own,
+    /// whatever it carries: its meaning is that whoever speaks does not know what became of the call.
     Failed { status: u16, text: String, own_words: bool },
     /// It may have been done: the request left, and no answer that can be read came back.
     Unclear { why: String },
@@ -100,9 +101,13 @@ pub(super) fn classify(arrived: &Arrived<'_>) -> Outcome {
         408 | 425 => Outcome::Failed { status, text: text(), own_words: false },
         429 => Outcome::RateLimited { reset: arrived.reset },
         400..=499 => Outcome::Refused { status, text: text() },
-        500..=599 => Outcome::Failed { status, text: text(), own_words: status == 503 || messages.enveloped },
+        500..=599 => Outcome::Failed { status, text: text(), own_words: own_words(status, messages.enveloped) },
         _ => Outcome::Unclear { why: format!("the answer has status {status}") },
     }
+}
+
+fn own_words(status: u16, enveloped: bool) -> bool {
+    status == 503 || enveloped && !matches!(status, 502 | 504)
 }
 
 fn excerpt(body: Result<&str, &str>) -> String {
@@ -156,6 +161,7 @@ mod tests {
         assert!(!own(500, "<h1>Oops</h1>"));
         assert!(!own(502, ""));
         assert!(!own(504, r#"{"error":"x"}"#));
+        assert!(!own(502, r#"{"messages":["Bad gateway."]}"#));
     }
 
     #[test]

@@ -320,20 +320,47 @@ impl Session {
     async fn begin(&self, delivery: Option<(&mut Due, Purpose)>, request: &Request) -> Result<Option<i64>, Stop> {
         let now = self.now();
         let mut transaction = self.fenced().await?;
-        let mut attempt = None;
-        if let Some((due, purpose)) = delivery {
-            if purpose == Purpose::Send {
-                if !store::begin_sending(&mut transaction, due, now).await? {
-                    return Err(Stop::Changed);
-                }
-                due.state = "sending".into();
-                due.attempts += 1;
-            }
-            let text = request.as_curl(&self.site.base_url);
-            attempt = Some(store::insert_attempt(&mut transaction, due.id, purpose.name(), &text, now).await?);
+        let Some((due, purpose)) = delivery else {
+            transaction.commit().await?;
+            return Ok(None);
+        };
+        let sends = purpose == Purpose::Send;
+        if sends && !store::begin_sending(&mut transaction, due, now).await? {
+            return Err(Stop::Changed);
         }
-        transaction.commit().await?;
-        Ok(attempt)
+        let text = request.as_curl(&self.site.base_url);
+        let attempt = store::insert_attempt(&mut transaction, due.id, purpose.name(), &text, now).await?;
+        if let Err(error) = transaction.commit().await {
+            if sends && due.state != "sending" {
+                self.take_back(due, attempt).await;
+            }
+            return Err(error.into());
+        }
+        if sends {
+            due.state = "sending".into();
+            due.attempts += 1;
+        }
+        Ok(Some(attempt))
+    }
+
+    /// The database went away just when a call was to be begun: whether that was written down or not, nothing was sent.
+    /// Says so as soon as it can, for otherwise the next holder would have to take it for unclear.
+    async fn take_back(&self, due: &Due, attempt: i64) {
+        let until = self.now() + self.parts.lease;
+        while self.now() < until {
+            let taken_back = async {
+                let mut transaction = self.fenced().await?;
+                store::take_back(&mut transaction, due, attempt, self.now()).await?;
+                Ok(transaction.commit().await?)
+            };
+            match taken_back.await {
+                Ok(()) | Err(Stop::Lost) => return,
+                Err(error) => {
+                    tracing::warn!(delivery = %due.id, %error, "a call that was not made is still marked as begun")
+                }
+            }
+            self.parts.clock.sleep(Duration::from_millis(500)).await;
+        }
     }
 
     /// Writes down how a call ended, whoever holds the lane by now: it is history.

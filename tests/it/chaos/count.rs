@@ -11,6 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 /// Our side.
 pub struct Count {
     pub shipments: usize,
+    url: String,
     listed: Vec<Shipment>,
     deliveries: Vec<Delivery>,
     /// Invoices whose handling has come as far as it does without staff.
@@ -32,6 +33,7 @@ impl Count {
             pool.close().await;
             Self {
                 shipments: listed.len(),
+                url: url.to_owned(),
                 listed,
                 deliveries,
                 held: held.into_iter().collect(),
@@ -56,6 +58,19 @@ impl Count {
             }
         }
         if open.is_empty() { String::new() } else { format!("{open:?}") }
+    }
+
+    /// Every call that was made for an invoice.
+    fn history(&self, number: &str) -> String {
+        let calls =
+            "select concat_ws(' ', a.purpose, a.started_at, a.finished_at, a.outcome, a.detail) from delivery_attempt a
+                     join delivery d on d.id = a.delivery_id
+                     where d.invoice_number = $1 and d.kind = 'receive_invoice' order by a.id";
+        let calls: Vec<String> = in_own_runtime(|| async {
+            let pool = PgPool::connect(&self.url).await.expect("the database");
+            sqlx::query_scalar(calls).bind(number).fetch_all(&pool).await.expect("calls")
+        });
+        calls.join("\n")
     }
 
     /// How many deliveries there are of each kind and state.
@@ -102,7 +117,8 @@ impl Count {
             let batches =
                 invoice["lines"].as_array().expect("lines").iter().map(|line| text(&line["batch"][0]["name"]));
             let other = invoices.insert(invoice["invoice_number"].as_str().expect("a number"), batches.collect());
-            assert!(other.is_none(), "twice at the site: {}", invoice["invoice_number"]);
+            let number = invoice["invoice_number"].as_str().expect("a number");
+            assert!(other.is_none(), "twice at the site: {number}\n{}", self.history(number));
         }
         for shipment in &own {
             let expected: Vec<_> = shipment.lines.iter().map(|line| line.batch.clone()).collect();

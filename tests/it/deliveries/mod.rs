@@ -283,6 +283,38 @@ async fn a_worker_that_dies_in_the_middle_of_a_call_loses_and_doubles_nothing() 
 }
 
 #[tokio::test]
+async fn an_answer_that_comes_after_the_lease_was_lost_still_counts() {
+    let desk = Desk::open_with(&["--call-timeout", "1h"]).await;
+    desk.ezyvet.break_next("jobqueue", [Fault::DoneLate(Duration::from_millis(1500))]);
+    desk.shipped().await;
+    let slow = desk.worker.clone();
+    let slow = tokio::spawn(async move { slow.run_once().await });
+    while desk.ezyvet.count("POST /v2/jobqueue") == 0 {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    desk.step_after(Duration::from_secs(61)).await;
+    assert_eq!(desk.deliveries().await[0].state, "unclear");
+    slow.await.expect("no panic there").ok();
+    assert_eq!(desk.deliveries().await[0].state, "delivered");
+    desk.step_after(16 * MINUTE).await;
+    assert_eq!(desk.states().await, SENT);
+    assert_eq!(desk.ezyvet.invoice_numbers().len(), 1);
+}
+
+#[tokio::test]
+async fn a_gateway_error_is_unclear_whatever_it_says() {
+    let desk = Desk::open().await;
+    let gateway = Fault::Answer(502, r#"{"messages":[{"level":"error","text":"Bad gateway."}]}"#, vec![]);
+    desk.ezyvet.break_next("jobqueue", [gateway.clone()]);
+    desk.ezyvet.break_next("supplied", [gateway]);
+    desk.shipped().await;
+    desk.step_after(MINUTE).await;
+    assert_eq!(desk.deliveries().await[0].state, "unclear");
+    desk.step_after(16 * MINUTE).await;
+    assert_eq!(desk.states().await, ["receive_invoice delivered", "supplied unclear", "supplied delivered"]);
+}
+
+#[tokio::test]
 async fn a_site_that_cannot_be_reached_is_left_alone_and_probed_until_it_is_back() {
     let desk = Desk::open().await;
     for _ in 0..3 {

@@ -18,6 +18,8 @@ pub enum Fault {
     DoneThenCut,
     /// Not done; no answer ever.
     Hang,
+    /// Done; the answer comes after this time.
+    DoneLate(std::time::Duration),
     /// The token dies before the call.
     TokenKilled,
 }
@@ -128,12 +130,15 @@ async fn answer(request: HttpRequest, body: Bytes, world: Data<Mutex<World>>) ->
             return response.content_type("application/json").body(body);
         }
         Some(Fault::TokenKilled) => world.lock().expect("not poisoned").live_token.clear(),
-        Some(Fault::DoneThenCut) | None => {}
+        Some(Fault::DoneThenCut | Fault::DoneLate(_)) | None => {}
     }
     let (status, answer) = world.lock().expect("not poisoned").act(endpoint, &request, &body);
     if matches!(fault, Some(Fault::DoneThenCut)) {
         let cut = futures_util::stream::iter([Ok(Bytes::from_static(b"{\"ite")), Err(std::io::Error::other("cut"))]);
         return HttpResponse::Ok().streaming(cut);
+    }
+    if let Some(Fault::DoneLate(wait)) = fault {
+        actix_web::rt::time::sleep(wait).await;
     }
     HttpResponse::build(status.try_into().expect("a status")).json(answer)
 }
