@@ -50,7 +50,7 @@ overridable! {
         rule_price_above: RuleAction = "SPSI_RULE_PRICE_ABOVE", "note";
         /// By how many percent a price may differ from the clinic's
         price_tolerance: Amount = "SPSI_PRICE_TOLERANCE", "1";
-        /// More ordered than is in stock; note means that the rest is a back-order
+        /// More ordered than is free in stock: note accepts the rest as a back-order, hold leaves it to staff, decline refuses the order
         rule_stock_short: RuleAction = "SPSI_RULE_STOCK_SHORT", "note";
         /// A quantity that is not a whole number of outers
         rule_broken_pack: RuleAction = "SPSI_RULE_BROKEN_PACK", "hold";
@@ -62,6 +62,8 @@ overridable! {
         rule_account_on_hold: RuleAction = "SPSI_RULE_ACCOUNT_ON_HOLD", "hold";
         /// A purchase_order_number that the clinic has used before under another id
         rule_repeated_number: RuleAction = "SPSI_RULE_REPEATED_NUMBER", "note";
+        /// A shipping_address_id that staff have given no address for (spsi clinic map)
+        rule_ship_to_unmapped: RuleAction = "SPSI_RULE_SHIP_TO_UNMAPPED", "note";
         /// Goods going back (a negative order)
         rule_return: RuleAction = "SPSI_RULE_RETURN", "hold";
     }
@@ -219,7 +221,7 @@ pub struct TokenSettings {
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Catalogue")]
 pub struct CatalogSettings {
-    /// How often the database is asked for a newer catalogue or changed clinics, should a notification be lost
+    /// How often the database is asked for a newer catalogue or changed clinics, should a notification be lost; and for stock that has moved
     #[arg(long, env = "SPSI_REFRESH", default_value = "2s", hide_env_values = true)]
     pub refresh: Span,
     /// Percentage of the active products that an import may withdraw without --allow-withdrawals

@@ -7,6 +7,9 @@ use std::str::FromStr;
 /// The schema's history. `spsi db migrate` and every `spsi serve` apply what is missing.
 pub static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!("./migrations");
 
+/// "spsi", 1: held alone by an import of the catalogue, and shared by shipments, until the transaction ends.
+pub const IMPORT_LOCK: i64 = 0x7370_7369_0001;
+
 /// Opens a pool. Connects lazily: whether Postgres answers shows at the first query.
 pub fn pool(url: &str, settings: &DatabaseSettings) -> Result<PgPool, sqlx::Error> {
     let options = PgConnectOptions::from_str(url)?.application_name("spsi").options([

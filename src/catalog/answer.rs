@@ -88,6 +88,7 @@ impl ClinicView {
         let mut context = digest::Context::new(&digest::SHA256);
         context.update(&[FORMAT]);
         context.update(&self.snapshot.version.to_le_bytes());
+        context.update(&self.snapshot.stock_digest.to_le_bytes());
         context.update(&self.fingerprint);
         let until = self.good_until.map_or(i128::MAX, |until| until.unix_timestamp_nanos());
         context.update(&until.to_le_bytes());

@@ -4,7 +4,7 @@
 const STEP: usize = 64;
 
 /// Members in ascending order, fixed once made.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct BitSet {
     words: Box<[u64]>,
     /// Members before each `STEP` words.

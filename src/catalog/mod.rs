@@ -28,7 +28,7 @@ use prices::ContractPrices;
 use snapshot::Snapshot;
 use sqlx::PgPool;
 use std::collections::HashMap;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Instant;
 use time::{Date, OffsetDateTime};
 use view::{ClinicScope, ClinicView, ScopeRules, Views};
@@ -98,6 +98,7 @@ impl Catalog {
             .load()
             .as_ref()
             .is_some_and(|loaded| loaded.views.snapshot().version() == newest && loaded.day == now.date())
+            && self.refresh_stock(now).await?
         {
             return Ok(());
         }
@@ -111,8 +112,44 @@ impl Catalog {
         metrics::gauge!("spsi_catalog_products").set(products as f64);
         metrics::gauge!("spsi_catalog_bytes").set(snapshot.memory() as f64);
         metrics::gauge!("spsi_catalog_load_seconds").set(seconds);
-        self.swap(snapshot, now.date(), reading.price_lists, reading.own_prices);
+        let stock = StockSeen { until: reading.seen, at: now, pruned_at: now };
+        self.swap(snapshot, now.date(), reading.price_lists, reading.own_prices, stock);
         Ok(())
+    }
+
+    /// Takes over the stock that has moved since the last look: however many orders there were, the snapshot is swapped
+    /// once. False when everything must be read afresh.
+    async fn refresh_stock(&self, now: OffsetDateTime) -> Result<bool, LoadError> {
+        let Some(loaded) = self.loaded.load_full() else { return Ok(false) };
+        let seen = *loaded.stock.lock().unwrap_or_else(PoisonError::into_inner);
+        if now - seen.at > STOCK_MOVES_GOOD_FOR {
+            return Ok(false);
+        }
+        let reading = store::moved_stock(&self.pool, seen.until).await?;
+        let prune = now - seen.pruned_at > STOCK_MOVES_GOOD_FOR;
+        if prune {
+            store::prune_moves(&self.pool, now - STOCK_MOVES_GOOD_FOR * 2).await?;
+        }
+        let read = StockSeen { until: reading.seen, at: now, pruned_at: if prune { now } else { seen.pruned_at } };
+        let snapshot = loaded.views.snapshot();
+        // A product that was put up for sale a moment ago comes with the next version.
+        let Ok(moved) = snapshot.with_stock(snapshot.version(), &reading.changes) else { return Ok(false) };
+        if moved.stock_digest == snapshot.stock_digest {
+            *loaded.stock.lock().unwrap_or_else(PoisonError::into_inner) = read;
+        } else {
+            let fresh = Loaded {
+                views: loaded.views.with_stock_of(&Arc::new(moved)),
+                day: loaded.day,
+                price_lists: loaded.price_lists.clone(),
+                own_prices: loaded.own_prices.clone(),
+                scopes: RwLock::new(loaded.scopes.read().unwrap_or_else(PoisonError::into_inner).clone()),
+                stock: Mutex::new(read),
+            };
+            // Whoever swapped meanwhile has read later, or will read again.
+            self.loaded.compare_and_swap(&Some(loaded), Some(Arc::new(fresh)));
+            metrics::counter!("spsi_catalog_stock_swaps_total").increment(1);
+        }
+        Ok(true)
     }
 
     fn swap(
@@ -121,9 +158,10 @@ impl Catalog {
         day: Date,
         price_lists: HashMap<i64, Arc<ContractPrices>>,
         own_prices: HashMap<ClinicId, Arc<ContractPrices>>,
+        stock: StockSeen,
     ) {
-        let fresh =
-            Arc::new(Loaded { views: Views::new(snapshot), day, price_lists, own_prices, scopes: RwLock::default() });
+        let (views, scopes, stock) = (Views::new(snapshot), RwLock::default(), Mutex::new(stock));
+        let fresh = Arc::new(Loaded { views, day, price_lists, own_prices, scopes, stock });
         // Two loads may overtake each other: the newer version stays.
         self.loaded.rcu(|current| match current {
             Some(current) if current.views.snapshot().version() > fresh.views.snapshot().version() => {

@@ -36,6 +36,19 @@ pub struct Snapshot {
     pub(super) goods: Arc<Goods>,
     /// In millionths. Apart from the rest, because it moves more often.
     pub(super) stock: Box<[i64]>,
+    /// The same for the same stock, in every process.
+    pub(super) stock_digest: u64,
+}
+
+/// One product's part of the digest of the stock; the parts are added up, so that one can be replaced.
+fn stock_digest(product: ProductId, stock: i64) -> u64 {
+    // The finaliser of SplitMix64, once for each number.
+    let mix = |value: u64| {
+        let value = (value ^ (value >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let value = (value ^ (value >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        value ^ (value >> 31)
+    };
+    mix(mix(product.0.cast_unsigned().wrapping_add(0x9e37_79b9_7f4a_7c15)) ^ stock.cast_unsigned())
 }
 
 /// All but the stock.
@@ -78,6 +91,7 @@ pub struct SnapshotBuilder {
     category_texts: TextIndexBuilder,
     category_products: GroupsBuilder,
     stock: Vec<i64>,
+    stock_digest: u64,
 }
 
 impl SnapshotBuilder {
@@ -93,7 +107,9 @@ impl SnapshotBuilder {
         let position = u32::try_from(self.prepared.len()).map_err(|_| BuildError::TooMany)?;
         let bad_number = || BuildError::BadNumber { code: code() };
         let prepared = Prepared::append(&mut self.arena, product).ok_or_else(bad_number)?;
-        self.stock.push(micros::from_decimal(product.stock_available).ok_or_else(bad_number)?);
+        let stock = micros::from_decimal(product.stock_available).ok_or_else(bad_number)?;
+        self.stock.push(stock);
+        self.stock_digest = self.stock_digest.wrapping_add(stock_digest(product.id, stock));
         let category = self.category(&product.category);
         self.prepared.push(prepared);
         self.codes.push(&product.code);
@@ -144,7 +160,7 @@ impl SnapshotBuilder {
             category_products: self.category_products.finish(products),
             price_tables: Mutex::default(),
         };
-        Snapshot { version, goods: Arc::new(goods), stock: self.stock.into() }
+        Snapshot { version, goods: Arc::new(goods), stock: self.stock.into(), stock_digest: self.stock_digest }
     }
 }
 
@@ -160,14 +176,18 @@ impl Snapshot {
     /// The same catalogue with other stock: shares everything else with this one. Products that are not for sale
     /// must not be named.
     pub fn with_stock(&self, version: i64, changes: &[(ProductId, Decimal)]) -> Result<Self, BuildError> {
-        let mut stock = self.stock.clone();
+        let (mut stock, mut digest) = (self.stock.clone(), self.stock_digest);
         for (product, quantity) in changes {
             let position = self.goods.position(*product).ok_or(BuildError::UnknownProduct(*product))? as usize;
-            stock[position] = micros::from_decimal(*quantity).ok_or_else(|| BuildError::BadNumber {
+            let quantity = micros::from_decimal(*quantity).ok_or_else(|| BuildError::BadNumber {
                 code: String::from_utf8_lossy(self.goods.codes.get(position)).into_owned(),
             })?;
+            digest = digest
+                .wrapping_sub(stock_digest(*product, stock[position]))
+                .wrapping_add(stock_digest(*product, quantity));
+            stock[position] = quantity;
         }
-        Ok(Self { version, goods: Arc::clone(&self.goods), stock })
+        Ok(Self { version, goods: Arc::clone(&self.goods), stock, stock_digest: digest })
     }
 
     /// The version of the catalogue in Postgres that this is.

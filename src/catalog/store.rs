@@ -18,6 +18,14 @@ pub struct Reading {
     pub snapshot: Snapshot,
     pub price_lists: HashMap<i64, Arc<ContractPrices>>,
     pub own_prices: HashMap<ClinicId, Arc<ContractPrices>>,
+    /// Transactions before this one are in it; of later ones, some may be.
+    pub seen: i64,
+}
+
+/// Free stock of the products whose stock may have moved.
+pub struct StockReading {
+    pub seen: i64,
+    pub changes: Vec<(ProductId, Decimal)>,
 }
 
 /// Why the catalogue could not be read.
@@ -40,6 +48,9 @@ pub async fn load(pool: &PgPool, day: Date) -> Result<Reading, LoadError> {
     let version = sqlx::query_scalar!("select value from data_version where name = 'catalog'")
         .fetch_one(&mut *transaction)
         .await?;
+    let seen = sqlx::query_scalar!(r#"select pg_snapshot_xmin(pg_current_snapshot())::text::bigint as "seen!""#)
+        .fetch_one(&mut *transaction)
+        .await?;
     let snapshot = load_products(&mut transaction, version).await?;
     let lists = sqlx::query!(
         r#"select distinct on (price_list_id, product_id) price_list_id, product_id as "product_id: ProductId", contract_price
@@ -60,15 +71,19 @@ pub async fn load(pool: &PgPool, day: Date) -> Result<Reading, LoadError> {
     .map_ok(|row| (row.clinic_id, (row.product_id, row.contract_price)));
     let own_prices = grouped(own).await?;
     transaction.commit().await?;
-    Ok(Reading { snapshot, price_lists, own_prices })
+    Ok(Reading { snapshot, price_lists, own_prices, seen })
 }
 
 async fn load_products(connection: &mut PgConnection, version: i64) -> Result<Snapshot, LoadError> {
     let mut rows = sqlx::query_as!(
         CatalogProduct,
-        r#"select id as "id: ProductId", code, name, type as product_type, category, units_per_outer, unit_of_measure, list_price, barcode,
-                  stock_available, withdrawn_at, related_urls, restricted
-           from product where list_price is not null order by code collate "C""#
+        r#"select p.id as "id: ProductId", p.code, p.name, p.type as product_type, p.category, p.units_per_outer, p.unit_of_measure,
+                  p.list_price, p.barcode, greatest(p.stock_available - coalesce(r.reserved, 0), 0) as "stock_available!",
+                  p.withdrawn_at, p.related_urls, p.restricted
+           from product p
+           left join (select supplier_code, sum(reserved) as reserved from purchase_order_line
+                      where reserved > 0 group by supplier_code) r on r.supplier_code = p.code
+           where p.list_price is not null order by p.code collate "C""#
     )
     .fetch(connection);
     let mut builder = SnapshotBuilder::default();
@@ -76,6 +91,30 @@ async fn load_products(connection: &mut PgConnection, version: i64) -> Result<Sn
         builder.push(&product)?;
     }
     Ok(builder.finish(version))
+}
+
+/// Free stock (on hand less reserved, never below zero) of the products that transactions have moved since `seen`; some of
+/// them may have been read before.
+pub async fn moved_stock(pool: &PgPool, seen: i64) -> Result<StockReading, sqlx::Error> {
+    let rows = sqlx::query!(
+        r#"with moved as materialized (select distinct unnest(codes) as code from stock_move where xid >= $1)
+           select pg_snapshot_xmin(pg_current_snapshot())::text::bigint as "seen!", p.id as "id?: ProductId",
+                  greatest(p.stock_available - coalesce((select sum(l.reserved) from purchase_order_line l
+                      where l.supplier_code = p.code and l.reserved > 0), 0), 0) as "free?"
+           from (values (1)) one(one)
+           left join (moved join product p on p.code = moved.code and p.list_price is not null) on true"#,
+        seen
+    )
+    .fetch_all(pool)
+    .await?;
+    let seen = rows.first().map_or(seen, |row| row.seen);
+    Ok(StockReading { seen, changes: rows.into_iter().filter_map(|row| Some((row.id?, row.free?))).collect() })
+}
+
+/// Deletes what every running process has read.
+pub async fn prune_moves(pool: &PgPool, before: OffsetDateTime) -> Result<(), sqlx::Error> {
+    sqlx::query!("delete from stock_move where moved_at < $1", before).execute(pool).await?;
+    Ok(())
 }
 
 async fn grouped<K: Eq + Hash>(
@@ -104,8 +143,12 @@ pub struct ProductRow {
     /// Per outer; nothing for a product that is not for sale.
     pub list_price: Option<String>,
     pub barcode: String,
+    /// On hand, in units.
     #[serde(with = "crate::values::text")]
     pub stock_available: Decimal,
+    /// What open orders hold of it; clinics are shown the rest.
+    #[serde(with = "crate::values::text")]
+    pub stock_reserved: Decimal,
     /// `active`, `withdrawn`, or `not_for_sale`.
     pub state: String,
     #[serde(with = "time::serde::rfc3339::option")]
@@ -121,6 +164,8 @@ pub async fn list(pool: &PgPool, text: Option<&str>) -> Result<Vec<ProductRow>, 
         ProductRow,
         r#"select id as "id: ProductId", code, name, type as product_type, category, units_per_outer, unit_of_measure,
                   trim_scale(list_price)::text as list_price, barcode, stock_available,
+                  coalesce((select sum(l.reserved) from purchase_order_line l
+                            where l.supplier_code = product.code and l.reserved > 0), 0) as "stock_reserved!",
                   case when list_price is null then 'not_for_sale' when active then 'active' else 'withdrawn' end as "state!",
                   withdrawn_at, restricted, manufacturer
            from product where $1::text is null or code ilike $1 or name ilike $1 order by code collate "C""#,

@@ -73,7 +73,7 @@ impl ClinicScope {
 }
 
 /// One clinic's sight of one snapshot; keeps the snapshot alive while answers are written from it.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct ClinicView {
     pub(super) snapshot: Arc<Snapshot>,
     pub(super) visible: BitSet,
@@ -185,6 +185,14 @@ impl Views {
 
     pub fn snapshot(&self) -> &Arc<Snapshot> {
         &self.snapshot
+    }
+
+    /// The same views of a snapshot that differs in its stock only: nothing is worked out again.
+    pub fn with_stock_of(&self, snapshot: &Arc<Snapshot>) -> Self {
+        let views = self.by_scope.read().unwrap_or_else(PoisonError::into_inner);
+        let moved = |view: &Arc<ClinicView>| ClinicView { snapshot: Arc::clone(snapshot), ..(**view).clone() };
+        let by_scope = views.iter().map(|(scope, view)| (*scope, Arc::new(moved(view)))).collect();
+        Self { snapshot: Arc::clone(snapshot), by_scope: RwLock::new(by_scope) }
     }
 
     /// The view for these rules at `now`: worked out the first time, then shared by all who have equal rules.

@@ -2,6 +2,7 @@
 
 use super::output::Output;
 use crate::app::Context;
+use crate::clinics::mapping::{self, Kind, NewMapping};
 use crate::clinics::{self, ClinicDraft};
 use crate::config::Span;
 
@@ -49,6 +50,37 @@ pub enum Command {
         #[arg(required = true, value_name = "KEY=VALUE")]
         settings: Vec<String>,
     },
+    /// Says once what the ids on a clinic's orders mean: delivery addresses and account numbers. It holds for every clinic
+    /// of its site.
+    #[command(after_help = "Examples:
+  spsi clinic map 3 --ship-to '2=12 Harbour St, Dunedin' --account 1=ACC-77
+  spsi clinic map 3 --ship-to 2=                                forgets it
+  spsi clinic map 3                                             shows what is known, and what is still to be told")]
+    Map {
+        id: String,
+        /// The address of a shipping_address_id; may repeat
+        #[arg(long, value_name = "ID=ADDRESS", value_parser = pair)]
+        ship_to: Vec<(String, String)>,
+        /// The account of an order's ownership_id; may repeat
+        #[arg(long, value_name = "ID=ACCOUNT", value_parser = pair)]
+        account: Vec<(String, String)>,
+    },
+    /// Lists ids on orders with what they mean; those that are still to be told first.
+    Mappings {
+        /// Of this clinic only: id, client id or name
+        #[arg(long)]
+        clinic: Option<String>,
+        /// Only what is still to be told
+        #[arg(long)]
+        unmapped: bool,
+    },
+}
+
+const MAPPING_COLUMNS: [&str; 6] = ["clinic", "kind", "ezyvet_id", "state", "value", "orders"];
+
+fn pair(text: &str) -> Result<(String, String), String> {
+    let (id, value) = text.split_once('=').ok_or("write it like 2='12 Harbour St'")?;
+    Ok((id.to_owned(), value.to_owned()))
 }
 
 pub async fn run(command: Command, context: &Context, output: Output) -> anyhow::Result<()> {
@@ -71,6 +103,20 @@ pub async fn run(command: Command, context: &Context, output: Output) -> anyhow:
         Command::Set { id, settings } => {
             clinics::set(pool, now, actor, &context.settings.clinic, &id, &settings).await?;
             output.record(&clinics::show(pool, &context.settings.clinic, &id).await?)
+        }
+        Command::Map { id, ship_to, account } => {
+            let kinds = [(Kind::ShipTo, ship_to), (Kind::Account, account)];
+            let mappings: Vec<_> = kinds
+                .into_iter()
+                .flat_map(|(kind, pairs)| pairs.into_iter().map(move |pair| (kind, pair)))
+                .map(|(kind, (ezyvet_id, value))| NewMapping { kind, ezyvet_id, value })
+                .collect();
+            output.list(&MAPPING_COLUMNS, &mapping::map(pool, now, actor, &id, &mappings).await?)
+        }
+        Command::Mappings { clinic, unmapped } => {
+            let mut mappings = mapping::list(pool, clinic.as_deref()).await?;
+            mappings.retain(|mapping| !unmapped || mapping.value.is_none());
+            output.list(&MAPPING_COLUMNS, &mappings)
         }
     }
 }

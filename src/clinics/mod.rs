@@ -4,6 +4,7 @@
 //! processes through `data_version` (see [`directory`]).
 
 pub mod directory;
+pub mod mapping;
 mod settings;
 pub mod sites;
 mod store;

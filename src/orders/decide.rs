@@ -20,7 +20,7 @@ pub struct ProductTerms {
     pub units_per_outer: Decimal,
     /// The clinic's price without tax for one unit: its contract price, else the list price.
     pub price_per_unit: Decimal,
-    /// Units that nobody has ordered yet.
+    /// Units on hand that no open order has reserved. Below zero: so much is back-ordered.
     pub stock_free: Decimal,
 }
 
@@ -31,6 +31,8 @@ pub struct ClinicTerms {
     pub on_hold: bool,
     /// It has sent this purchase_order_number before, under another id.
     pub number_used_before: bool,
+    /// Staff have said which address the order's shipping_address_id is.
+    pub ship_to_mapped: bool,
 }
 
 /// One broken rule.
@@ -127,6 +129,15 @@ fn header(order: &OrderRequest, clinic: ClinicTerms, settings: &ClinicSettings, 
         let text = format!("we have an order with the number {} from you already", order.purchase_order_number);
         rules.broken("rule_repeated_number", settings.rule_repeated_number, field("purchase_order_number"), text);
     }
+    if !clinic.ship_to_mapped && !["", "0"].contains(&order.shipping_address_id.as_str()) {
+        let text = format!("we have no address on file yet for your shipping address {}", order.shipping_address_id);
+        rules.broken(
+            "rule_ship_to_unmapped",
+            settings.rule_ship_to_unmapped,
+            field("shipping_address_id"),
+            text,
+        );
+    }
     let net = sum(&order.lines, |line| line.total);
     if net < settings.minimum_order.0 && !order.is_return() {
         let text =
@@ -220,9 +231,14 @@ fn goods(
     }
     if line.quantity > Decimal::ZERO && line.quantity > free {
         let text = format!(
-            "of `{code}`, {} of {} units are in stock; the rest follows",
+            "of `{code}`, {} of {} units are in stock{}",
             plain(free.max(Decimal::ZERO)),
-            plain(line.quantity)
+            plain(line.quantity),
+            match settings.rule_stock_short {
+                RuleAction::Off | RuleAction::Note => "; the rest follows",
+                RuleAction::Hold => "; we look into the rest",
+                RuleAction::Decline => "",
+            }
         );
         rules.broken("rule_stock_short", settings.rule_stock_short, format!("{path}.quantity"), text);
     }

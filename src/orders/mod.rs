@@ -5,17 +5,20 @@
 
 pub mod answer;
 mod decide;
+mod difference;
 pub mod document;
 mod form;
 pub mod http;
 pub mod number;
 pub mod read;
+pub mod rules;
 mod staff;
+pub mod stock;
 mod store;
 
 use crate::audit;
 use crate::clinics::directory::Member;
-use crate::config::{ChangedOrder, ClinicSettings};
+use crate::config::{ChangedOrder, ClinicSettings, RuleAction};
 use answer::Answer;
 use decide::{ClinicTerms, Decision, ProductTerms, Verdict, decide};
 use read::OrderRequest;
@@ -24,7 +27,11 @@ use sqlx::{PgConnection, PgPool};
 use std::collections::HashMap;
 use time::OffsetDateTime;
 
-pub use staff::{Filter, Order, OrderInFull, OrderLine, accept, decline, find, list, show};
+pub use difference::Change;
+pub use staff::{
+    CancelledLine, ExportedLine, Filter, Order, OrderInFull, OrderLine, Revision, accept, cancel, decline, export, find,
+    hold, list, show,
+};
 
 /// What can be wrong with an order that reads, or with a command about one.
 #[derive(Debug, thiserror::Error)]
@@ -49,14 +56,16 @@ pub async fn place(
 ) -> Result<Answer, OrderError> {
     let mut transaction = pool.begin().await?;
     let clinic = member.row.id;
+    let codes: Vec<String> = order.lines.iter().map(|line| line.supplier_code.clone()).collect();
+    let stock_decides = matches!(member.settings.rule_stock_short, RuleAction::Hold | RuleAction::Decline);
     // Copies of one order queue up here, and find what the first of them stored.
-    store::lock_key(&mut transaction, clinic, &order.ezyvet_id).await?;
+    store::lock(&mut transaction, clinic, &order.ezyvet_id, &codes, stock_decides).await?;
     let answer = match store::find_known(&mut transaction, clinic, &order.ezyvet_id).await? {
-        None => first(&mut transaction, now, member, order).await?,
+        None => first(&mut transaction, now, member, order, &codes).await?,
         Some(known) if known.content_digest == order.content_digest => {
             return Ok(Answer { status: known.answer_status.unsigned_abs(), body: known.answer_body });
         }
-        Some(known) => revised(&mut transaction, now, member, order, known).await?,
+        Some(known) => revised(&mut transaction, now, member, order, &codes, known).await?,
     };
     transaction.commit().await?;
     Ok(answer)
@@ -67,22 +76,14 @@ async fn first(
     now: OffsetDateTime,
     member: &Member,
     order: &OrderRequest,
+    codes: &[String],
 ) -> Result<Answer, OrderError> {
-    let number = number::format(store::next_number(connection).await?.unsigned_abs());
-    let (decision, answer) = decided(connection, now, member, order, &number).await?;
-    let id = store::insert(
-        connection,
-        now,
-        member.row.id,
-        order,
-        &number,
-        state(decision.verdict),
-        &decision.findings,
-        &answer,
-    )
-    .await?;
-    let detail = json!({"number": number, "state": state(decision.verdict), "findings": decision.findings});
-    audit::record(connection, now, &actor(member), "order.place", ("order", Some(id.0)), detail).await?;
+    let row = &member.row;
+    let terms = store::terms(connection, row.id, row.price_list_id, now.date(), order, codes, true).await?;
+    let number = number::format(terms.number.unwrap_or_default().unsigned_abs());
+    let (decision, answer) = decided(member, order, terms, &number);
+    let (state, findings) = (state(decision.verdict), &decision.findings);
+    store::insert(connection, now, row.id, order, &number, state, findings, &answer, &actor(member)).await?;
     Ok(answer)
 }
 
@@ -91,6 +92,7 @@ async fn revised(
     now: OffsetDateTime,
     member: &Member,
     order: &OrderRequest,
+    codes: &[String],
     known: store::Known,
 ) -> Result<Answer, OrderError> {
     let refused = |why: &str| {
@@ -103,38 +105,32 @@ async fn revised(
     if !["accepted", "held", "declined"].contains(&known.state.as_str()) {
         return refused("has been shipped or cancelled; send a new one");
     }
-    let (decision, answer) = decided(connection, now, member, order, &known.number).await?;
+    if known.part_cancelled {
+        return refused("part of it has been cancelled with us; send a new one for what else you need");
+    }
+    store::delete_lines(connection, now, known.id).await?;
+    let row = &member.row;
+    let terms = store::terms(connection, row.id, row.price_list_id, now.date(), order, codes, false).await?;
+    let (decision, answer) = decided(member, order, terms, &known.number);
     let revision = known.revision + 1;
     store::revise(connection, now, known.id, revision, order, state(decision.verdict), &decision.findings, &answer)
         .await?;
-    let detail = json!({"revision": revision, "state": state(decision.verdict), "findings": decision.findings});
+    stock::settle(connection, now, known.id).await?;
+    let detail = json!({"revision": revision, "was": known.state, "state": state(decision.verdict), "findings": decision.findings});
     audit::record(connection, now, &actor(member), "order.revise", ("order", Some(known.id.0)), detail).await?;
     Ok(answer)
 }
 
-async fn decided(
-    connection: &mut PgConnection,
-    now: OffsetDateTime,
-    member: &Member,
-    order: &OrderRequest,
-    number: &str,
-) -> Result<(Decision, Answer), OrderError> {
-    let codes: Vec<String> = order.lines.iter().map(|line| line.supplier_code.clone()).collect();
+fn decided(member: &Member, order: &OrderRequest, terms: store::Terms, number: &str) -> (Decision, Answer) {
     let row = &member.row;
-    let products = store::products(connection, row.id, row.price_list_id, now.date(), &codes).await?;
-    let products: HashMap<String, ProductTerms> =
-        products.into_iter().map(|product| (product.code.clone(), terms(product, member))).collect();
     let clinic = ClinicTerms {
         restricted_licence: row.restricted_licence,
         on_hold: row.on_hold,
-        number_used_before: store::number_used_before(
-            connection,
-            row.id,
-            &order.purchase_order_number,
-            &order.ezyvet_id,
-        )
-        .await?,
+        number_used_before: terms.used_before,
+        ship_to_mapped: terms.ship_to_mapped,
     };
+    let products: HashMap<String, ProductTerms> =
+        terms.products.into_iter().map(|product| (product.code.clone(), product_terms(product, member))).collect();
     let settings: &ClinicSettings = &member.settings;
     let decision = decide(order, &products, clinic, settings);
     let answer = match decision.verdict {
@@ -142,10 +138,10 @@ async fn decided(
         Verdict::Accepted | Verdict::Held => answer::accepted(&order.body, number),
         Verdict::Declined => answer::declined(&order.body, number, &decision.findings, settings.decline_answer),
     };
-    Ok((decision, answer))
+    (decision, answer)
 }
 
-fn terms(product: store::ProductRow, member: &Member) -> ProductTerms {
+fn product_terms(product: store::ProductRow, member: &Member) -> ProductTerms {
     let row = &member.row;
     // As the catalogue has it: what either list names is seen, and what is hidden is not.
     let everything = row.only_categories.is_empty() && row.only_products.is_empty();
@@ -157,7 +153,7 @@ fn terms(product: store::ProductRow, member: &Member) -> ProductTerms {
         restricted: product.restricted,
         units_per_outer: product.units_per_outer.normalize(),
         price_per_unit: crate::values::round(product.price / product.units_per_outer, crate::values::DECIMAL_PLACES),
-        stock_free: product.stock_available,
+        stock_free: product.free,
     }
 }
 

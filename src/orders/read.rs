@@ -12,7 +12,7 @@ use time::OffsetDateTime;
 pub const ROOT: &str = "purchaseorder";
 pub const LINES: &str = "purchase_order_item_list";
 /// Fields that may differ between two sendings of the same order: they tell of the sending, not of the goods.
-const NOT_CONTENT: [&str; 5] = ["active", "created_at", "modified_at", "status", "supplier_order_number"];
+pub(super) const NOT_CONTENT: [&str; 5] = ["active", "created_at", "modified_at", "status", "supplier_order_number"];
 
 /// An order as it was meant.
 #[derive(Clone, Debug, PartialEq)]

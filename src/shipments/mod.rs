@@ -183,6 +183,9 @@ pub(crate) async fn ship_in(
     let state = if planned.complete { "shipped" } else { "part_shipped" };
     store::set_order_state(connection, order.id, state, now).await?;
     let payloads = write_deliveries(connection, &settings, now, &order, shipment, &parcel, new).await?;
+    // Last: where invoices are numbered, shipments of one prefix already stand in line, and lock products one by one.
+    crate::orders::stock::settle(connection, now, order.id).await?;
+    crate::orders::stock::lower_on_hand(connection, now, shipment).await?;
     let detail = serde_json::json!({ "order": order.supplier_order_number, "allow_excess": new.allow_excess });
     audit::record(connection, now, actor, "shipment.create", ("shipment", Some(shipment.0)), detail).await?;
     Ok((shipment, payloads))

@@ -2,14 +2,12 @@
 
 use super::summary::{Movement, NAMED_MOVEMENTS};
 use crate::audit;
+use crate::db::IMPORT_LOCK;
 use rust_decimal::Decimal;
 use serde_json::Value;
 use sqlx::PgConnection;
 use sqlx::postgres::PgCopyIn;
 use time::OffsetDateTime;
-
-/// "spsi", 1: one import at a time, until the transaction ends.
-const IMPORT_LOCK: i64 = 0x7370_7369_0001;
 
 /// Takes the lock if it is free.
 pub(super) async fn try_lock_imports(connection: &mut PgConnection) -> Result<bool, sqlx::Error> {

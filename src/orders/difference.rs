@@ -1,0 +1,103 @@
+//! What a revision changed, for people: fields of the header, lines that came, went or changed. Spelling does not count
+//! (`4`, `"4.0"`), nor do the fields that tell of the sending only.
+
+use super::read::{LINES, NOT_CONTENT, scalar_text};
+use crate::values::{parse_decimal, plain};
+use serde::Serialize;
+use serde_json::{Map, Value};
+
+/// One difference between an order and its revision before.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Change {
+    /// `changed`, `added` or `removed`.
+    pub change: &'static str,
+    /// ezyVet's id of the line; nothing for the header.
+    pub item: Option<String>,
+    pub supplier_code: Option<String>,
+    /// Nothing where a whole line came or went.
+    pub field: Option<String>,
+    pub before: Option<String>,
+    pub after: Option<String>,
+}
+
+/// The differences, the header's first, then by line in the order of the later body, then the lines that went.
+pub(super) fn difference(before: &Map<String, Value>, after: &Map<String, Value>) -> Vec<Change> {
+    let mut changes = Vec::new();
+    fields(before, after, None, &mut changes);
+    let (old, new) = (lines(before), lines(after));
+    for (id, line) in &new {
+        match old.iter().find(|(known, _)| known == id) {
+            Some((_, known)) => fields(known, line, Some(id), &mut changes),
+            None => changes.push(whole("added", id, line)),
+        }
+    }
+    for (id, line) in &old {
+        if !new.iter().any(|(known, _)| known == id) {
+            changes.push(whole("removed", id, line));
+        }
+    }
+    changes
+}
+
+fn lines(order: &Map<String, Value>) -> Vec<(String, &Map<String, Value>)> {
+    let lines = order.get(LINES).and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+    lines.iter().filter_map(Value::as_object).map(|line| (shown(line.get("id")).unwrap_or_default(), line)).collect()
+}
+
+/// A line that came or went: its quantity says how much.
+fn whole(change: &'static str, id: &str, line: &Map<String, Value>) -> Change {
+    let quantity = shown(line.get("quantity"));
+    let (before, after) = if change == "added" { (None, quantity) } else { (quantity, None) };
+    let supplier_code = shown(line.get("supplier_code"));
+    Change { change, item: Some(id.to_owned()), supplier_code, field: None, before, after }
+}
+
+fn fields(before: &Map<String, Value>, after: &Map<String, Value>, item: Option<&str>, changes: &mut Vec<Change>) {
+    let gone = before.keys().filter(|key| !after.contains_key(*key));
+    let content =
+        after.keys().chain(gone).filter(|key| *key != LINES && (item.is_some() || !NOT_CONTENT.contains(&key.as_str())));
+    for key in content {
+        let (old, new) = (shown(before.get(key)), shown(after.get(key)));
+        if old != new {
+            let supplier_code = item.and_then(|_| shown(after.get("supplier_code")));
+            let (item, field) = (item.map(str::to_owned), Some(key.clone()));
+            changes.push(Change { change: "changed", item, supplier_code, field, before: old, after: new });
+        }
+    }
+}
+
+/// A value as it counts; nothing for what is empty or absent.
+fn shown(value: Option<&Value>) -> Option<String> {
+    let value = value?;
+    let text = match scalar_text(value) {
+        Some(text) => parse_decimal(&text).map_or(text, plain),
+        None => value.to_string(),
+    };
+    Some(text).filter(|text| !text.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn a_revision_tells_what_it_changed_and_nothing_else() {
+        let order = |value: Value| value.as_object().unwrap().clone();
+        let before = order(json!({"comments": "a", "total": "44.0", "modified_at": "1", "freight": "0", LINES: [
+            {"id": "9", "supplier_code": "TP1", "quantity": "10"}, {"id": "10", "supplier_code": "BND", "quantity": 1}]}));
+        let after = order(json!({"comments": "b", "total": 44, "modified_at": "2", "freight": "0.0", LINES: [
+            {"id": 9, "supplier_code": "TP1", "quantity": 12}, {"id": "11", "supplier_code": "NEW", "quantity": 3}]}));
+        let text = |change: &Change| {
+            let part = |text: &Option<String>| text.clone().unwrap_or("-".into());
+            [part(&change.item), part(&change.supplier_code), part(&change.field), part(&change.before), part(&change.after)]
+                .join(" ")
+        };
+        let changes: Vec<_> = difference(&before, &after).iter().map(|c| format!("{} {}", c.change, text(c))).collect();
+        assert_eq!(
+            changes,
+            ["changed - - comments a b", "changed 9 TP1 quantity 10 12", "added 11 NEW - - 3", "removed 10 BND - 1 -"]
+        );
+        assert_eq!(difference(&before, &before), []);
+    }
+}

@@ -1,0 +1,214 @@
+//! Rows of orders as staff see them: of all clinics.
+
+use super::cancel::OpenLine;
+use super::{ExportedLine, Filter, Order, OrderLine};
+use crate::ids::{ClinicId, OrderId, OrderLineId};
+use crate::orders::answer::Answer;
+use rust_decimal::Decimal;
+use serde_json::Value;
+use sqlx::{PgConnection, PgPool};
+use time::OffsetDateTime;
+
+/// An order that is being changed.
+pub struct Locked {
+    pub state: String,
+    pub body: Value,
+    pub number: String,
+    pub clinic: ClinicId,
+}
+
+/// A version that ezyVet sent.
+pub struct Sent {
+    pub revision: i32,
+    pub received_at: OffsetDateTime,
+    pub body: Value,
+    pub findings: Value,
+}
+
+/// Orders that pass, newest first; or the one with this id.
+pub async fn list(pool: &PgPool, filter: &Filter, id: Option<OrderId>) -> Result<Vec<Order>, sqlx::Error> {
+    sqlx::query_as!(
+        Order,
+        r#"select o.id as "id: OrderId", o.state, o.supplier_order_number, c.name as clinic, o.ezyvet_id, o.purchase_order_number, o.is_return,
+                  o.revision, o.total, (select count(*) from purchase_order_line l where l.order_id = o.id) as "lines!",
+                  o.received_at, o.changed_at, o.findings, o.shipping_address_id, a.value as "ship_to?", o.ownership_id,
+                  b.value as "account_number?", o.ordered_at
+           from purchase_order o join clinic c on c.id = o.clinic_id
+           left join clinic_mapping a on a.clinic_id = o.clinic_id and a.kind = 'ship_to' and a.ezyvet_id = o.shipping_address_id
+           left join clinic_mapping b on b.clinic_id = o.clinic_id and b.kind = 'account' and b.ezyvet_id = o.ownership_id
+           where ($1::text is null or o.state = $1)
+             and ($2::text is null or c.name = $2 or c.client_id = $2 or c.id::text = $2)
+             and ($3::text is null or exists (select from purchase_order_line l where l.order_id = o.id and l.supplier_code = $3))
+             and (not $4 or o.state = 'held'
+                  or exists (select from shipment s join delivery d on d.shipment_id = s.id
+                             where s.order_id = o.id and d.state = 'attention')
+                  or (o.state in ('accepted', 'part_shipped') and a.value is null
+                      and o.findings @> '[{"rule": "rule_ship_to_unmapped"}]'))
+             and ($5::text is null or o.supplier_order_number ilike $5 or o.purchase_order_number ilike $5 or c.name ilike $5
+                  or o.ezyvet_id ilike $5 or o.body ->> 'comments' ilike $5)
+             and ($6::timestamptz is null or o.received_at >= $6)
+             and ($7::timestamptz is null or o.received_at < $7)
+             and ($8::bigint is null or o.id = $8)
+           order by o.id desc"#,
+        filter.state,
+        filter.clinic,
+        filter.product,
+        filter.attention,
+        pattern(filter),
+        filter.since,
+        filter.until,
+        id as Option<OrderId>
+    )
+    .fetch_all(pool)
+    .await
+}
+
+fn pattern(filter: &Filter) -> Option<String> {
+    let text = filter.text.as_ref()?;
+    Some(format!("%{}%", text.replace('\\', r"\\").replace('%', r"\%").replace('_', r"\_")))
+}
+
+/// The lines of the orders that pass.
+pub async fn export(pool: &PgPool, filter: &Filter) -> Result<Vec<ExportedLine>, sqlx::Error> {
+    let orders: Vec<i64> = list(pool, filter, None).await?.into_iter().map(|order| order.id.0).collect();
+    sqlx::query_as!(
+        ExportedLine,
+        r#"select o.id as "id: OrderId", o.supplier_order_number, o.state, c.name as clinic, o.clinic_id, o.ezyvet_id, o.purchase_order_number,
+                  o.revision, o.is_return, o.ordered_at, o.received_at, o.shipping_address_id, a.value as "ship_to?", o.ownership_id,
+                  b.value as "account_number?", coalesce(o.body ->> 'comments', '') as "comments!", o.freight,
+                  o.total as order_total, l.position, l.ezyvet_id as item, l.supplier_code, coalesce(p.name, '') as "name!", l.location_id,
+                  l.outers, l.units_per_outer, l.quantity, s.units as "shipped!", l.cancelled,
+                  case when l.quantity > 0 then greatest(l.quantity - l.cancelled - s.units, 0)
+                       else least(l.quantity - l.cancelled - s.units, 0) end as "outstanding!",
+                  l.price_per_unit, l.tax_per_unit, l.total, l.total_tax
+           from unnest($1::bigint[]) wanted join purchase_order o on o.id = wanted
+           join clinic c on c.id = o.clinic_id
+           join purchase_order_line l on l.order_id = o.id
+           left join product p on p.code = l.supplier_code
+           left join clinic_mapping a on a.clinic_id = o.clinic_id and a.kind = 'ship_to' and a.ezyvet_id = o.shipping_address_id
+           left join clinic_mapping b on b.clinic_id = o.clinic_id and b.kind = 'account' and b.ezyvet_id = o.ownership_id
+           cross join lateral (
+               select coalesce(sum(quantity), 0) as units from shipment_line where order_line_id = l.id) s
+           order by o.id, l.position"#,
+        &orders
+    )
+    .fetch_all(pool)
+    .await
+}
+
+/// An order by our number or our id.
+pub async fn find_id(pool: &PgPool, which: &str) -> Result<Option<OrderId>, sqlx::Error> {
+    sqlx::query_scalar!(
+        r#"select id as "id: OrderId" from purchase_order where supplier_order_number = upper($1) or id::text = $1"#,
+        which
+    )
+    .fetch_optional(pool)
+    .await
+}
+
+/// Every version that ezyVet sent, oldest first.
+pub async fn revisions(pool: &PgPool, id: OrderId) -> Result<Vec<Sent>, sqlx::Error> {
+    sqlx::query_as!(
+        Sent,
+        "select revision, received_at, body, findings from purchase_order_revision where order_id = $1 order by revision",
+        id as OrderId
+    )
+    .fetch_all(pool)
+    .await
+}
+
+pub async fn lines(pool: &PgPool, id: OrderId) -> Result<Vec<OrderLine>, sqlx::Error> {
+    sqlx::query_as!(
+        OrderLine,
+        r#"select l.ezyvet_id as item, l.supplier_code, coalesce(p.name, '') as "name!", l.outers, l.units_per_outer, l.quantity, l.price_per_unit,
+                  l.total, l.total_tax, l.location_id, l.cancelled, l.reserved,
+                  coalesce((select sum(s.quantity) from shipment_line s where s.order_line_id = l.id), 0) as "shipped!"
+           from purchase_order_line l left join product p on p.code = l.supplier_code
+           where l.order_id = $1 order by l.position"#,
+        id as OrderId
+    )
+    .fetch_all(pool)
+    .await
+}
+
+/// Locks an order for a change.
+pub async fn lock(connection: &mut PgConnection, id: OrderId) -> Result<Locked, sqlx::Error> {
+    sqlx::query_as!(
+        Locked,
+        r#"select state, body, supplier_order_number as number, clinic_id as "clinic: ClinicId" from purchase_order where id = $1 for update"#,
+        id as OrderId
+    )
+    .fetch_one(connection)
+    .await
+}
+
+/// A change of state by staff; with it the answer that a repeated sending gets.
+pub async fn set_state(
+    connection: &mut PgConnection,
+    now: OffsetDateTime,
+    id: OrderId,
+    state: &str,
+    answer: Option<&Answer>,
+) -> Result<(), sqlx::Error> {
+    sqlx::query!(
+        "update purchase_order set state = $2, changed_at = $3, answer_status = coalesce($4, answer_status),
+                answer_body = coalesce($5, answer_body)
+         where id = $1",
+        id as OrderId,
+        state,
+        now,
+        answer.map(|answer| answer.status as i16),
+        answer.map(|answer| answer.body.clone())
+    )
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+/// The lines of a locked order with what is outstanding.
+pub async fn open_lines(connection: &mut PgConnection, id: OrderId) -> Result<Vec<OpenLine>, sqlx::Error> {
+    sqlx::query_as!(
+        OpenLine,
+        r#"select l.id as "id: OrderLineId", l.ezyvet_id as item, l.quantity,
+                  l.quantity - l.cancelled - coalesce(
+                      (select sum(s.quantity) from shipment_line s where s.order_line_id = l.id), 0) as "outstanding!"
+           from purchase_order_line l where l.order_id = $1 order by l.position"#,
+        id as OrderId
+    )
+    .fetch_all(connection)
+    .await
+}
+
+/// Takes units off lines; a line may come more than once.
+pub async fn cancel_lines(
+    connection: &mut PgConnection,
+    lines: &[(OrderLineId, Decimal)],
+) -> Result<(), sqlx::Error> {
+    let (ids, units): (Vec<i64>, Vec<Decimal>) = lines.iter().map(|(id, units)| (id.0, *units)).unzip();
+    sqlx::query!(
+        "update purchase_order_line l set cancelled = l.cancelled + off.units
+         from (select id, sum(units) as units from unnest($1::bigint[], $2::numeric[]) u(id, units) group by id) off
+         where l.id = off.id",
+        &ids,
+        &units
+    )
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+/// `received` if the clinic has approved every shipment of the order, else `shipped`.
+pub async fn state_of_shipped(connection: &mut PgConnection, id: OrderId) -> Result<String, sqlx::Error> {
+    sqlx::query_scalar!(
+        r#"select case when exists (select from shipment where order_id = $1 and state <> 'received')
+                       then 'shipped' else 'received' end as "state!""#,
+        id as OrderId
+    )
+    .fetch_one(connection)
+    .await
+}
+
+/// The clinic's overrides, for the reading of its decline.
+pub async fn clinic_overrides(connection: &mut PgConnection, clinic: ClinicId) -> Result<Value, sqlx::Error> {
+    sqlx::query_scalar!("select settings from clinic where id = $1", clinic as ClinicId).fetch_one(connection).await
+}
