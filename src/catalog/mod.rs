@@ -53,7 +53,20 @@ struct Loaded {
     own_prices: HashMap<ClinicId, Arc<ContractPrices>>,
     /// Rules by clinic, kept for as long as its entry in the directory is the same one.
     scopes: RwLock<HashMap<ClinicId, Known>>,
+    stock: Mutex<StockSeen>,
 }
+
+/// How far the moves of stock have been read.
+#[derive(Clone, Copy)]
+struct StockSeen {
+    /// A transaction: all before it are in the snapshot.
+    until: i64,
+    at: OffsetDateTime,
+    pruned_at: OffsetDateTime,
+}
+
+/// Moves are kept for twice as long as a process may be without them before it reads everything afresh.
+const STOCK_MOVES_GOOD_FOR: time::Duration = time::Duration::minutes(30);
 
 /// A clinic's entry in the directory, and the rules worked out from it.
 type Known = (Arc<Member>, Arc<ClinicScope>);

@@ -76,7 +76,16 @@ pub async fn run(command: Command, context: &Context, output: Output) -> anyhow:
     match command {
         Command::Import(arguments) => run_import(arguments, context, output).await,
         Command::List { text } => {
-            let columns = ["code", "name", "category", "units_per_outer", "list_price", "stock_available", "state"];
+            let columns = [
+                "code",
+                "name",
+                "category",
+                "units_per_outer",
+                "list_price",
+                "stock_available",
+                "stock_reserved",
+                "state",
+            ];
             output.list(&columns, &catalog::list(&context.pool, text.as_deref()).await?)
         }
         Command::Export { file: None } => match export(&context.pool, io::stdout()).await {

@@ -131,12 +131,7 @@ fn header(order: &OrderRequest, clinic: ClinicTerms, settings: &ClinicSettings, 
     }
     if !clinic.ship_to_mapped && !["", "0"].contains(&order.shipping_address_id.as_str()) {
         let text = format!("we have no address on file yet for your shipping address {}", order.shipping_address_id);
-        rules.broken(
-            "rule_ship_to_unmapped",
-            settings.rule_ship_to_unmapped,
-            field("shipping_address_id"),
-            text,
-        );
+        rules.broken("rule_ship_to_unmapped", settings.rule_ship_to_unmapped, field("shipping_address_id"), text);
     }
     let net = sum(&order.lines, |line| line.total);
     if net < settings.minimum_order.0 && !order.is_return() {
@@ -265,5 +260,7 @@ fn cents(count: usize) -> Decimal {
     Decimal::new(i64::try_from(count).unwrap_or(i64::MAX), 2)
 }
 
+#[cfg(test)]
+mod properties;
 #[cfg(test)]
 mod tests;

@@ -54,8 +54,10 @@ fn whole(change: &'static str, id: &str, line: &Map<String, Value>) -> Change {
 
 fn fields(before: &Map<String, Value>, after: &Map<String, Value>, item: Option<&str>, changes: &mut Vec<Change>) {
     let gone = before.keys().filter(|key| !after.contains_key(*key));
-    let content =
-        after.keys().chain(gone).filter(|key| *key != LINES && (item.is_some() || !NOT_CONTENT.contains(&key.as_str())));
+    let content = after
+        .keys()
+        .chain(gone)
+        .filter(|key| *key != LINES && (item.is_some() || !NOT_CONTENT.contains(&key.as_str())));
     for key in content {
         let (old, new) = (shown(before.get(key)), shown(after.get(key)));
         if old != new {
@@ -90,8 +92,14 @@ mod tests {
             {"id": 9, "supplier_code": "TP1", "quantity": 12}, {"id": "11", "supplier_code": "NEW", "quantity": 3}]}));
         let text = |change: &Change| {
             let part = |text: &Option<String>| text.clone().unwrap_or("-".into());
-            [part(&change.item), part(&change.supplier_code), part(&change.field), part(&change.before), part(&change.after)]
-                .join(" ")
+            [
+                part(&change.item),
+                part(&change.supplier_code),
+                part(&change.field),
+                part(&change.before),
+                part(&change.after),
+            ]
+            .join(" ")
         };
         let changes: Vec<_> = difference(&before, &after).iter().map(|c| format!("{} {}", c.change, text(c))).collect();
         assert_eq!(

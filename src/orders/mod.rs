@@ -29,8 +29,8 @@ use time::OffsetDateTime;
 
 pub use difference::Change;
 pub use staff::{
-    CancelledLine, ExportedLine, Filter, Order, OrderInFull, OrderLine, Revision, accept, cancel, decline, export, find,
-    hold, list, show,
+    CancelledLine, ExportedLine, Filter, Order, OrderInFull, OrderLine, Revision, accept, cancel, decline, export,
+    find, hold, list, show,
 };
 
 /// What can be wrong with an order that reads, or with a command about one.

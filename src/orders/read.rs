@@ -369,4 +369,6 @@ fn canonical(key: &str, value: &Value, out: &mut String) {
 }
 
 #[cfg(test)]
+mod properties;
+#[cfg(test)]
 mod tests;

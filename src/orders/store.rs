@@ -5,7 +5,7 @@ use super::decide::Finding;
 use super::read::OrderRequest;
 use crate::ids::{ClinicId, OrderId};
 use rust_decimal::Decimal;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use sqlx::PgConnection;
 use time::{Date, OffsetDateTime};
 
@@ -189,11 +189,11 @@ pub async fn insert(
                insert into purchase_order (clinic_id, ezyvet_id, supplier_order_number, purchase_order_number, state, is_return,
                    content_digest, body, answer_status, answer_body, findings, ordered_at, ownership_id, shipping_address_id,
                    freight, freight_tax, tax, total, received_at, changed_at)
-               values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $19)
+               values ($1, $2, $3, $4, $5, $6, $7, $8::text::json, $9, $10::text::json, $11, $12, $13, $14, $15, $16, $17, $18, $19, $19)
                returning id),
            revised as (
                insert into purchase_order_revision (order_id, revision, received_at, body, findings)
-               select id, 1, $19, $8, $11 from placed),
+               select id, 1, $19, $8::text::json, $11 from placed),
            lined as (
                insert into purchase_order_line (order_id, position, ezyvet_id, product_id, supplier_code, outers, units_per_outer,
                    price_per_unit, tax_per_unit, quantity, total, total_tax, location_id, reserved)
@@ -215,9 +215,9 @@ pub async fn insert(
         state,
         order.is_return(),
         order.content_digest,
-        Value::Object(order.body.clone()),
+        json_text(&order.body),
         answer.status as i16,
-        answer.body,
+        answer.body.to_string(),
         json!(findings),
         order.ordered_at,
         order.ownership_id,
@@ -263,14 +263,14 @@ pub async fn revise(
     let lines = LineColumns::of(order);
     sqlx::query!(
         "with placed as (
-             update purchase_order set purchase_order_number = $2, state = $3, is_return = $4, content_digest = $5, body = $6,
-                 answer_status = $7, answer_body = $8, findings = $9, ordered_at = $10, ownership_id = $11, shipping_address_id = $12,
+             update purchase_order set purchase_order_number = $2, state = $3, is_return = $4, content_digest = $5, body = $6::text::json,
+                 answer_status = $7, answer_body = $8::text::json, findings = $9, ordered_at = $10, ownership_id = $11, shipping_address_id = $12,
                  freight = $13, freight_tax = $14, tax = $15, total = $16, changed_at = $17, revision = $18
              where id = $1
              returning id),
          revised as (
              insert into purchase_order_revision (order_id, revision, received_at, body, findings)
-             select id, $18, $17, $6, $9 from placed)
+             select id, $18, $17, $6::text::json, $9 from placed)
          insert into purchase_order_line (order_id, position, ezyvet_id, product_id, supplier_code, outers, units_per_outer,
              price_per_unit, tax_per_unit, quantity, total, total_tax, location_id)
          select placed.id, line.* from placed, unnest($19::int[], $20::text[], $21::text[], $22::text[], $23::numeric[],
@@ -280,9 +280,9 @@ pub async fn revise(
         state,
         order.is_return(),
         order.content_digest,
-        Value::Object(order.body.clone()),
+        json_text(&order.body),
         answer.status as i16,
-        answer.body,
+        answer.body.to_string(),
         json!(findings),
         order.ordered_at,
         order.ownership_id,
@@ -309,6 +309,11 @@ pub async fn revise(
     .execute(connection)
     .await?;
     Ok(())
+}
+
+/// Bound as text: a value bound as JSON is sent as jsonb, which does not keep the order of keys.
+fn json_text(map: &Map<String, Value>) -> String {
+    serde_json::to_string(map).unwrap_or_else(|_| json!(map).to_string())
 }
 
 /// Lines by column, as `unnest` wants them.

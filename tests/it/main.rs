@@ -11,6 +11,8 @@ mod generated;
 mod harness;
 mod no_token;
 mod orders;
+mod orders_staff;
+mod orders_stock;
 mod support;
 mod token;
 mod trickle;

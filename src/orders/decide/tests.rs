@@ -32,7 +32,8 @@ fn products() -> HashMap<String, ProductTerms> {
     HashMap::from([("TP1".to_owned(), product)])
 }
 
-const CLINIC: ClinicTerms = ClinicTerms { restricted_licence: false, on_hold: false, number_used_before: false, ship_to_mapped: true };
+const CLINIC: ClinicTerms =
+    ClinicTerms { restricted_licence: false, on_hold: false, number_used_before: false, ship_to_mapped: true };
 
 fn rules(decision: &Decision) -> Vec<(&'static str, &'static str)> {
     decision.findings.iter().map(|finding| (finding.rule, finding.action)).collect()

@@ -46,10 +46,11 @@ pub(super) fn cancelled(open: &[OpenLine], asked: &[CancelledLine]) -> Result<Ca
             return Err(format!("the order has no line `{}`; it has {}", asked.item, known.join(", ")));
         };
         let units = match asked.units {
-            Some(units) => units.abs() * left[at].signum(),
+            Some(units) if left[at].is_sign_negative() => -units.abs(),
+            Some(units) => units.abs(),
             None => left[at],
         };
-        if units.is_zero() {
+        if units.is_zero() || left[at].is_zero() {
             return Err(format!("line {}: nothing to cancel", asked.item));
         }
         if units.abs() > left[at].abs() {
@@ -67,7 +68,11 @@ pub(super) fn cancelled(open: &[OpenLine], asked: &[CancelledLine]) -> Result<Ca
 
 /// What was shipped in excess is not open.
 fn still_open(line: &OpenLine) -> Decimal {
-    if line.outstanding.is_sign_negative() == line.quantity.is_sign_negative() { line.outstanding } else { Decimal::ZERO }
+    if line.outstanding.is_sign_negative() == line.quantity.is_sign_negative() {
+        line.outstanding
+    } else {
+        Decimal::ZERO
+    }
 }
 
 #[cfg(test)]

@@ -172,9 +172,12 @@ pub struct Filter {
     /// Only orders with a line of this product code
     #[arg(long)]
     pub product: Option<String>,
-    /// Only orders that staff must look at: held, with a delivery that needs attention, or open without a known address
+    /// Only orders that staff must look at: held, or with a delivery that needs attention
     #[arg(long)]
     pub attention: bool,
+    /// Only open orders whose shipping_address_id has no address yet (spsi clinic map)
+    #[arg(long)]
+    pub unmapped: bool,
     /// Only orders whose numbers, clinic or comments hold this text
     #[arg(long)]
     pub text: Option<String>,
@@ -290,8 +293,7 @@ async fn lock(
 ) -> Result<store::Locked, OrderError> {
     let locked = store::lock(connection, id).await?;
     if !from.contains(&locked.state.as_str()) {
-        let text =
-            format!("order {which} is {}; to {verb} an order, it must be {}", locked.state, from.join(" or "));
+        let text = format!("order {which} is {}; to {verb} an order, it must be {}", locked.state, from.join(" or "));
         return Err(OrderError::NotNow(text));
     }
     Ok(locked)

@@ -41,9 +41,9 @@ pub async fn list(pool: &PgPool, filter: &Filter, id: Option<OrderId>) -> Result
              and ($3::text is null or exists (select from purchase_order_line l where l.order_id = o.id and l.supplier_code = $3))
              and (not $4 or o.state = 'held'
                   or exists (select from shipment s join delivery d on d.shipment_id = s.id
-                             where s.order_id = o.id and d.state = 'attention')
-                  or (o.state in ('accepted', 'part_shipped') and a.value is null
-                      and o.findings @> '[{"rule": "rule_ship_to_unmapped"}]'))
+                             where s.order_id = o.id and d.state = 'attention'))
+             and (not $9 or (o.state in ('accepted', 'held', 'part_shipped') and a.value is null
+                             and o.shipping_address_id not in ('', '0')))
              and ($5::text is null or o.supplier_order_number ilike $5 or o.purchase_order_number ilike $5 or c.name ilike $5
                   or o.ezyvet_id ilike $5 or o.body ->> 'comments' ilike $5)
              and ($6::timestamptz is null or o.received_at >= $6)
@@ -57,7 +57,8 @@ pub async fn list(pool: &PgPool, filter: &Filter, id: Option<OrderId>) -> Result
         pattern(filter),
         filter.since,
         filter.until,
-        id as Option<OrderId>
+        id as Option<OrderId>,
+        filter.unmapped
     )
     .fetch_all(pool)
     .await
@@ -152,13 +153,13 @@ pub async fn set_state(
 ) -> Result<(), sqlx::Error> {
     sqlx::query!(
         "update purchase_order set state = $2, changed_at = $3, answer_status = coalesce($4, answer_status),
-                answer_body = coalesce($5, answer_body)
+                answer_body = coalesce($5::text::json, answer_body)
          where id = $1",
         id as OrderId,
         state,
         now,
         answer.map(|answer| answer.status as i16),
-        answer.map(|answer| answer.body.clone())
+        answer.map(|answer| answer.body.to_string())
     )
     .execute(connection)
     .await?;
@@ -180,10 +181,7 @@ pub async fn open_lines(connection: &mut PgConnection, id: OrderId) -> Result<Ve
 }
 
 /// Takes units off lines; a line may come more than once.
-pub async fn cancel_lines(
-    connection: &mut PgConnection,
-    lines: &[(OrderLineId, Decimal)],
-) -> Result<(), sqlx::Error> {
+pub async fn cancel_lines(connection: &mut PgConnection, lines: &[(OrderLineId, Decimal)]) -> Result<(), sqlx::Error> {
     let (ids, units): (Vec<i64>, Vec<Decimal>) = lines.iter().map(|(id, units)| (id.0, *units)).unzip();
     sqlx::query!(
         "update purchase_order_line l set cancelled = l.cancelled + off.units

@@ -16,8 +16,8 @@ use serde::Serialize;
 use sqlx::PgPool;
 use time::OffsetDateTime;
 
-pub use store::{settle, wrong_reservations};
 pub(crate) use store::lower_on_hand;
+pub use store::{settle, wrong_reservations};
 
 /// A product of which more is on order than on hand.
 #[derive(Debug, Serialize)]
@@ -44,4 +44,3 @@ pub struct BackOrder {
 pub async fn back_orders(pool: &PgPool) -> Result<Vec<BackOrder>, sqlx::Error> {
     store::back_orders(pool).await
 }
-

@@ -1,0 +1,244 @@
+//! Stock that orders hold: what clinics are shown, and that no two orders get the same goods.
+
+use crate::support::database::TestDatabase;
+use crate::support::order::with;
+use crate::support::supplier::{Clinic, SOON, Supplier};
+use crate::support::until;
+use serde_json::{Value, json};
+use spsi_partner::catalog::import::{ImportOptions, SourceFile, import};
+use spsi_partner::clinics::directory::{Directory, Member};
+use spsi_partner::clinics::{self, ClinicDraft};
+use spsi_partner::config::Settings;
+use spsi_partner::orders::{self, CancelledLine, Filter, OrderError, read::read, stock};
+use spsi_partner::shipments::{self, NewShipment};
+use std::sync::Arc;
+use time::OffsetDateTime;
+use time::macros::datetime;
+
+const NOW: OffsetDateTime = datetime!(2026-03-01 12:00 UTC);
+
+/// A database with products `A` to `E`, 20 units of each on hand, and a clinic.
+struct Shop {
+    database: TestDatabase,
+    settings: Settings,
+    member: Arc<Member>,
+}
+
+impl Shop {
+    async fn open(clinic: &[&str]) -> Self {
+        let database = TestDatabase::new().await;
+        let pool = database.pool();
+        let rows: String = ["A", "B", "C", "D", "E"].map(|code| format!("{code},{code},t,c,1,box,4,20\n")).concat();
+        let file =
+            format!("code,name,type,category,units_per_outer,unit_of_measure,list_price,stock_available\n{rows}");
+        let file =
+            SourceFile { name: "products.csv".into(), content: Box::new(std::io::Cursor::new(file.into_bytes())) };
+        import(pool, NOW, "test", Some(file), None, &ImportOptions::default(), &|_| {}).await.expect("import");
+        let settings = Settings::from_environment().expect("defaults");
+        let draft = ClinicDraft { name: "Harbour Vets".into(), site: None, client_id: Some("harbour".into()) };
+        clinics::add(pool, NOW, "test", draft).await.expect("add");
+        let pairs: Vec<String> = clinic.iter().map(|pair| (*pair).to_owned()).collect();
+        clinics::set(pool, NOW, "test", &settings.clinic, "harbour", &pairs).await.expect("set");
+        let directory = Directory::new(pool.clone(), settings.clinic.clone());
+        directory.refresh().await.expect("refresh");
+        let member = directory.find("harbour").expect("the clinic");
+        Self { database, settings, member }
+    }
+
+    /// Sends an order; the status of its answer.
+    async fn order(&self, id: &str, lines: &[(&str, i64)]) -> u16 {
+        let items: Vec<Value> = (1..)
+            .zip(lines)
+            .map(|(id, (code, units))| {
+                json!({"id": id, "supplier_code": code, "outers": units, "units_per_outer": 1, "quantity": units,
+                    "price_per_unit": 4, "total": units * 4})
+            })
+            .collect();
+        let total: i64 = lines.iter().map(|(_, units)| units * 4).sum();
+        let order = json!({"purchaseorder": {"id": id, "total": total, "purchase_order_item_list": items}});
+        let order = read(order.to_string().as_bytes(), 10_000).expect("an order");
+        orders::place(self.database.pool(), NOW, &self.member, &order).await.expect("an answer").status
+    }
+
+    /// The last order with this id of ezyVet's.
+    async fn number(&self, ezyvet_id: &str) -> String {
+        let orders = orders::list(self.database.pool(), &Filter::default()).await.expect("orders");
+        let order = orders.into_iter().find(|order| order.ezyvet_id == ezyvet_id).expect("the order");
+        order.supplier_order_number
+    }
+
+    async fn ship(&self, order: &str) {
+        let new = NewShipment { order: order.into(), ..NewShipment::default() };
+        shipments::ship(self.database.pool(), &self.settings.site, NOW, "test", &new).await.expect("shipped");
+    }
+
+    /// On hand and reserved.
+    async fn stock(&self, code: &str) -> (String, String) {
+        let products = spsi_partner::catalog::list(self.database.pool(), None).await.expect("products");
+        let product = products.into_iter().find(|product| product.code == code).expect("the product");
+        let plain = spsi_partner::values::plain;
+        (plain(product.stock_available), plain(product.stock_reserved))
+    }
+
+    async fn assert_consistent(&self) {
+        assert_eq!(stock::wrong_reservations(self.database.pool()).await.expect("a count"), 0);
+    }
+}
+
+fn pair(on_hand: &str, reserved: &str) -> (String, String) {
+    (on_hand.to_owned(), reserved.to_owned())
+}
+
+#[tokio::test]
+async fn stock_follows_the_life_of_an_order() {
+    let shop = Shop::open(&["rule_price_below=hold"]).await;
+    let pool = shop.database.pool();
+    assert_eq!(shop.order("1", &[("A", 5), ("A", 2), ("B", 30)]).await, 200);
+    assert_eq!(shop.stock("A").await, pair("20", "7"));
+    assert_eq!(shop.stock("B").await, pair("20", "30"));
+    let number = shop.number("1").await;
+    let short = stock::back_orders(pool).await.expect("back-orders");
+    assert_eq!(short.len(), 1);
+    assert_eq!((short[0].supplier_code.as_str(), short[0].short), ("B", 10.into()));
+    assert_eq!(short[0].order_numbers, [number.as_str()]);
+
+    orders::hold(pool, NOW, "test", &number, "wait").await.expect("held");
+    assert_eq!(shop.stock("A").await, pair("20", "7"), "a held order keeps what it reserved");
+    let everything = NewShipment { order: number.clone(), ..NewShipment::default() };
+    let refused = shipments::ship(pool, &shop.settings.site, NOW, "test", &everything).await;
+    assert!(refused.is_err(), "a held order is not shipped");
+    orders::accept(pool, NOW, "test", &number, Some("go")).await.expect("accepted");
+
+    let line = |item: &str, units: Option<i64>| CancelledLine { item: item.into(), units: units.map(Into::into) };
+    let order = orders::cancel(pool, NOW, "test", &number, &[line("3", Some(12))], "short").await.expect("in part");
+    assert_eq!((order.order.state.as_str(), shop.stock("B").await), ("accepted", pair("20", "18")));
+    assert_eq!(order.items[2].cancelled, 12.into());
+    shop.ship(&number).await;
+    assert_eq!(shop.stock("A").await, pair("13", "0"));
+    assert_eq!(shop.stock("B").await, pair("2", "0"));
+
+    shop.order("2", &[("C", 3)]).await;
+    let second = shop.number("2").await;
+    orders::decline(pool, NOW, "test", &shop.settings.clinic, &second, "no").await.expect("declined");
+    assert_eq!(shop.stock("C").await, pair("20", "0"));
+    shop.order("3", &[("C", 3), ("D", 3)]).await;
+    let third = shop.number("3").await;
+    let all = orders::cancel(pool, NOW, "test", &third, &[], "closed").await.expect("cancelled");
+    assert_eq!((all.order.state.as_str(), shop.stock("C").await), ("cancelled", pair("20", "0")));
+    let again = orders::cancel(pool, NOW, "test", &third, &[], "closed").await;
+    assert!(matches!(again, Err(OrderError::NotNow(_))), "{again:?}");
+    // A return holds nothing, and what comes back is not for sale before the warehouse says so.
+    shop.order("4", &[("E", -2)]).await;
+    let back = shop.number("4").await;
+    orders::accept(pool, NOW, "test", &back, None).await.expect("accepted");
+    assert_eq!(shop.stock("E").await, pair("20", "0"));
+    shop.ship(&back).await;
+    assert_eq!(shop.stock("E").await, pair("20", "0"));
+    shop.assert_consistent().await;
+}
+
+#[tokio::test]
+async fn an_order_that_is_revised_does_not_stand_in_its_own_way() {
+    let shop = Shop::open(&["rule_stock_short=decline"]).await;
+    assert_eq!(shop.order("1", &[("A", 15)]).await, 200);
+    assert_eq!(shop.order("2", &[("A", 6)]).await, 422);
+    assert_eq!(shop.order("1", &[("A", 18), ("B", 1)]).await, 200);
+    assert_eq!(shop.stock("A").await, pair("20", "18"));
+    assert_eq!(shop.order("1", &[("A", 21)]).await, 422, "a revision that is declined holds nothing");
+    assert_eq!(shop.stock("A").await, pair("20", "0"));
+    shop.assert_consistent().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn many_orders_at_once_never_take_more_than_there_is() {
+    let shop = Arc::new(Shop::open(&["rule_stock_short=decline"]).await);
+    let mut sending = tokio::task::JoinSet::new();
+    for id in 0..60 {
+        let shop = Arc::clone(&shop);
+        sending.spawn(async move {
+            // Each way round, so that locks would be taken crosswise if they were not sorted.
+            let lines = if id % 2 == 0 { [("A", 1), ("B", 1)] } else { [("B", 1), ("A", 1)] };
+            shop.order(&id.to_string(), &lines).await
+        });
+    }
+    let answers = sending.join_all().await;
+    assert_eq!(answers.iter().filter(|status| **status == 200).count(), 20);
+    assert_eq!(shop.stock("A").await, pair("20", "20"));
+    assert_eq!(shop.stock("B").await, pair("20", "20"));
+    shop.assert_consistent().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn whatever_staff_and_clinics_do_at_once_reservations_are_what_orders_say() {
+    let shop = Arc::new(Shop::open(&[]).await);
+    for id in 0..24 {
+        shop.order(&id.to_string(), &[("A", 2), ("B", 3), ("C", 1)]).await;
+    }
+    let mut doing = tokio::task::JoinSet::new();
+    for id in 0..24 {
+        let shop = Arc::clone(&shop);
+        let number = shop.number(&id.to_string()).await;
+        doing.spawn(async move {
+            let pool = shop.database.pool();
+            let line = CancelledLine { item: "2".into(), units: Some(1.into()) };
+            match id % 6 {
+                0 => shop.ship(&number).await,
+                1 => drop(orders::cancel(pool, NOW, "test", &number, &[line], "less").await.expect("cancelled")),
+                2 => drop(orders::cancel(pool, NOW, "test", &number, &[], "none").await.expect("cancelled")),
+                3 => drop(
+                    orders::decline(pool, NOW, "test", &shop.settings.clinic, &number, "no").await.expect("declined"),
+                ),
+                4 => drop(shop.order(&id.to_string(), &[("C", 5), ("B", 1)]).await),
+                _ => {
+                    // Two who do not know of each other: one of them may be refused, and nothing is counted twice.
+                    let cancel = orders::cancel(pool, NOW, "test", &number, &[], "none");
+                    let new = NewShipment { order: number.clone(), ..NewShipment::default() };
+                    let ship = shipments::ship(pool, &shop.settings.site, NOW, "test", &new);
+                    let (cancelled, shipped) = tokio::join!(cancel, ship);
+                    assert!(cancelled.is_ok() != shipped.is_ok());
+                }
+            }
+        });
+    }
+    doing.join_all().await;
+    shop.assert_consistent().await;
+}
+
+fn shown(supplier: &Supplier, clinic: &Clinic, code: &str) -> Value {
+    supplier.product(clinic, code).expect("the product")["stock_available"].clone()
+}
+
+#[track_caller]
+fn becomes(supplier: &Supplier, clinic: &Clinic, units: i64) {
+    until(&format!("{units} in stock"), SOON, || (shown(supplier, clinic, "TP1") == json!(units)).then_some(()));
+}
+
+#[test]
+fn clinics_are_shown_what_is_free() {
+    let supplier = Supplier::start(&[]);
+    let (clinic, other) = (supplier.clinic(), supplier.clinic());
+    assert_eq!(shown(&supplier, &other, "TP1"), json!(100));
+    let tag = supplier.get(&other, "/products").header("etag").expect("a tag").to_owned();
+    let mut order = with("1", "/purchase_order_item_list/0/quantity", json!("30"));
+    order["purchaseorder"]["purchase_order_item_list"][0]["outers"] = json!("30");
+    order["purchaseorder"]["purchase_order_item_list"][0]["total"] = json!("120");
+    order["purchaseorder"]["total"] = json!("120.4");
+    let answer = supplier.order(&clinic, &order).expect(200);
+    let number = answer["purchaseorder"]["supplier_order_number"].as_str().expect("a number").to_owned();
+    becomes(&supplier, &other, 70);
+    assert_ne!(supplier.get(&other, "/products").header("etag"), Some(tag.as_str()), "a cached catalogue is told");
+    supplier.run(["order", "cancel", &number, "--line", "9:10", "--reason", "too many"]);
+    becomes(&supplier, &other, 80);
+    // The warehouse counts what lies there, and knows nothing of orders.
+    let counted = supplier.file("stock.csv", "code,stock_available\nTP1,50\n");
+    supplier.run(["catalog", "import", counted.to_str().expect("UTF-8"), "--only", "stock"]);
+    becomes(&supplier, &other, 30);
+    supplier.run(["shipment", "create", &number, "--line", "9:5"]);
+    let product = supplier.run(["catalog", "list", "--text", "TP1"]);
+    assert_eq!((&product[0]["stock_available"], &product[0]["stock_reserved"]), (&json!("45"), &json!("15")));
+    becomes(&supplier, &other, 30);
+    supplier.run(["order", "cancel", &number, "--reason", "enough"]);
+    becomes(&supplier, &other, 45);
+    let order = supplier.run(["order", "show", &number]);
+    assert_eq!(order["state"], json!("shipped"), "nothing is outstanding, and something was shipped");
+}
