@@ -174,7 +174,7 @@ pub struct ServerSettings {
     #[arg(long, env = "SPSI_HTTP_THREADS", default_value = "0", hide_env_values = true)]
     pub http_threads: usize,
     /// Longest time for a request's head, and again for its body, to arrive
-    #[arg(long, env = "SPSI_READ_TIMEOUT", default_value = "20s", hide_env_values = true)]
+    #[arg(long, env = "SPSI_READ_TIMEOUT", default_value = "15s", hide_env_values = true)]
     pub read_timeout: Span,
     /// How long a shutdown waits for requests in flight
     #[arg(long, env = "SPSI_SHUTDOWN_TIMEOUT", default_value = "20s", hide_env_values = true)]
