@@ -73,7 +73,7 @@ impl ClinicScope {
 }
 
 /// One clinic's sight of one snapshot; keeps the snapshot alive while answers are written from it.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct ClinicView {
     pub(super) snapshot: Arc<Snapshot>,
     pub(super) visible: BitSet,
@@ -104,6 +104,21 @@ impl ClinicView {
             good_until,
             whole_length: OnceLock::new(),
             snapshot,
+        }
+    }
+
+    /// The same view of a snapshot that differs in its stock only. Every field is named, so that one that depends on the
+    /// stock is not carried over unnoticed.
+    fn with_stock_of(&self, snapshot: &Arc<Snapshot>) -> Self {
+        Self {
+            snapshot: Arc::clone(snapshot),
+            visible: self.visible.clone(),
+            settings: self.settings,
+            price_list: self.price_list.clone(),
+            own_prices: self.own_prices.clone(),
+            fingerprint: self.fingerprint,
+            good_until: self.good_until,
+            whole_length: OnceLock::new(),
         }
     }
 
@@ -190,8 +205,7 @@ impl Views {
     /// The same views of a snapshot that differs in its stock only: nothing is worked out again.
     pub fn with_stock_of(&self, snapshot: &Arc<Snapshot>) -> Self {
         let views = self.by_scope.read().unwrap_or_else(PoisonError::into_inner);
-        let moved = |view: &Arc<ClinicView>| ClinicView { snapshot: Arc::clone(snapshot), ..(**view).clone() };
-        let by_scope = views.iter().map(|(scope, view)| (*scope, Arc::new(moved(view)))).collect();
+        let by_scope = views.iter().map(|(scope, view)| (*scope, Arc::new(view.with_stock_of(snapshot)))).collect();
         Self { snapshot: Arc::clone(snapshot), by_scope: RwLock::new(by_scope) }
     }
 

@@ -91,7 +91,7 @@ struct Shown {
     order: OrderInFull,
     shipments: Vec<shipments::Shipment>,
     deliveries: Vec<deliveries::Delivery>,
-    /// What was done to the order, oldest first.
+    /// What was done to the order and its shipments, oldest first.
     audit: Vec<audit::Entry>,
 }
 
@@ -152,7 +152,10 @@ async fn show(context: &Context, output: Output, id: &str) -> anyhow::Result<()>
     let filter = deliveries::Filter { order: Some(number.clone()), ..Default::default() };
     let (shipments, deliveries) = (shipments::list(pool, Some(&number)).await?, deliveries::list(pool, &filter).await?);
     let mut audit = audit::list(pool, Some(("order", order.order.id.0)), None).await?;
-    audit.reverse();
+    for shipment in &shipments {
+        audit.append(&mut audit::list(pool, Some(("shipment", shipment.id.0)), None).await?);
+    }
+    audit.sort_by_key(|entry| entry.id);
     output.record(&Shown { order, shipments, deliveries, audit })
 }
 

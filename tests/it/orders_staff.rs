@@ -79,7 +79,7 @@ fn an_order_shows_what_each_revision_changed_and_all_that_was_done() {
     let change = json!([{"change": "changed", "item": null, "supplier_code": null, "field": "comments", "before": "...", "after": "urgent"}]);
     assert_eq!(order["revisions"][1]["changes"], change);
     let deeds: Vec<_> = order["audit"].as_array().expect("a list").iter().map(|deed| deed["action"].clone()).collect();
-    assert_eq!(deeds, ["order.place", "order.revise", "order.hold", "order.accept"]);
+    assert_eq!(deeds, ["order.place", "order.revise", "order.hold", "order.accept", "shipment.create"]);
     assert_eq!(order["audit"][2]["detail"]["reason"], json!("ask the clinic"));
     assert_eq!(order["shipments"].as_array().map(Vec::len), Some(1));
     assert!(order["deliveries"].as_array().is_some_and(|deliveries| !deliveries.is_empty()));

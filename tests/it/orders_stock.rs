@@ -204,6 +204,46 @@ async fn whatever_staff_and_clinics_do_at_once_reservations_are_what_orders_say(
     shop.assert_consistent().await;
 }
 
+/// Numbers that look random and are the same in every run.
+fn numbers() -> impl FnMut(u64) -> u64 {
+    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+    move |below| {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state % below
+    }
+}
+
+#[tokio::test]
+async fn no_line_is_lost_or_added_on_the_way_to_the_table_and_no_stock_is_promised_twice() {
+    let shop = Shop::open(&["rule_stock_short=decline"]).await;
+    let pool = shop.database.pool();
+    let mut next = numbers();
+    for _ in 0..120 {
+        let id = next(30).to_string();
+        let lines: Vec<(&str, i64)> = (0..=next(6))
+            .map(|_| (["A", "B", "C", "D", "E", "X"][next(12).min(5) as usize % 6], 1 + next(6) as i64))
+            .collect();
+        let status = shop.order(&id, &lines).await;
+        let order = orders::show(pool, &shop.number(&id).await).await.expect("the order");
+        if status != 409 {
+            let stored: Vec<_> = order.items.iter().map(|line| (line.supplier_code.as_str(), line.quantity)).collect();
+            let sent: Vec<_> = lines.iter().map(|(code, units)| (*code, (*units).into())).collect();
+            assert_eq!(stored, sent);
+            assert_eq!(status == 200, order.order.state == "accepted", "{status} {}", order.order.state);
+            assert!(status != 200 || lines.iter().all(|(code, _)| *code != "X"), "an unknown product is declined");
+        }
+        for product in spsi_partner::catalog::list(pool, None).await.expect("products") {
+            assert!(product.stock_reserved <= product.stock_available, "{}", product.code);
+        }
+        if next(4) == 0 && order.order.state == "accepted" {
+            orders::cancel(pool, NOW, "test", &order.order.supplier_order_number, &[], "").await.expect("cancelled");
+        }
+    }
+    shop.assert_consistent().await;
+}
+
 fn shown(supplier: &Supplier, clinic: &Clinic, code: &str) -> Value {
     supplier.product(clinic, code).expect("the product")["stock_available"].clone()
 }
@@ -241,4 +281,54 @@ fn clinics_are_shown_what_is_free() {
     becomes(&supplier, &other, 45);
     let order = supplier.run(["order", "show", &number]);
     assert_eq!(order["state"], json!("shipped"), "nothing is outstanding, and something was shipped");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+#[ignore = "measures; run it by name with --nocapture"]
+async fn how_long_orders_take() {
+    for stock in ["note", "decline"] {
+        let rule = format!("rule_stock_short={stock}");
+        let shop = Arc::new(Shop::open(&[&rule]).await);
+        let pool = shop.database.pool();
+        sqlx::query(
+            "insert into product (code, name, type, category, units_per_outer, unit_of_measure, list_price, stock_available)
+             select 'P' || n, 'p', 't', 'c', 1, 'box', 4, 1000000 from generate_series(0, 99999) n",
+        )
+        .execute(pool)
+        .await
+        .expect("products");
+        sqlx::query("analyze").execute(pool).await.expect("analyze");
+        let codes: Vec<String> = (0..100_000).map(|n| format!("P{n}")).collect();
+        let lines = |order: usize, count: usize| -> Vec<(&str, i64)> {
+            (0..count).map(|line| (codes[(order * 7919 + line * 31) % 100_000].as_str(), 1)).collect()
+        };
+        for (count, orders) in [(10, 200), (3_000, 5)] {
+            let mut times: Vec<_> = Vec::new();
+            for order in 0..orders {
+                let began = std::time::Instant::now();
+                assert_eq!(shop.order(&format!("{count}-{order}"), &lines(order, count)).await, 200);
+                times.push(began.elapsed());
+            }
+            times.sort_unstable();
+            println!("{stock}: {count} lines: median {:?}, slowest {:?}", times[orders / 2], times[orders - 1]);
+        }
+        let (began, orders) = (std::time::Instant::now(), 2_000);
+        let mut senders = tokio::task::JoinSet::new();
+        for sender in 0..32 {
+            let (shop, codes) = (Arc::clone(&shop), codes.clone());
+            senders.spawn(async move {
+                for order in (sender..orders).step_by(32) {
+                    let lines: Vec<_> =
+                        (0..10).map(|line| (codes[(order * 104_729 + line * 31) % 100_000].as_str(), 1)).collect();
+                    shop.order(&format!("c-{order}"), &lines).await;
+                }
+            });
+        }
+        senders.join_all().await;
+        println!(
+            "{stock}: 32 at once: {:.0} orders of 10 lines a second",
+            orders as f64 / began.elapsed().as_secs_f64()
+        );
+        shop.assert_consistent().await;
+    }
 }

@@ -64,3 +64,39 @@ fn stock_moves_without_a_new_build() {
     let after = body(after);
     assert!(after.contains(r#""stock_available":5,"#) && after.contains(r#""stock_available":7.5,"#), "{after}");
 }
+
+#[test]
+fn the_digest_of_the_stock_does_not_depend_on_how_it_came_about() {
+    let built = |stocks: [i64; 2]| {
+        let products = [(1, "A", stocks[0]), (2, "B", stocks[1])];
+        let products =
+            products.map(|(id, code, stock)| CatalogProduct { stock_available: stock.into(), ..product(id, code) });
+        Snapshot::build(1, products.to_vec()).unwrap()
+    };
+    let moved = built([5, 7]).with_stock(1, &[(ProductId(2), 5.into()), (ProductId(1), 7.into())]).unwrap();
+    assert_eq!(moved.stock_digest, built([7, 5]).stock_digest);
+    assert_ne!(moved.stock_digest, built([5, 7]).stock_digest);
+}
+
+#[test]
+fn views_follow_the_stock_with_their_lengths_and_tags() {
+    let products = (1..500).map(|id| product(id, &format!("P{id}"))).collect();
+    let before = Arc::new(Snapshot::build(1, products).unwrap());
+    let (views, scope) = (Views::new(Arc::clone(&before)), ClinicScope::new(everything()));
+    let old = views.view(&scope, NOW);
+    let whole = |view: &Arc<_>| {
+        let answer = super::super::view::ClinicView::products(view, &ProductQuery::default());
+        let length = answer.content_length();
+        let body = answer.pieces().flatten().collect::<Vec<u8>>();
+        assert_eq!(length, body.len() as u64);
+        body
+    };
+    let first = whole(&old);
+    let after = Arc::new(before.with_stock(1, &[(ProductId(7), 123_456.into())]).unwrap());
+    let new = views.with_stock_of(&after).view(&scope, NOW);
+    let second = whole(&new);
+    assert_eq!(second.len(), first.len() + 5);
+    assert!(String::from_utf8_lossy(&second).contains("\"stock_available\":123456,"));
+    assert_ne!(old.tag(None), new.tag(None));
+    assert_eq!(whole(&old), first, "an answer under way keeps its stock");
+}
