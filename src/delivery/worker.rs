@@ -58,7 +58,7 @@ struct Held {
 impl Worker {
     /// A worker that calls nobody yet.
     pub fn new(pool: PgPool, keys: KeyRing, clock: Clock, settings: &Settings) -> Result<Self, WorkerError> {
-        let client = Client::new(CONNECT_TIMEOUT.min(settings.site.call_timeout.0 / 2))?;
+        let client = Client::new(CONNECT_TIMEOUT)?;
         let parts = Parts { pool, client, keys, clock, lease: settings.worker.lease.0 };
         Ok(Self { parts, defaults: settings.site.clone(), settings: settings.worker.clone() })
     }

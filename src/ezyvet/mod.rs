@@ -26,6 +26,8 @@ use crate::config::ScopeSeparator;
 use crate::secret::Plain;
 use outcome::{Arrived, classify};
 use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderMap, LOCATION};
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use time::OffsetDateTime;
 
@@ -58,6 +60,12 @@ pub struct Exchange {
     pub rate: RateHeaders,
 }
 
+impl Exchange {
+    fn without_answer(outcome: Outcome) -> Self {
+        Self { outcome, status: None, body: String::new(), rate: RateHeaders::default() }
+    }
+}
+
 /// How a token request ended.
 #[derive(Debug)]
 pub struct TokenExchange {
@@ -68,14 +76,40 @@ pub struct TokenExchange {
 /// Makes calls. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Client {
+    longest_connect: Duration,
+    /// By the time that connecting may take, which is fixed when a connector is made; a site may have a call timeout of
+    /// its own, so there are as many as there are such settings.
+    connectors: Arc<Mutex<BTreeMap<Duration, Connectors>>>,
+}
+
+#[derive(Clone, Debug)]
+struct Connectors {
     reads: reqwest::Client,
     writes: reqwest::Client,
 }
 
 impl Client {
-    /// A client that follows no redirects. `connect_timeout` bounds name lookup, connection and TLS together: a call that
-    /// fails within them was certainly never sent.
-    pub fn new(connect_timeout: Duration) -> Result<Self, ClientError> {
+    /// A client that follows no redirects. Name lookup, connection and TLS together take `longest_connect` at the most,
+    /// and half of a call's own timeout at the most: a call that fails within them was certainly never sent.
+    pub fn new(longest_connect: Duration) -> Result<Self, ClientError> {
+        let first = BTreeMap::from([(longest_connect, Connectors::new(longest_connect)?)]);
+        Ok(Self { longest_connect, connectors: Arc::new(Mutex::new(first)) })
+    }
+
+    fn connectors(&self, limits: Limits) -> Result<Connectors, ClientError> {
+        let connect_timeout = self.longest_connect.min(limits.timeout / 2);
+        let mut connectors = self.connectors.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = connectors.get(&connect_timeout) {
+            return Ok(known.clone());
+        }
+        let new = Connectors::new(connect_timeout)?;
+        connectors.insert(connect_timeout, new.clone());
+        Ok(new)
+    }
+}
+
+impl Connectors {
+    fn new(connect_timeout: Duration) -> Result<Self, ClientError> {
         let builder = || {
             reqwest::Client::builder()
                 .user_agent(concat!("spsi-partner/", env!("CARGO_PKG_VERSION")))
@@ -90,16 +124,22 @@ impl Client {
             writes: builder().pool_max_idle_per_host(0).build()?,
         })
     }
+}
 
+impl Client {
     /// Makes a call with a token.
     pub async fn call(&self, base_url: &str, token: &Plain, request: &Request, limits: Limits) -> Exchange {
         let url = format!("{}{}", base_url.trim_end_matches('/'), request.target);
+        let Connectors { reads, writes } = match self.connectors(limits) {
+            Ok(connectors) => connectors,
+            Err(error) => return Exchange::without_answer(Outcome::NeverSent { why: innermost(&error) }),
+        };
         let call = match &request.body {
-            Body::None => self.reads.get(url),
+            Body::None => reads.get(url),
             Body::Form(text) => {
-                self.writes.post(url).header(CONTENT_TYPE, "application/x-www-form-urlencoded").body(text.clone())
+                writes.post(url).header(CONTENT_TYPE, "application/x-www-form-urlencoded").body(text.clone())
             }
-            Body::Json(text) => self.writes.post(url).header(CONTENT_TYPE, "application/json").body(text.clone()),
+            Body::Json(text) => writes.post(url).header(CONTENT_TYPE, "application/json").body(text.clone()),
         };
         run(call.bearer_auth(token.expose()), limits).await
     }
@@ -116,7 +156,14 @@ impl Client {
     ) -> TokenExchange {
         let form = credentials.form(scopes.0, scopes.1);
         let url = format!("{}/{}", base_url.trim_end_matches('/'), token_path.trim_start_matches('/'));
-        let call = self.writes.post(url).header(CONTENT_TYPE, "application/x-www-form-urlencoded");
+        let writes = match self.connectors(limits) {
+            Ok(connectors) => connectors.writes,
+            Err(error) => {
+                let granted = Err(Outcome::NeverSent { why: innermost(&error) });
+                return TokenExchange { granted, rate: RateHeaders::default() };
+            }
+        };
+        let call = writes.post(url).header(CONTENT_TYPE, "application/x-www-form-urlencoded");
         let exchange = run(call.body(form.expose().to_owned()), limits).await;
         let granted = match exchange.outcome {
             Outcome::Done => token::read(&exchange.body, scopes.1, now).ok_or_else(|| Outcome::Failed {
@@ -132,7 +179,7 @@ impl Client {
 
 async fn run(call: reqwest::RequestBuilder, limits: Limits) -> Exchange {
     let call = call.header(ACCEPT, "application/json").timeout(limits.timeout);
-    let nothing = |outcome| Exchange { outcome, status: None, body: String::new(), rate: RateHeaders::default() };
+    let nothing = Exchange::without_answer;
     let response = match call.send().await {
         Ok(response) => response,
         Err(error) if error.is_connect() || error.is_builder() => {
@@ -188,5 +235,32 @@ fn rate_headers(headers: &HeaderMap) -> RateHeaders {
         limit: count("x-ratelimit-limit"),
         remaining: count("x-ratelimit-remaining"),
         reset: reset.map(|seconds| Duration::from_secs_f64(seconds.clamp(0.0, 86_400.0))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::{TcpListener, TcpStream};
+
+    #[tokio::test]
+    async fn a_connection_that_does_not_come_about_is_certain_whatever_the_call_timeout() {
+        let full = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = full.local_addr().unwrap();
+        // Nobody accepts: when the queue is full, connecting hangs.
+        let waiting: Vec<_> =
+            std::iter::from_fn(|| TcpStream::connect_timeout(&address, Duration::from_millis(200)).ok())
+                .take(10_000)
+                .collect();
+        let client = Client::new(Duration::from_secs(10)).unwrap();
+        let limits = Limits { timeout: Duration::from_millis(300), body_bytes: 1000 };
+        let (url, token) = (format!("http://{address}"), Plain::new("t"));
+        let exchange = client.call(&url, &token, &Request::find_invoice("1"), limits).await;
+        assert!(
+            matches!(exchange.outcome, Outcome::NeverSent { .. }),
+            "{:?} after {}",
+            exchange.outcome,
+            waiting.len()
+        );
     }
 }
