@@ -273,7 +273,7 @@ pub(super) async fn settle(
         == 1;
     if settled && delivered {
         release_followers(connection, id).await?;
-    } else if settled && to.due_at.is_none() {
+    } else if settled && to.state != "waiting" {
         let reason = format!("waits for delivery {id}, which is in state {}", to.state);
         explain_followers(connection, id, &reason).await?;
     }
