@@ -182,9 +182,16 @@ impl Clinic {
     /// # Errors
     /// The order cannot be written, or the answer is neither an acceptance nor a decline as documented.
     pub async fn send_order(&self, lines: &[OrderLine]) -> Result<Reply<OrderReply>, ClinicError> {
-        let order =
-            lock(&self.world).write_order(self.clock.now(), lines).map_err(|why| ClinicError::new(why, None))?;
-        self.resend(&order).await
+        self.send_order_with(lines, "").await
+    }
+
+    /// [`Self::send_order`], with comments; magic values in them switch faults on.
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn send_order_with(&self, lines: &[OrderLine], comments: &str) -> Result<Reply<OrderReply>, ClinicError> {
+        let written = lock(&self.world).write_order_with(self.clock.now(), lines, comments);
+        self.resend(&written.map_err(|why| ClinicError::new(why, None))?).await
     }
 
     /// Sends an order again, word for word, as ezyVet does after a timeout.

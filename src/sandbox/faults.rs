@@ -32,6 +32,12 @@ Endpoints: token jobqueue receiveinvoice separation product
 
 xN: the next N calls only. @P%: by chance, under the seed.
 
+A fault may also be switched on by an order of the sandbox's clinic whose
+comments hold it as a magic value, and by a control call:
+  curl -X POST URL/_sandbox/order -d '{\"lines\": [{\"code\": \"CODE\",
+    \"outers\": 1}], \"comments\": \"sandbox:fault=cut-after:jobqueuex1\"}'
+  curl -X POST URL/_sandbox/faults -d 'status:jobqueue=503x2'
+
 Examples:
   status:jobqueue=503x2  delay:any=5s@10%  cut-after:suppliedx1
   token-killed@1%  rate-limit:jobqueuex1";

@@ -189,7 +189,7 @@ fn huge(answer: &Answer, megabytes: u32) -> HttpResponse {
     head(answer).content_type("application/json").streaming(body)
 }
 
-/// `POST /_sandbox/order`: `{"lines": [{"code": "A", "outers": 2, "location": 3}]}`.
+/// `POST /_sandbox/order`: `{"lines": [{"code": "A", "outers": 2, "location": 3}], "comments": "..."}`.
 async fn order(shared: &Shared, body: &[u8]) -> Answer {
     let Some(clinic) = shared.clinic() else { return no_partner() };
     let body: Value = serde_json::from_slice(body).unwrap_or_default();
@@ -204,7 +204,8 @@ async fn order(shared: &Shared, body: &[u8]) -> Answer {
             "send {\"lines\": [{\"code\": \"A\", \"outers\": 2, \"location\": 3}]}",
         );
     };
-    answered(clinic.send_order(&lines).await)
+    let comments = body["comments"].as_str().unwrap_or_default();
+    answered(clinic.send_order_with(&lines, comments).await)
 }
 
 /// `POST /_sandbox/orders/{id}/resend`: the same order again, word for word, as ezyVet sends it after a timeout.

@@ -4,7 +4,7 @@ use rust_decimal::{Decimal, RoundingStrategy};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::{clock::Millis, world::World};
+use super::{clock::Millis, faults::Fault, world::World};
 
 /// What staff put on an order.
 #[derive(Clone, Debug, PartialEq)]
@@ -77,6 +77,21 @@ impl World {
     /// # Errors
     /// No lines, a code that is not linked, a location that does not exist, nothing ordered.
     pub fn write_order(&mut self, now: Millis, lines: &[OrderLine]) -> Result<PurchaseOrder, String> {
+        self.write_order_with(now, lines, "")
+    }
+
+    /// [`Self::write_order`], with comments. Magic values in them switch faults on: `sandbox:fault=cut-after:jobqueuex1`.
+    ///
+    /// # Errors
+    /// As there, and a magic value that is no fault.
+    pub fn write_order_with(
+        &mut self,
+        now: Millis,
+        lines: &[OrderLine],
+        comments: &str,
+    ) -> Result<PurchaseOrder, String> {
+        let magic = comments.split_whitespace().filter_map(|word| word.strip_prefix("sandbox:fault="));
+        let faults = magic.map(str::parse::<Fault>).collect::<Result<Vec<_>, _>>()?;
         if lines.is_empty() {
             return Err("an order needs at least one line".into());
         }
@@ -122,7 +137,7 @@ impl World {
         let midnight = (now / 1000 / 86_400 * 86_400).to_string();
         let body = json!({"purchaseorder": {
             "id": id.to_string(), "active": "1", "created_at": at, "modified_at": at, "date": midnight, "shipping_address_id": SHIPPING_ADDRESS.to_string(),
-            "comments": "", "freight": "0", "freight_tax": "0", "tax": plain(tax), "total": plain(net + tax), "client_id": "2", "supplier_id": super::SUPPLIER_ID.to_string(),
+            "comments": comments, "freight": "0", "freight_tax": "0", "tax": plain(tax), "total": plain(net + tax), "client_id": "2", "supplier_id": super::SUPPLIER_ID.to_string(),
             "status": "Approved", "supplier_order_number": "", "supplier_account_number": "", "purchase_order_number": number, "ownership_id": BUSINESS.to_string(),
             "purchase_order_item_list": list,
         }});
@@ -137,6 +152,9 @@ impl World {
             reasons: Vec::new(),
             supplier_order_number: None,
         };
+        for fault in faults {
+            self.faults.add(fault);
+        }
         self.orders.push(order.clone());
         self.version += 1;
         Ok(order)
@@ -191,6 +209,20 @@ mod tests {
             (&json!("9"), &json!("10"), &json!("20"), &json!("2"), &json!("3"))
         );
         assert!(line.as_object().into_iter().flatten().all(|(_, value)| value.is_string()));
+    }
+
+    #[test]
+    fn magic_values_in_the_comments_switch_faults_on() {
+        let mut world = World::new(Settings::default(), 1);
+        world.link_catalogue(&[listed("A", true)]);
+        let lines = [OrderLine::new("A", 1, 3)];
+        let comments = "Please hurry sandbox:fault=cut-after:jobqueuex1 sandbox:fault=hang:suppliedx2";
+        let order = world.write_order_with(0, &lines, comments).unwrap_or_else(|why| panic!("{why}"));
+        assert_eq!(order.body["purchaseorder"]["comments"], comments);
+        let faults: Vec<_> = world.faults.list().iter().map(|(_, fault)| fault.to_string()).collect();
+        assert_eq!(faults, ["cut-after:jobqueuex1", "hang:suppliedx2"]);
+        assert!(world.write_order_with(0, &lines, "sandbox:fault=nonsense").is_err());
+        assert_eq!(world.orders.len(), 1);
     }
 
     #[test]
