@@ -10,15 +10,26 @@ pub enum Command {
     /// Lists deliveries, newest first.
     #[command(after_help = "Examples:
   spsi delivery list --state attention,unclear         what staff must look at
+  spsi delivery list --counts                          how many in each state
   spsi delivery list --site harbour --kind supplied --output json")]
-    List(List),
+    List {
+        #[command(flatten)]
+        which: Which,
+        /// How many there are in each state, instead of the rows
+        #[arg(long)]
+        counts: bool,
+    },
     /// Shows a delivery with every call made for it.
     Show { id: DeliveryId },
     /// Sends again: what needs attention, is unclear, waits, was skipped or cancelled. An invoice that was sent before is
-    /// looked for first.
+    /// looked for first. By ids, or all that a filter finds.
+    #[command(after_help = "Examples:
+  spsi delivery retry 17 18
+  spsi delivery retry --state attention --site harbour   all of them, once the site is mended; asks nothing")]
     Retry {
-        #[arg(required = true)]
         ids: Vec<DeliveryId>,
+        #[command(flatten)]
+        which: Which,
         /// You have looked in ezyVet, and it is not there
         #[arg(long)]
         yes_resend: bool,
@@ -32,8 +43,9 @@ pub enum Command {
     RunOnce,
 }
 
+/// Which deliveries.
 #[derive(clap::Args)]
-pub struct List {
+pub struct Which {
     /// waiting, sending, unclear, delivered, confirmed, skipped, attention, cancelled; several with commas
     #[arg(long, value_delimiter = ',', value_parser = STATES)]
     state: Vec<String>,
@@ -65,20 +77,25 @@ pub async fn run(command: Command, context: &Context, output: Output) -> anyhow:
     let Context { pool, actor, clock, .. } = context;
     let now = clock.now();
     match command {
-        Command::List(list) => {
-            let filter = staff::Filter {
-                states: list.state,
-                kind: list.kind,
-                site: list.site,
-                clinic: list.clinic,
-                order: list.order,
-                shipment: list.shipment,
-                invoice_number: list.invoice_number,
-            };
-            output.list(&COLUMNS, &staff::list(pool, &filter).await?)
+        Command::List { which, counts: true } => {
+            output.list(&["state", "count", "receive_invoice", "supplied"], &staff::count(pool, &which.into()).await?)
         }
+        Command::List { which, counts: false } => output.list(&COLUMNS, &staff::list(pool, &which.into()).await?),
         Command::Show { id } => output.record(&staff::show(pool, &context.settings.site, id).await?),
-        Command::Retry { ids, yes_resend } => {
+        Command::Retry { ids, which, yes_resend } if ids.is_empty() => {
+            let filter = staff::Filter::from(which);
+            if filter == staff::Filter::default() {
+                let missing = "give ids, or a filter such as --state attention";
+                return Err(
+                    clap::Error::raw(clap::error::ErrorKind::MissingRequiredArgument, format!("{missing}\n")).into()
+                );
+            }
+            let bulk = staff::retry_all(pool, now, actor, &filter, yes_resend).await?;
+            eprintln!("({} sent again, {} left as they are)", bulk.retried.len(), bulk.left.len());
+            bulk.left.iter().for_each(|why| eprintln!("  {why}"));
+            output.list(&COLUMNS, &bulk.retried)
+        }
+        Command::Retry { ids, which: _, yes_resend } => {
             let mut changed = Vec::new();
             for id in ids {
                 changed.push(staff::retry(pool, now, actor, id, yes_resend).await?);
@@ -97,6 +114,20 @@ pub async fn run(command: Command, context: &Context, output: Output) -> anyhow:
                 Worker::new(pool.clone(), context.encryption_keys()?.clone(), clock.clone(), &context.settings)?;
             let steps = worker.run_once().await?;
             output.record(&serde_json::json!({ "steps": steps }))
+        }
+    }
+}
+
+impl From<Which> for staff::Filter {
+    fn from(which: Which) -> Self {
+        Self {
+            states: which.state,
+            kind: which.kind,
+            site: which.site,
+            clinic: which.clinic,
+            order: which.order,
+            shipment: which.shipment,
+            invoice_number: which.invoice_number,
         }
     }
 }

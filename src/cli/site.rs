@@ -28,10 +28,11 @@ pub enum Command {
     Test { id: String },
     /// Reads a site's separations (businesses, divisions, stock locations) afresh.
     Separations { id: String },
-    /// Changes a site, its credentials or settings; an empty value goes back to the deployment's setting.
+    /// Changes a site, its credentials or settings; an empty value goes back to the deployment's setting. state=paused
+    /// stops sending to it, state=active goes on.
     #[command(after_help = "Examples:
   spsi site set harbour invoice_unit=outer deliver=invoice
-  spsi site set harbour state=paused            (nothing is sent)
+  spsi site set harbour state=paused            (nothing is sent until state=active)
   echo \"$SECRET\" | spsi site set harbour --client-secret client_id=C2")]
     Set {
         id: String,
@@ -107,7 +108,7 @@ pub async fn run(command: Command, context: &Context, output: Output) -> anyhow:
             output.record(&sites::add(pool, keys, defaults, now, actor, new).await?)
         }
         Command::List => output.list(
-            &["id", "name", "state", "base_url", "open_deliveries", "attention_deliveries", "failures"],
+            &["id", "name", "state", "status", "base_url", "open_deliveries", "attention_deliveries"],
             &sites::list(pool).await?,
         ),
         Command::Show { id } => output.record(&sites::find(pool, &id).await?),

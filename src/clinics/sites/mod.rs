@@ -69,6 +69,8 @@ pub struct Site {
     pub client_id: String,
     pub site_uid: String,
     pub settings: Overrides,
+    /// How it stands, in plain words.
+    pub status: String,
     /// Deliveries that are not done yet, those for staff included.
     pub open_deliveries: i64,
     /// Deliveries for staff: `attention` and `unclear`.
@@ -83,6 +85,19 @@ pub struct Site {
     pub inventory_absent_since: Option<OffsetDateTime>,
     #[serde(with = "time::serde::rfc3339")]
     pub created_at: OffsetDateTime,
+}
+
+/// How a site stands, in plain words.
+fn status(state: &str, failures: i32, not_before: Option<OffsetDateTime>) -> String {
+    let minute = time::macros::format_description!("[year]-[month]-[day] [hour]:[minute]:[second] UTC");
+    let until = not_before.and_then(|at| at.to_offset(time::UtcOffset::UTC).format(minute).ok()).unwrap_or_default();
+    match (state, failures) {
+        ("paused", _) => "paused by staff: nothing is sent".to_owned(),
+        (_, 0) if until.is_empty() => "called as needed".to_owned(),
+        (_, 0) => format!("rate budget spent until {until}"),
+        (_, failures) if until.is_empty() => format!("{failures} calls in a row failed"),
+        (_, failures) => format!("in trouble: {failures} calls in a row failed; left alone until {until}, then probed"),
+    }
 }
 
 /// How a site is called.
@@ -256,4 +271,20 @@ fn check_name(name: &str) -> Result<(), SiteError> {
 
 fn secret_owner(id: SiteId) -> String {
     format!("site:{id}:client_secret")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use time::macros::datetime;
+
+    #[test]
+    fn how_a_site_stands_is_said_in_plain_words() {
+        let at = Some(datetime!(2026-11-21 12:00:05 UTC));
+        assert_eq!(status("active", 0, None), "called as needed");
+        assert_eq!(status("paused", 9, at), "paused by staff: nothing is sent");
+        assert_eq!(status("active", 2, None), "2 calls in a row failed");
+        let trouble = "in trouble: 7 calls in a row failed; left alone until 2026-11-21 12:00:05 UTC, then probed";
+        assert_eq!(status("active", 7, at), trouble);
+    }
 }

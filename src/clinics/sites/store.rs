@@ -79,6 +79,7 @@ pub(super) async fn list(pool: &PgPool, reference: Option<&str>) -> Result<Vec<S
     let sites = rows.into_iter().map(|row| Site {
         id: SiteId(row.id),
         name: row.name,
+        status: super::status(&row.state, row.failures, row.not_before),
         state: row.state,
         base_url: row.base_url,
         token_path: row.token_path,

@@ -46,7 +46,7 @@ pub enum StaffError {
 }
 
 /// Which deliveries. Empty: all.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Filter {
     pub states: Vec<String>,
     pub kind: Option<String>,
@@ -92,6 +92,25 @@ pub struct Delivery {
     pub delivered_at: Option<OffsetDateTime>,
 }
 
+/// How many deliveries are in a state.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct StateCount {
+    /// The state once more: every row of a list has an id.
+    pub id: String,
+    pub state: String,
+    pub count: i64,
+    pub receive_invoice: i64,
+    pub supplied: i64,
+}
+
+/// What came of a retry of many.
+#[derive(Debug)]
+pub struct Bulk {
+    pub retried: Vec<Delivery>,
+    /// Why the others were left as they are.
+    pub left: Vec<StaffError>,
+}
+
 /// A call that was made for a delivery.
 #[derive(Clone, Debug, serde::Serialize)]
 pub struct Attempt {
@@ -127,6 +146,30 @@ pub struct Detail {
 /// The deliveries that pass, newest first.
 pub async fn list(pool: &PgPool, filter: &Filter) -> Result<Vec<Delivery>, StaffError> {
     Ok(store::list(pool, filter, None).await?)
+}
+
+/// How many pass in each state; states without any are left out.
+pub async fn count(pool: &PgPool, filter: &Filter) -> Result<Vec<StateCount>, StaffError> {
+    Ok(store::count(pool, filter).await?)
+}
+
+/// Retries everything that passes, oldest first. What cannot be retried is left, and said.
+pub async fn retry_all(
+    pool: &PgPool,
+    now: OffsetDateTime,
+    actor: &str,
+    filter: &Filter,
+    yes_resend: bool,
+) -> Result<Bulk, StaffError> {
+    let mut bulk = Bulk { retried: Vec::new(), left: Vec::new() };
+    for delivery in list(pool, filter).await?.into_iter().rev() {
+        match retry(pool, now, actor, delivery.id, yes_resend).await {
+            Ok(retried) => bulk.retried.push(retried),
+            Err(StaffError::Database(error)) => return Err(error.into()),
+            Err(refused) => bulk.left.push(refused),
+        }
+    }
+    Ok(bulk)
 }
 
 /// One delivery with every call made for it.

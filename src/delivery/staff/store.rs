@@ -1,7 +1,7 @@
 //! SQL of deliveries, as staff see and change them.
 
 use super::super::payload::Payload;
-use super::{Attempt, Delivery, Filter};
+use super::{Attempt, Delivery, Filter, StateCount};
 use crate::config::Overrides;
 use crate::ids::{DeliveryId, SiteId};
 use sqlx::types::Json;
@@ -30,6 +30,38 @@ pub(super) async fn list(pool: &PgPool, filter: &Filter, id: Option<DeliveryId>)
              and ($8::text is null or d.invoice_number = $8)
            order by d.id desc"#,
         id.map(|id| id.0),
+        &filter.states,
+        filter.kind,
+        filter.site,
+        filter.clinic,
+        filter.order,
+        filter.shipment,
+        filter.invoice_number
+    )
+    .fetch_all(pool)
+    .await
+}
+
+/// With the same filter as [`list`].
+pub(super) async fn count(pool: &PgPool, filter: &Filter) -> Result<Vec<StateCount>, sqlx::Error> {
+    sqlx::query_as!(
+        StateCount,
+        r#"select d.state as id, d.state, count(*) as "count!",
+                  count(*) filter (where d.kind = 'receive_invoice') as "receive_invoice!",
+                  count(*) filter (where d.kind = 'supplied') as "supplied!"
+           from delivery d
+           join clinic c on c.id = d.clinic_id
+           join shipment p on p.id = d.shipment_id
+           join purchase_order o on o.id = p.order_id
+           left join site s on s.id = d.site_id
+           where (cardinality($1::text[]) = 0 or d.state = any($1))
+             and ($2::text is null or d.kind = $2)
+             and ($3::text is null or s.id::text = $3 or s.name = $3)
+             and ($4::text is null or c.id::text = $4 or c.name = $4 or c.client_id = $4)
+             and ($5::text is null or o.supplier_order_number = $5 or o.id::text = $5)
+             and ($6::bigint is null or d.shipment_id = $6)
+             and ($7::text is null or d.invoice_number = $7)
+           group by d.state order by d.state"#,
         &filter.states,
         filter.kind,
         filter.site,

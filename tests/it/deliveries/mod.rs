@@ -96,7 +96,9 @@ async fn an_invoice_that_stays_unclear_is_sent_twice_at_the_most_and_then_held()
         desk.step_after(20 * MINUTE).await;
     }
     assert_eq!(desk.ezyvet.count("POST /v2/jobqueue"), 2);
-    assert_eq!(desk.deliveries().await[0].state, "unclear");
+    let deliveries = desk.deliveries().await;
+    assert_eq!(deliveries[0].state, "unclear");
+    assert!(deliveries[1].last_error.as_ref().unwrap().contains("waits for delivery 1, which is in state unclear"));
     // The clinic approves at last: we notice.
     desk.ezyvet.world().approved.push("INV-000001".into());
     desk.step_after(24 * 60 * MINUTE).await;
@@ -299,6 +301,34 @@ async fn an_answer_that_comes_after_the_lease_was_lost_still_counts() {
     desk.step_after(16 * MINUTE).await;
     assert_eq!(desk.states().await, SENT);
     assert_eq!(desk.ezyvet.invoice_numbers().len(), 1);
+}
+
+#[tokio::test]
+async fn many_are_counted_and_retried_by_a_filter() {
+    let desk = Desk::open().await;
+    let refused = Fault::Answer(422, r#"{"messages":["No."]}"#, vec![]);
+    desk.ezyvet.break_next("jobqueue", [refused.clone(), refused]);
+    for _ in 0..3 {
+        desk.shipped().await;
+    }
+    desk.step().await;
+    let counts = staff::count(desk.pool(), &staff::Filter::default()).await.unwrap();
+    let counts: Vec<_> = counts.iter().map(|c| (c.state.as_str(), c.count, c.receive_invoice, c.supplied)).collect();
+    assert_eq!(counts, [("attention", 2, 2, 0), ("delivered", 3, 1, 2), ("waiting", 4, 0, 4)]);
+    let filter = |states: &[&str], site: &str| staff::Filter {
+        states: states.iter().map(|state| (*state).to_owned()).collect(),
+        site: Some(site.into()),
+        ..staff::Filter::default()
+    };
+    let retry_all =
+        async |filter| staff::retry_all(desk.pool(), desk.clock.now(), "test", &filter, false).await.unwrap();
+    let none = retry_all(filter(&["attention"], "elsewhere")).await;
+    assert_eq!((none.retried.len(), none.left.len()), (0, 0));
+    // Oldest first: what waits for another that is retried too is left, and said.
+    let bulk = retry_all(filter(&["attention", "waiting"], "harbour")).await;
+    assert_eq!((bulk.retried.len(), bulk.left.len()), (2, 4));
+    desk.step().await;
+    assert_eq!(desk.states().await, [SENT, SENT, SENT].concat());
 }
 
 #[tokio::test]
