@@ -116,6 +116,10 @@ overridable! {
         rate_window: Span = "SPSI_RATE_WINDOW", "60s";
         /// In front of the invoice numbers that we give
         invoice_prefix: String = "SPSI_INVOICE_PREFIX", "INV-";
+        /// Whether these end in a check digit: on or off
+        invoice_check_digit: Switch = "SPSI_INVOICE_CHECK_DIGIT", "off";
+        /// Whether an invoice that practice systems refuse is kept for staff instead of sent: on or off
+        check_invoices: Switch = "SPSI_CHECK_INVOICES", "on";
         /// Days from the invoice's date to its due date
         payment_days: u32 = "SPSI_PAYMENT_DAYS", "30";
         /// Tax code on invoice lines whose product has none

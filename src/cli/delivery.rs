@@ -66,6 +66,12 @@ pub struct Which {
     shipment: Option<i64>,
     #[arg(long)]
     invoice_number: Option<String>,
+    /// Invoices that the clinic did not approve for so long that it is no longer asked for
+    #[arg(long)]
+    stale: bool,
+    /// Invoices that ezyVet holds otherwise than we sent them; show tells how
+    #[arg(long)]
+    differing: bool,
 }
 
 const STATES: [&str; 8] =
@@ -128,6 +134,8 @@ impl From<Which> for staff::Filter {
             order: which.order,
             shipment: which.shipment,
             invoice_number: which.invoice_number,
+            stale: which.stale,
+            differing: which.differing,
         }
     }
 }

@@ -45,6 +45,8 @@ pub enum Command {
         #[arg(long)]
         allow_http: bool,
     },
+    /// Lists the products that wait for an inventory product to be found, with the likely candidates.
+    Unmapped { id: String },
     /// Says which inventory product a product of the clinic's is, where its code does not tell.
     #[command(after_help = "Example:\n  spsi site pin harbour 50002 product_8f2c")]
     Pin {
@@ -138,6 +140,11 @@ pub async fn run(command: Command, context: &Context, output: Output) -> anyhow:
                 changes.push(Change::ClientSecret(read_secret()?));
             }
             output.record(&sites::change(pool, keys, defaults, now, actor, &id, (changes, allow_http)).await?)
+        }
+        Command::Unmapped { id } => {
+            let site = sites::find(pool, &id).await?;
+            let columns = ["id", "supplier_code", "name", "deliveries", "candidates"];
+            output.list(&columns, &staff::unmapped(pool, site.id).await?)
         }
         Command::Pin { id, product_id, uid } => {
             let site = sites::find(pool, &id).await?;

@@ -48,6 +48,13 @@ choice!(
     }
 );
 choice!(
+    /// Done, or not.
+    Switch {
+        On = "on",
+        Off = "off",
+    }
+);
+choice!(
     /// One inner unit, or one outer: the pack that is sold (SPSI.md 5.2, 5.5, 5.9).
     Basis {
         Unit = "unit",

@@ -9,6 +9,8 @@
 //! (`store`) one `step` further, and `policy` says what follows. `staff` is what people do with deliveries.
 
 pub mod budget;
+pub mod check;
+pub mod compare;
 mod lane;
 mod map;
 pub mod payload;

@@ -156,7 +156,7 @@ impl Supplied {
 }
 
 #[cfg(test)]
-mod tests {
+pub(in crate::delivery) mod tests {
     use super::*;
 
     /// What rows in the field hold. Never change these texts: add new ones.
@@ -171,11 +171,16 @@ mod tests {
         }
     }
 
+    /// The stored one.
+    pub(in crate::delivery) fn invoice() -> Invoice {
+        let Payload::ReceiveInvoice(invoice) = serde_json::from_str(INVOICE_1).unwrap() else { panic!("not one") };
+        invoice
+    }
+
     #[test]
     fn an_invoice_is_written_as_in_ezyvets_guide() {
-        let Payload::ReceiveInvoice(invoice) = serde_json::from_str(INVOICE_1).unwrap() else { panic!("not one") };
         assert_eq!(
-            serde_json::to_string(&invoice.body()).unwrap(),
+            serde_json::to_string(&invoice().body()).unwrap(),
             concat!(
                 r#"{"invoice_number":"INV-000001","date":1795262400,"due_date":1797854400,"comments":"For PO 15000032.","#,
                 r#""freight":4,"freight_tax":10,"ownership_id":1,"line_item":["#,

@@ -3,12 +3,14 @@
 //! A step goes on while something is due at once (an unclear invoice is looked for straight away), and every stage of it is
 //! settled before the next begins, so that a crash between them loses nothing.
 
+use super::check::check;
+use super::compare::compare;
 use super::map::{self, NotMapped};
 use super::payload::{Invoice, Payload, Supplied};
 use super::policy::{Found, Kind, Next, Step};
 use super::session::{Made, Purpose, Session, Stop};
 use super::store::{self, Due, Settled};
-use crate::config::JobEncoding;
+use crate::config::{JobEncoding, Switch};
 use crate::ezyvet::{JobNames, Outcome, Request, answers};
 use std::time::Duration;
 
@@ -67,6 +69,20 @@ pub(super) fn invoice_request(invoice: &Invoice, settings: &crate::config::SiteS
 }
 
 async fn send_invoice(session: &Session, mut due: Due, invoice: &Invoice) -> Result<Option<Due>, Stop> {
+    if session.site.settings.check_invoices == Switch::On {
+        let flaws = check(invoice, &store::find_known(&session.parts.pool, &due).await?);
+        if !flaws.is_empty() {
+            let flaws: Vec<_> = flaws.iter().map(ToString::to_string).collect();
+            let why = format!(
+                "not sent, because practice systems refuse it: {}; to send it all the same: \
+                 spsi site set {} check_invoices=off, then spsi delivery retry {}",
+                flaws.join("; "),
+                session.site.id,
+                due.id
+            );
+            return settle(session, due, Next::Attention, Some(why), None).await;
+        }
+    }
     let request = match invoice_request(invoice, &session.site.settings) {
         Ok(request) => request,
         Err(why) => return settle(session, due, Next::Attention, Some(why), None).await,
@@ -254,6 +270,14 @@ async fn settle_once(
         session.finish_in(&mut transaction, made).await?;
     }
     let changed = store::settle(&mut transaction, due.id, &due.state, &settled, now).await?;
+    if let (true, "confirmed", Some(made), Payload::ReceiveInvoice(sent)) = (changed, settled.state, made, &due.payload) {
+        let held = answers::invoices(&made.exchange.body, &due.invoice_number).unwrap_or_default();
+        let differences = compare(sent, &held);
+        if !differences.is_empty() {
+            tracing::warn!(delivery = %due.id, ?differences, "ezyVet holds another invoice than we sent");
+            store::note_differences(&mut transaction, due.id, &differences).await?;
+        }
+    }
     if changed && settled.state == "confirmed" {
         store::receive_if_complete(&mut transaction, due.shipment_id, now).await?;
     }
@@ -324,7 +348,14 @@ fn apply<'a>(
     };
     let keep_error = matches!(next, Next::Resend).then_some("it was not found in ezyVet and is sent again");
     (
-        Settled { state, due_at: due_in.map(|after| now + after), history, refund, last_error: why.or(keep_error) },
+        Settled {
+            state,
+            due_at: due_in.map(|after| now + after),
+            history,
+            refund,
+            last_error: why.or(keep_error),
+            stale: next == Next::StopPolling,
+        },
         at_once,
     )
 }

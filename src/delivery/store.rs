@@ -1,6 +1,8 @@
 //! SQL of the outbox, as the worker uses it. Everything that settles is done inside a transaction that holds the fence
 //! (`lane::store::keep`).
 
+use super::check::Known;
+use super::compare::Difference;
 use super::payload::Payload;
 use super::policy::{History, Kind};
 use crate::ids::{ClinicId, DeliveryId, ShipmentId, SiteId};
@@ -236,6 +238,8 @@ pub(super) struct Settled<'a> {
     /// An attempt that did not count.
     pub refund: bool,
     pub last_error: Option<&'a str>,
+    /// The clinic did not approve it for so long that it is no longer asked for.
+    pub stale: bool,
 }
 
 /// Settles a delivery that is still in `from`. False: it was changed meanwhile.
@@ -250,7 +254,7 @@ pub(super) async fn settle(
     let settled = sqlx::query!(
         "update delivery set state = $3, due_at = $4, failures = $5, look_first = $6, looks = $7, resends = $8,
                 receipt_polls = $9, map_refreshed = $10, attempts = attempts - $11, last_error = $12, changed_at = $13,
-                delivered_at = case when $14 then coalesce(delivered_at, $13) else delivered_at end
+                delivered_at = case when $14 then coalesce(delivered_at, $13) else delivered_at end, stale = $15
          where id = $1 and state = $2",
         id.0,
         from,
@@ -265,7 +269,8 @@ pub(super) async fn settle(
         i32::from(to.refund),
         to.last_error.map(|text| text.replace('\0', "\u{fffd}")),
         now,
-        delivered
+        delivered,
+        to.stale
     )
     .execute(&mut *connection)
     .await?
@@ -278,6 +283,32 @@ pub(super) async fn settle(
         explain_followers(connection, id, &reason).await?;
     }
     Ok(settled)
+}
+
+/// Keeps how the invoice that ezyVet holds differs from ours.
+pub(super) async fn note_differences(
+    connection: &mut PgConnection,
+    id: DeliveryId,
+    differences: &[Difference],
+) -> Result<(), sqlx::Error> {
+    sqlx::query!("update delivery set differences = $2 where id = $1", id.0, Json(differences) as _)
+        .execute(connection)
+        .await
+        .map(drop)
+}
+
+/// What is known of an invoice that is about to be sent.
+pub(super) async fn find_known(pool: &sqlx::PgPool, delivery: &Due) -> Result<Known, sqlx::Error> {
+    let row = sqlx::query!(
+        r#"select array(select l.ezyvet_id from purchase_order_line l join shipment s on s.order_id = l.order_id
+                        where s.id = $1) as "items!",
+                  exists (select from invoice where invoice_number = $2 and shipment_id <> $1) as "number_taken!""#,
+        delivery.shipment_id.0,
+        delivery.invoice_number
+    )
+    .fetch_one(pool)
+    .await?;
+    Ok(Known { items: row.items, number_taken: row.number_taken })
 }
 
 /// What waited for this delivery is due, as if it had been from the start: older work goes first.

@@ -21,6 +21,8 @@ pub struct StoredInvoice {
     pub id: String,
     pub invoice_number: String,
     pub active: bool,
+    /// As ezyVet shows it.
+    pub document: Value,
 }
 
 /// A product of the inventory system.
@@ -51,6 +53,7 @@ pub fn invoices(body: &str, invoice_number: &str) -> Option<Vec<StoredInvoice>> 
             id: text(item, "id").unwrap_or_default(),
             invoice_number: text(item, "invoice_number")?,
             active: text(item, "active").is_none_or(|active| active != "0"),
+            document: item.clone(),
         })
     })?;
     Some(found.items.into_iter().filter(|invoice| invoice.invoice_number == invoice_number).collect())

@@ -58,6 +58,10 @@ pub struct Filter {
     pub order: Option<String>,
     pub shipment: Option<i64>,
     pub invoice_number: Option<String>,
+    /// Only invoices that the clinic did not approve for so long that it is no longer asked for.
+    pub stale: bool,
+    /// Only invoices that ezyVet holds otherwise than we sent them.
+    pub differing: bool,
 }
 
 /// A delivery as staff see it.
@@ -81,6 +85,10 @@ pub struct Delivery {
     /// The delivery that comes first.
     pub after: Option<i64>,
     pub attempts: i32,
+    /// The clinic did not approve it for so long that it is no longer asked for.
+    pub stale: bool,
+    /// ezyVet holds another invoice than we sent; see its `differences`.
+    pub differs: bool,
     pub last_error: Option<String>,
     #[serde(with = "time::serde::rfc3339::option")]
     pub due_at: Option<OffsetDateTime>,
@@ -90,6 +98,20 @@ pub struct Delivery {
     pub changed_at: OffsetDateTime,
     #[serde(with = "time::serde::rfc3339::option")]
     pub delivered_at: Option<OffsetDateTime>,
+}
+
+/// A product of a clinic's orders that no inventory product is known for.
+#[derive(Clone, Debug, serde::Serialize)]
+pub struct Unmapped {
+    /// ezyVet's number of the product.
+    pub id: String,
+    pub supplier_code: String,
+    /// In our catalogue.
+    pub name: Option<String>,
+    /// Deliveries that wait for it.
+    pub deliveries: Vec<i64>,
+    /// Inventory products that may be meant: `uid`, `code`, `name`, and what fits: `by` code, barcode or name.
+    pub candidates: serde_json::Value,
 }
 
 /// How many deliveries are in a state.
@@ -136,6 +158,8 @@ pub struct Attempt {
 pub struct Detail {
     #[serde(flatten)]
     pub delivery: Delivery,
+    /// Where the invoice that ezyVet holds is not the one that we sent: `what`, `sent`, `stored`.
+    pub differences: serde_json::Value,
     /// As it was frozen when the goods left.
     pub payload: serde_json::Value,
     /// What would be sent now. None for `supplied`, whose uids are looked up when it is sent, and without a site.
@@ -176,6 +200,7 @@ pub async fn retry_all(
 pub async fn show(pool: &PgPool, defaults: &SiteSettings, id: DeliveryId) -> Result<Detail, StaffError> {
     let delivery = find(pool, id).await?;
     let (payload, site) = store::find_payload(pool, id).await?;
+    let differences = store::find_differences(pool, id).await?;
     let request = match (&payload, site) {
         (Payload::ReceiveInvoice(invoice), Some((base_url, overrides))) => {
             let settings: SiteSettings = defaults.overridden(&overrides);
@@ -184,7 +209,7 @@ pub async fn show(pool: &PgPool, defaults: &SiteSettings, id: DeliveryId) -> Res
         _ => None,
     };
     let payload = serde_json::to_value(&payload).unwrap_or_default();
-    Ok(Detail { delivery, payload, request, history: store::list_attempts(pool, id).await? })
+    Ok(Detail { delivery, differences, payload, request, history: store::list_attempts(pool, id).await? })
 }
 
 /// Sends a delivery (again). `yes_resend`: an unclear `supplied` was certainly not counted, or an invoice is to be sent
@@ -241,6 +266,11 @@ pub async fn cancel(pool: &PgPool, now: OffsetDateTime, actor: &str, id: Deliver
     audit::record(&mut transaction, now, actor, "delivery.cancel", ("delivery", Some(id.0)), detail).await?;
     transaction.commit().await?;
     find(pool, id).await
+}
+
+/// The products of a site's waiting `supplied` calls whose uid is not known, with the likely candidates.
+pub async fn unmapped(pool: &PgPool, site: SiteId) -> Result<Vec<Unmapped>, StaffError> {
+    Ok(store::unmapped(pool, site).await?)
 }
 
 /// Says which inventory product a product of the clinic's is.

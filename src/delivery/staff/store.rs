@@ -1,7 +1,7 @@
 //! SQL of deliveries, as staff see and change them.
 
 use super::super::payload::Payload;
-use super::{Attempt, Delivery, Filter, StateCount};
+use super::{Attempt, Delivery, Filter, StateCount, Unmapped};
 use crate::config::Overrides;
 use crate::ids::{DeliveryId, SiteId};
 use sqlx::types::Json;
@@ -13,7 +13,8 @@ pub(super) async fn list(pool: &PgPool, filter: &Filter, id: Option<DeliveryId>)
         Delivery,
         r#"select d.id as "id: DeliveryId", d.kind, d.state, d.invoice_number, d.shipment_id as shipment,
                   o.supplier_order_number as "order", c.name as clinic, d.clinic_id, d.site_id,
-                  s.name as "site?", d.location_id, d.after_id as after, d.attempts, d.last_error, d.due_at,
+                  s.name as "site?", d.location_id, d.after_id as after, d.attempts, d.stale,
+                  d.differences <> '[]' as "differs!", d.last_error, d.due_at,
                   d.created_at, d.changed_at, d.delivered_at
            from delivery d
            join clinic c on c.id = d.clinic_id
@@ -28,6 +29,7 @@ pub(super) async fn list(pool: &PgPool, filter: &Filter, id: Option<DeliveryId>)
              and ($6::text is null or o.supplier_order_number = $6 or o.id::text = $6)
              and ($7::bigint is null or d.shipment_id = $7)
              and ($8::text is null or d.invoice_number = $8)
+             and (d.stale or not $9) and (d.differences <> '[]' or not $10)
            order by d.id desc"#,
         id.map(|id| id.0),
         &filter.states,
@@ -36,7 +38,9 @@ pub(super) async fn list(pool: &PgPool, filter: &Filter, id: Option<DeliveryId>)
         filter.clinic,
         filter.order,
         filter.shipment,
-        filter.invoice_number
+        filter.invoice_number,
+        filter.stale,
+        filter.differing
     )
     .fetch_all(pool)
     .await
@@ -61,6 +65,7 @@ pub(super) async fn count(pool: &PgPool, filter: &Filter) -> Result<Vec<StateCou
              and ($5::text is null or o.supplier_order_number = $5 or o.id::text = $5)
              and ($6::bigint is null or d.shipment_id = $6)
              and ($7::text is null or d.invoice_number = $7)
+             and (d.stale or not $8) and (d.differences <> '[]' or not $9)
            group by d.state order by d.state"#,
         &filter.states,
         filter.kind,
@@ -68,10 +73,42 @@ pub(super) async fn count(pool: &PgPool, filter: &Filter) -> Result<Vec<StateCou
         filter.clinic,
         filter.order,
         filter.shipment,
-        filter.invoice_number
+        filter.invoice_number,
+        filter.stale,
+        filter.differing
     )
     .fetch_all(pool)
     .await
+}
+
+/// Products of open `supplied` calls without a uid. Candidates fit by our code, by the barcode, or by the name.
+pub(super) async fn unmapped(pool: &PgPool, site: SiteId) -> Result<Vec<Unmapped>, sqlx::Error> {
+    sqlx::query_as!(
+        Unmapped,
+        r#"select l.product_id as "id!", min(l.supplier_code) as "supplier_code!", min(p.name) as name,
+                  array_agg(distinct d.id order by d.id) as "deliveries!",
+                  coalesce((select jsonb_agg(jsonb_build_object('uid', c.uid, 'code', c.code, 'name', c.name, 'by', c.fit)
+                                             order by c.fit, c.uid)
+                   from (select i.uid, i.code, i.name,
+                                case when lower(i.code) = lower(min(l.supplier_code)) then 'code'
+                                     when i.code = min(p.barcode) then 'barcode'
+                                     when lower(i.name) = lower(min(p.name)) then 'name' end as fit
+                         from site_inventory_product i where i.site_id = $1) c
+                   where c.fit is not null), '[]') as "candidates!"
+           from delivery d
+           cross join jsonb_to_recordset(d.payload -> 'lines') as l (product_id text, supplier_code text)
+           left join product p on p.code = l.supplier_code
+           where d.site_id = $1 and d.kind = 'supplied' and d.state in ('waiting', 'attention', 'skipped')
+             and not exists (select from site_product k where k.site_id = $1 and k.product_id = l.product_id)
+           group by l.product_id order by l.product_id"#,
+        site.0
+    )
+    .fetch_all(pool)
+    .await
+}
+
+pub(super) async fn find_differences(pool: &PgPool, id: DeliveryId) -> Result<serde_json::Value, sqlx::Error> {
+    sqlx::query_scalar!("select differences from delivery where id = $1", id.0).fetch_one(pool).await
 }
 
 /// The payload, and where it goes: base URL and overrides of the site.
