@@ -15,6 +15,7 @@ pub enum Command {
     #[command(after_help = "Examples:
   spsi shipment create SO-3334A                                 everything outstanding
   spsi shipment create SO-3334A --line 9:20@B1/2028-01-31 --line 9:10@B2 --freight 5.50
+  spsi shipment create SO-3334A --price 9:3.95                  billed at another price than ordered
   spsi shipment create SO-3334A --line 9:1 --dry-run            shows what would be sent")]
     Create(Create),
     /// Ships what a CSV file says (order,item,quantity,batch,expiry,freight,invoice_number): all of it, or nothing.
@@ -47,6 +48,9 @@ pub struct Create {
     /// Freight, tax included
     #[arg(long, default_value = "0", value_parser = parse_number)]
     freight: rust_decimal::Decimal,
+    /// ITEM:PRICE: bill this price per unit, without tax, in the place of the order's
+    #[arg(long = "price", value_name = "ITEM:PRICE", value_parser = parse_price)]
+    prices: Vec<(String, rust_decimal::Decimal)>,
     /// The invoice's number [default: the next one]
     #[arg(long)]
     invoice_number: Option<String>,
@@ -71,6 +75,7 @@ pub async fn run(command: Command, context: &Context, output: Output) -> anyhow:
                 freight: create.freight,
                 invoice_number: create.invoice_number,
                 allow_excess: create.allow_excess,
+                prices: create.prices,
             };
             if create.dry_run {
                 return output.record(&shipments::preview(pool, defaults, now, actor, &new).await?);
@@ -101,6 +106,12 @@ pub async fn run(command: Command, context: &Context, output: Output) -> anyhow:
 
 fn parse_number(text: &str) -> Result<rust_decimal::Decimal, String> {
     parse_decimal(text).map_err(|error| format!("`{text}` {error}"))
+}
+
+/// `9:3.95`.
+fn parse_price(text: &str) -> Result<(String, rust_decimal::Decimal), String> {
+    let (item, price) = text.split_once(':').filter(|(item, _)| !item.is_empty()).ok_or("write it like 9:3.95")?;
+    Ok((item.to_owned(), parse_number(price)?))
 }
 
 /// `9:20`, `9:20@B1`, `9:20@B1/2028-01-31`. A batch may hold slashes: only a date at the end is an expiry.

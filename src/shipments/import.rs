@@ -168,6 +168,7 @@ fn read(file: impl std::io::Read, allow_excess: bool) -> Result<(Vec<Group>, Vec
                     freight: freight.unwrap_or_default(),
                     invoice_number: number.map(str::to_owned),
                     allow_excess,
+                    prices: Vec::new(),
                 },
             }),
         }

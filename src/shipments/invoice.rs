@@ -127,7 +127,7 @@ pub fn fields_of(body: &Tree, settings: &SiteSettings) -> usize {
 fn invoice_line(line: &ShippedLine, settings: &SiteSettings) -> InvoiceLine {
     let hundred = Decimal::ONE_HUNDRED;
     let (tax, tax_rate) = match line.tax_rate {
-        Some(rate) => (round(line.price_per_unit * rate / hundred, TAX_PLACES), rate),
+        Some(rate) => (line.price_per_unit * rate / hundred, rate),
         None if line.price_per_unit.is_zero() => (line.tax_per_unit, Decimal::ZERO),
         None => (line.tax_per_unit, round(line.tax_per_unit / line.price_per_unit * hundred, MONEY_PLACES)),
     };
@@ -138,7 +138,8 @@ fn invoice_line(line: &ShippedLine, settings: &SiteSettings) -> InvoiceLine {
     InvoiceLine {
         quantity: round(quantity, 6),
         price: round(line.price_per_unit * factor, 6),
-        tax: round(tax * factor, 6),
+        // Rounded after the pack is counted: a rounded unit's tax would be wrong by the pack size.
+        tax: round(tax * factor, if line.tax_rate.is_some() { TAX_PLACES } else { 6 }),
         tax_rate: tax_rate.normalize(),
         tax_code: if line.tax_code.is_empty() { settings.tax_code.clone() } else { line.tax_code.clone() },
         supplier_code: line.supplier_code.clone(),
@@ -241,6 +242,19 @@ mod tests {
         let settings = SiteSettings { invoice_unit: Basis::Outer, ..settings() };
         let line = &one(&order(), vec![line("9", "20")], &settings).lines[0];
         assert_eq!((line.quantity, line.price, line.tax), (2.into(), 40.into(), 4.into()));
+    }
+
+    #[test]
+    fn the_tax_of_an_outer_is_that_of_its_price() {
+        let settings = SiteSettings { invoice_unit: Basis::Outer, ..settings() };
+        let cheap = ShippedLine {
+            price_per_unit: number("0.0033"),
+            units_per_outer: number("1000"),
+            tax_rate: Some(number("10")),
+            ..line("9", "1000")
+        };
+        let line = &one(&order(), vec![cheap], &settings).lines[0];
+        assert_eq!((line.price, line.tax), (number("3.3"), number("0.33")));
     }
 
     #[test]

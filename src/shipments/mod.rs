@@ -6,6 +6,7 @@
 
 mod import;
 pub mod invoice;
+mod number;
 mod plan;
 mod store;
 
@@ -14,7 +15,7 @@ pub use import::{ImportError, Imported, RowError, import};
 pub use plan::{PlanError, Requested};
 
 use crate::audit;
-use crate::config::{Overrides, SiteSettings};
+use crate::config::{Overrides, SiteSettings, Switch};
 use crate::delivery::payload::Payload;
 use crate::delivery::store::{NewDelivery, enqueue};
 use crate::ids::{ClinicId, OrderId, ShipmentId, SiteId};
@@ -22,9 +23,6 @@ use crate::values;
 use rust_decimal::Decimal;
 use sqlx::{PgConnection, PgPool};
 use time::{Date, OffsetDateTime};
-
-/// Digits of a number that we give, so that numbers sort as text.
-const NUMBER_DIGITS: usize = 6;
 
 /// Why goods cannot be shipped.
 #[derive(Debug, thiserror::Error)]
@@ -60,6 +58,8 @@ pub struct NewShipment {
     pub invoice_number: Option<String>,
     /// Ship more than is outstanding.
     pub allow_excess: bool,
+    /// Prices per unit without tax that are billed in the place of the order's, by ezyVet's id of the order line.
+    pub prices: Vec<(String, Decimal)>,
 }
 
 /// A line of a shipment as staff see it.
@@ -171,7 +171,8 @@ pub(crate) async fn ship_in(
         return Err(ShipError::State { order: order.supplier_order_number, state: order.state });
     }
     let outstanding = store::list_outstanding(connection, order.id).await?;
-    let planned = plan::plan(&outstanding, &new.lines, new.allow_excess)?;
+    let mut planned = plan::plan(&outstanding, &new.lines, new.allow_excess)?;
+    plan::reprice(&mut planned, &new.prices)?;
     let settings = defaults.overridden(&order.site_settings);
     let parcel = invoice::Parcel {
         shipped_at: now,
@@ -186,7 +187,9 @@ pub(crate) async fn ship_in(
     // Last: where invoices are numbered, shipments of one prefix already stand in line, and lock products one by one.
     crate::orders::stock::settle(connection, now, order.id).await?;
     crate::orders::stock::lower_on_hand(connection, now, shipment).await?;
-    let detail = serde_json::json!({ "order": order.supplier_order_number, "allow_excess": new.allow_excess });
+    let prices: Vec<_> = new.prices.iter().map(|(item, price)| format!("{item}:{}", values::plain(*price))).collect();
+    let detail =
+        serde_json::json!({ "order": order.supplier_order_number, "allow_excess": new.allow_excess, "prices": prices });
     audit::record(connection, now, actor, "shipment.create", ("shipment", Some(shipment.0)), detail).await?;
     Ok((shipment, payloads))
 }
@@ -208,7 +211,7 @@ async fn write_deliveries(
         let number = match &new.invoice_number {
             Some(number) if part == 1 => number.clone(),
             Some(number) => format!("{number}-{part}"),
-            None => next_number(connection, &settings.invoice_prefix).await?,
+            None => next_number(connection, settings).await?,
         };
         if number.is_empty() || number.chars().count() > 100 || number.chars().any(|c| c.is_control() || c == ' ') {
             return Err(ShipError::BadNumber(number));
@@ -255,10 +258,11 @@ async fn write_deliveries(
 }
 
 /// The next number that nobody took by hand.
-async fn next_number(connection: &mut PgConnection, prefix: &str) -> Result<String, ShipError> {
+async fn next_number(connection: &mut PgConnection, settings: &SiteSettings) -> Result<String, ShipError> {
+    let prefix = &settings.invoice_prefix;
     loop {
         let next = store::next_number(connection, prefix).await?;
-        let number = format!("{prefix}{next:0width$}", width = NUMBER_DIGITS);
+        let number = number::spell(prefix, next, settings.invoice_check_digit == Switch::On);
         if !store::is_number_used(connection, &number).await? {
             return Ok(number);
         }

@@ -22,6 +22,10 @@ pub enum PlanError {
     Excess { item: String, asked: Decimal, outstanding: Decimal },
     #[error("line {item}: an expiry needs a batch")]
     ExpiryWithoutBatch { item: String },
+    #[error("line {item}: a price must not be negative: {price}")]
+    NegativePrice { item: String, price: Decimal },
+    #[error("line {item}: a price is given, but nothing of the line is shipped")]
+    PriceOfNothing { item: String },
     #[error("nothing is outstanding")]
     NothingOutstanding,
 }
@@ -117,6 +121,26 @@ pub(crate) fn plan(order: &[Outstanding], asked: &[Requested], allow_excess: boo
     Ok(Plan { lines, complete })
 }
 
+/// Bills other prices than the order's. Tax follows at the order's own rate, unless the catalogue has one.
+pub(crate) fn reprice(plan: &mut Plan, prices: &[(String, Decimal)]) -> Result<(), PlanError> {
+    for (item, price) in prices {
+        if price.is_sign_negative() && !price.is_zero() {
+            return Err(PlanError::NegativePrice { item: item.clone(), price: *price });
+        }
+        let mut lines =
+            plan.lines.iter_mut().map(|planned| &mut planned.line).filter(|line| line.item == *item).peekable();
+        if lines.peek().is_none() {
+            return Err(PlanError::PriceOfNothing { item: item.clone() });
+        }
+        for line in lines {
+            let rate = line.tax_per_unit.checked_div(line.price_per_unit).unwrap_or_default();
+            line.tax_per_unit = values::round(rate * price, 6);
+            line.price_per_unit = *price;
+        }
+    }
+    Ok(())
+}
+
 fn is_open(outstanding: Decimal, line: &ShippedLine) -> bool {
     !outstanding.is_zero() && outstanding.is_sign_negative() == line.quantity.is_sign_negative()
 }
@@ -183,6 +207,23 @@ mod tests {
         assert!(!plan(&order, &[ask("9", -4)], false).unwrap().complete);
         assert!(matches!(plan(&order, &[ask("9", -11)], false), Err(PlanError::Excess { .. })));
         assert!(matches!(plan(&order, &[ask("9", 4)], false), Err(PlanError::WrongSign { returned: true, .. })));
+    }
+
+    #[test]
+    fn another_price_takes_its_tax_along() {
+        let mut order = [line("9", 10, 10), line("10", 1, 1)];
+        order[0].line.tax_per_unit = Decimal::new(1, 1);
+        let mut plan = plan(&order, &[ask("9", 4), ask("9", 6)], false).unwrap();
+        reprice(&mut plan, &[("9".into(), Decimal::new(25, 1))]).unwrap();
+        for planned in &plan.lines {
+            assert_eq!(
+                (planned.line.price_per_unit, planned.line.tax_per_unit),
+                (Decimal::new(25, 1), Decimal::new(25, 2))
+            );
+        }
+        let nothing = reprice(&mut plan, &[("10".into(), Decimal::ONE)]);
+        assert_eq!(nothing, Err(PlanError::PriceOfNothing { item: "10".into() }));
+        assert!(reprice(&mut plan, &[("9".into(), Decimal::NEGATIVE_ONE)]).is_err());
     }
 
     #[test]
