@@ -63,8 +63,7 @@ fn check_line(flaw: &mut impl FnMut(&'static str, String), line: &InvoiceLine) {
     if line.quantity.is_zero() {
         flaw("zero_quantity", "the quantity is zero".into());
     }
-    let amounts =
-        [("quantity", line.quantity), ("price", line.price), ("tax", line.tax), ("tax_rate", line.tax_rate)];
+    let amounts = [("quantity", line.quantity), ("price", line.price), ("tax", line.tax), ("tax_rate", line.tax_rate)];
     for (field, amount) in amounts {
         decimals(flaw, field, amount);
     }

@@ -35,7 +35,9 @@ pub fn compare(sent: &Invoice, held: &[StoredInvoice]) -> Vec<Difference> {
     let held: Option<Decimal> = lines.iter().map(|line| net(read(line, "quantity"), read(line, "price"))).sum();
     for line in &sent.lines {
         let item = &line.purchase_order_item_id;
-        let found = lines.iter().position(|stored| stored.get("purchase_order_item_id").and_then(text_of).as_ref() == Some(item));
+        let found = lines
+            .iter()
+            .position(|stored| stored.get("purchase_order_item_id").and_then(text_of).as_ref() == Some(item));
         match found {
             Some(at) => line_differences(&mut differences, line, &lines.remove(at)),
             None => differences.push(difference(&format!("line {item}"), "there".into(), "not there".into())),
@@ -54,12 +56,12 @@ pub fn compare(sent: &Invoice, held: &[StoredInvoice]) -> Vec<Difference> {
 
 fn line_differences(differences: &mut Vec<Difference>, line: &InvoiceLine, stored: &Value) {
     let what = |field: &str| format!("line {} {field}", line.purchase_order_item_id);
-    let numbers =
-        [("quantity", line.quantity), ("price", line.price), ("tax", line.tax), ("tax_rate", line.tax_rate)];
+    let numbers = [("quantity", line.quantity), ("price", line.price), ("tax", line.tax), ("tax_rate", line.tax_rate)];
     for (field, sent) in numbers {
         number(differences, what(field), sent, stored.get(field));
     }
-    let words = [("tax_code", &line.tax_code), ("supplier_code", &line.supplier_code), ("location_id", &line.location_id)];
+    let words =
+        [("tax_code", &line.tax_code), ("supplier_code", &line.supplier_code), ("location_id", &line.location_id)];
     for (field, sent) in words {
         word(differences, what(field), sent, stored.get(field));
     }

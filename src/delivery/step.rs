@@ -270,7 +270,8 @@ async fn settle_once(
         session.finish_in(&mut transaction, made).await?;
     }
     let changed = store::settle(&mut transaction, due.id, &due.state, &settled, now).await?;
-    if let (true, "confirmed", Some(made), Payload::ReceiveInvoice(sent)) = (changed, settled.state, made, &due.payload) {
+    if let (true, "confirmed", Some(made), Payload::ReceiveInvoice(sent)) = (changed, settled.state, made, &due.payload)
+    {
         let held = answers::invoices(&made.exchange.body, &due.invoice_number).unwrap_or_default();
         let differences = compare(sent, &held);
         if !differences.is_empty() {

@@ -246,6 +246,10 @@ async fn a_product_that_cannot_be_mapped_holds_only_its_own_call_until_it_is_pin
         "{error}"
     );
     let site = desk.deliveries().await[0].site_id.map(spsi_partner::ids::SiteId).unwrap();
+    let unmapped = staff::unmapped(desk.pool(), site).await.unwrap();
+    assert_eq!((unmapped.len(), unmapped[0].id.as_str(), unmapped[0].deliveries.len()), (1, "50002", 1));
+    let likely = serde_json::json!([{ "uid": "product_x", "code": "TP2", "name": "TP2", "by": "code" }]);
+    assert_eq!(unmapped[0].candidates, likely);
     staff::pin_product(desk.pool(), desk.clock.now(), "test", site, ("50002", "product_x")).await.unwrap();
     desk.retry(2, false).await.unwrap();
     desk.step().await;
@@ -301,6 +305,54 @@ async fn an_answer_that_comes_after_the_lease_was_lost_still_counts() {
     desk.step_after(16 * MINUTE).await;
     assert_eq!(desk.states().await, SENT);
     assert_eq!(desk.ezyvet.invoice_numbers().len(), 1);
+}
+
+#[tokio::test]
+async fn an_invoice_that_ezyvet_holds_otherwise_is_flagged_and_says_how() {
+    let desk = Desk::open().await;
+    desk.ezyvet.world().approve_at_once = true;
+    desk.ezyvet.world().shown = serde_json::json!({ "freight": "7.50", "ownership_id": 1 });
+    desk.shipped().await;
+    desk.step().await;
+    desk.step_after(16 * MINUTE).await;
+    let invoice = desk.deliveries().await.remove(0);
+    assert_eq!((invoice.state.as_str(), invoice.differs, invoice.stale), ("confirmed", true, false));
+    let detail = staff::show(desk.pool(), &desk.settings.site, invoice.id).await.unwrap();
+    let expected = serde_json::json!([{ "what": "freight", "sent": "0", "stored": "7.50" }]);
+    assert_eq!(detail.differences, expected);
+    let differing = staff::Filter { differing: true, ..staff::Filter::default() };
+    assert_eq!(staff::list(desk.pool(), &differing).await.unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn an_invoice_that_nobody_approves_becomes_stale_and_is_found() {
+    let desk = Desk::open_with(&["--receipt-give-up", "1h"]).await;
+    desk.shipped().await;
+    for _ in 0..8 {
+        desk.step_after(30 * MINUTE).await;
+    }
+    let stale = staff::Filter { stale: true, ..staff::Filter::default() };
+    let found = staff::list(desk.pool(), &stale).await.unwrap();
+    assert_eq!(found.len(), 1);
+    assert_eq!((found[0].state.as_str(), found[0].stale, found[0].due_at), ("delivered", true, None));
+}
+
+#[tokio::test]
+async fn what_practice_systems_refuse_is_not_sent_unless_staff_insist() {
+    let desk = Desk::open().await;
+    let order = desk.order(1).await;
+    let blank = "update purchase_order_line set location_id = ' ' where ezyvet_id = '2'";
+    sqlx::raw_sql(blank).execute(desk.pool()).await.unwrap();
+    desk.ship(&order, &[]).await.unwrap();
+    desk.step().await;
+    let invoice = desk.deliveries().await.remove(0);
+    assert_eq!((invoice.state.as_str(), invoice.attempts), ("attention", 0));
+    assert!(invoice.last_error.as_ref().unwrap().contains("missing_location: line 2:"), "{invoice:?}");
+    assert_eq!(desk.ezyvet.count("POST /v2/jobqueue"), 0);
+    sqlx::raw_sql("update site set settings = '{\"check_invoices\": \"off\"}'").execute(desk.pool()).await.unwrap();
+    desk.retry(0, false).await.unwrap();
+    desk.step().await;
+    assert_eq!(desk.deliveries().await[0].state, "delivered");
 }
 
 #[tokio::test]

@@ -35,6 +35,8 @@ pub struct World {
     pub supplied: Vec<(String, Value)>,
     /// Numbers of the invoices that staff approved.
     pub approved: Vec<String>,
+    /// Laid over every invoice that is shown.
+    pub shown: Value,
     /// Jobs are approved as they come.
     pub approve_at_once: bool,
     /// Codes in the inventory list.
@@ -167,8 +169,12 @@ impl World {
             }
             "receiveinvoice" => {
                 let found = self.approved.iter().filter(|number| Some(*number) == query.get("invoice_number"));
-                let items: Vec<_> =
-                    found.map(|n| json!({ "receiveinvoice": { "id": 1, "invoice_number": n, "active": 1 } })).collect();
+                let item = |number| {
+                    let mut item = json!({ "id": 1, "invoice_number": number, "active": 1 });
+                    self.shown.as_object().into_iter().flatten().for_each(|(key, value)| item[key] = value.clone());
+                    json!({ "receiveinvoice": item })
+                };
+                let items: Vec<_> = found.map(item).collect();
                 (200, json!({ "items": items, "meta": { "items_page_total": "1" } }))
             }
             "separation" => {
