@@ -122,8 +122,8 @@ pub async fn categories(
     tag = "catalogue",
     operation_id = "products",
     params(
-        ("name" = Option<Vec<String>>, Query, description = "A product passes if its name contains any of these; empty is no filter", example = json!(["bandage"])),
-        ("code" = Option<Vec<String>>, Query, description = "The same on `code`", example = json!(["000"])),
+        ("name" = Option<Vec<String>>, Query, description = "A product passes if its name contains any of these; empty is no filter", example = json!(["tablet"])),
+        ("code" = Option<Vec<String>>, Query, description = "The same on `code`", example = json!(["00"])),
         ("category" = Option<Vec<String>>, Query, description = "The same on `category`", example = json!(["TABLET"])),
         ("limit" = Option<String>, Query, description = "Most products to return: one whole number, bare or in brackets; absent or empty is everything", pattern = r"^(\[[0-9]{0,18}\]|[0-9]{0,18})$", example = "[3]"),
         ("page" = Option<String>, Query, description = "Zero-based: limit 5, page 3 are the results 15 to 19", pattern = r"^(\[[0-9]{0,18}\]|[0-9]{0,18})$", example = "[0]"),

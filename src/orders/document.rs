@@ -13,7 +13,7 @@ pub struct PurchaseOrderDocument {
 #[derive(Serialize, ToSchema)]
 pub struct PurchaseOrder {
     /// ezyVet's id of the order, unique within its site
-    #[schema(example = "12", min_length = 1, max_length = 1000, pattern = r"^[0-9A-Za-z_.:-]+$")]
+    #[schema(example = "900001", min_length = 1, max_length = 1000, pattern = r"^[0-9A-Za-z_.:-]+$")]
     pub id: String,
     #[schema(example = "1", max_length = 1000)]
     pub active: Option<String>,
@@ -49,7 +49,7 @@ pub struct PurchaseOrder {
     pub supplier_order_number: Option<String>,
     #[schema(example = "", max_length = 1000)]
     pub supplier_account_number: Option<String>,
-    #[schema(example = "15000032", max_length = 1000)]
+    #[schema(example = "15900001", max_length = 1000)]
     pub purchase_order_number: Option<String>,
     /// The business whose books are touched
     #[schema(example = "1", max_length = 1000)]
