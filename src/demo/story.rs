@@ -50,7 +50,10 @@ async fn clinic_orders(context: &Context, caller: &Clinic, narrator: &Narrator) 
     narrator.step(2, "It lists the categories that this clinic can see");
     let categories = caller.categories().await?;
     narrator.show(&categories.exchange);
-    ensure!(!categories.value.is_empty(), "the clinic sees no category");
+    ensure!(
+        !categories.value.is_empty(),
+        "the clinic sees no product: the catalogue has none with a list_price, so nothing is for sale"
+    );
 
     narrator.step(3, "Nightly it pulls the whole catalogue, page by page, and links its products to ours");
     let pull = caller.pull_catalogue(Some(PAGE)).await?;
@@ -121,7 +124,9 @@ fn wanted(products: &[crate::sandbox::product::Listed]) -> anyhow::Result<Vec<Wa
     let pick = |at: usize| chosen[at * (chosen.len() - 1) / 2].code.clone();
     let mut codes = vec![pick(0), pick(1), pick(2)];
     codes.dedup();
-    Ok(codes.into_iter().enumerate().map(|(at, code)| WantedLine::new(code, 2, LOCATIONS[at / 2 % 2])).collect())
+    let last = codes.len() - 1;
+    let location = |at: usize| LOCATIONS[usize::from(at > 0 && at == last)];
+    Ok(codes.into_iter().enumerate().map(|(at, code)| WantedLine::new(code, 2, location(at))).collect())
 }
 
 /// Two parcels: the first with half of the first line from two batches and with freight, the second with the rest.
@@ -131,7 +136,8 @@ async fn warehouse_ships(context: &Context, order: &str, narrator: &Narrator) ->
     let first = lines.first().context("the order has no line")?;
     let expiry = |days: i64| -> Option<Date> { Some((now + time::Duration::days(days)).date()) };
     let half = first.units_per_outer;
-    let (one, other) = ((half / Decimal::TWO).ceil(), half - (half / Decimal::TWO).ceil());
+    let one = if half >= Decimal::TWO { (half / Decimal::TWO).ceil() } else { half };
+    let other = half - one;
     let mut parcel: Vec<Requested> = [(one, "A2231", 400), (other, "A2240", 520)]
         .into_iter()
         .filter(|(quantity, ..)| !quantity.is_zero())
