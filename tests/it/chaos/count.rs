@@ -82,11 +82,6 @@ impl Count {
         format!("{states:?}")
     }
 
-    pub fn ids_for_staff(&self, kind: &str, states: &[&str]) -> Vec<String> {
-        let theirs = |delivery: &&Delivery| delivery.kind == kind && states.contains(&delivery.state.as_str());
-        self.deliveries.iter().filter(theirs).map(|delivery| delivery.id.to_string()).collect()
-    }
-
     /// Nothing is stuck without a reason that staff can see.
     pub fn assert_reasons(&self) {
         for delivery in &self.deliveries {

@@ -61,13 +61,8 @@ fn whatever_is_killed_cut_or_broken_every_order_and_every_invoice_is_there_once(
     let before = Count::take(&url);
     // What is left is for staff, and says why: they look at the clinic, and send again what is not there.
     before.assert_reasons();
-    let invoices = before.ids_for_staff("receive_invoice", &["attention", "unclear"]);
-    let supplied = before.ids_for_staff("supplied", &["attention"]);
-    for ids in [invoices, supplied] {
-        if !ids.is_empty() {
-            let ids = ids.iter().map(String::as_str);
-            scene.supplier.run(["delivery", "retry"].into_iter().chain(ids));
-        }
+    for (kind, states) in [("receive_invoice", "attention,unclear"), ("supplied", "attention")] {
+        scene.supplier.run(["delivery", "retry", "--kind", kind, "--state", states]);
         until_quiet(&url, limit);
     }
     let after = Count::take(&url);

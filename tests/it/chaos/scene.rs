@@ -21,7 +21,7 @@ const SETTINGS: [(&str, &str); 11] = [
     ("SPSI_LEASE", "3s"),
     ("SPSI_RETRY_BASE", "100ms"),
     ("SPSI_RETRY_MAX", "1s"),
-    ("SPSI_UNCLEAR_WAIT", "2s"),
+    ("SPSI_UNCLEAR_WAIT", "4s"),
     ("SPSI_RECEIPT_POLL", "1s"),
     ("SPSI_WORKER_POLL", "250ms"),
     ("SPSI_DB_TIMEOUT", "2s"),
