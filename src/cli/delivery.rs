@@ -4,6 +4,7 @@ use super::output::Output;
 use crate::app::Context;
 use crate::delivery::{Worker, staff};
 use crate::ids::DeliveryId;
+use crate::shipments;
 
 #[derive(clap::Subcommand)]
 pub enum Command {
@@ -31,6 +32,13 @@ pub enum Command {
         #[command(flatten)]
         which: Which,
         /// You have looked in ezyVet, and it is not there
+        #[arg(long)]
+        yes_resend: bool,
+    },
+    /// Sends an invoice under a new number, where it is known that the old one did not arrive. The old number stays used.
+    Reissue {
+        id: DeliveryId,
+        /// You have looked in ezyVet, its job queue included, and it is not there
         #[arg(long)]
         yes_resend: bool,
     },
@@ -107,6 +115,9 @@ pub async fn run(command: Command, context: &Context, output: Output) -> anyhow:
                 changed.push(staff::retry(pool, now, actor, id, yes_resend).await?);
             }
             print(output, &changed)
+        }
+        Command::Reissue { id, yes_resend } => {
+            output.record(&shipments::reissue(pool, &context.settings.site, now, actor, id, yes_resend).await?)
         }
         Command::Cancel { ids } => {
             let mut changed = Vec::new();

@@ -8,11 +8,13 @@ mod import;
 pub mod invoice;
 mod number;
 mod plan;
+mod reissue;
 mod store;
 
 pub(crate) use import::parse_day;
 pub use import::{ImportError, Imported, RowError, import};
 pub use plan::{PlanError, Requested};
+pub use reissue::reissue;
 
 use crate::audit;
 use crate::config::{Overrides, SiteSettings, Switch};
@@ -39,6 +41,8 @@ pub enum ShipError {
     BadNumber(String),
     #[error("freight must not be negative: {0}")]
     NegativeFreight(Decimal),
+    #[error(transparent)]
+    Delivery(#[from] crate::delivery::staff::StaffError),
     #[error("there is no shipment {0}; `spsi shipment list` shows them")]
     Unknown(ShipmentId),
     #[error("the database failed: {0}")]

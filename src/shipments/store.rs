@@ -5,7 +5,7 @@ use super::plan::{Outstanding, Planned};
 use super::{Line, Order, ShipError, Shipment};
 use crate::config::Overrides;
 use crate::db::OnConstraint;
-use crate::ids::{ClinicId, OrderId, OrderLineId, ShipmentId, SiteId};
+use crate::ids::{ClinicId, DeliveryId, OrderId, OrderLineId, ShipmentId, SiteId};
 use rust_decimal::Decimal;
 use sqlx::PgConnection;
 use sqlx::types::Json;
@@ -163,6 +163,31 @@ pub(super) async fn insert_invoice(
     .await
     .on_constraint("invoice_number_key", || ShipError::NumberUsed(number.to_owned()))
     .map(drop)
+}
+
+/// The shipment that a delivery is of.
+pub(super) struct Invoiced {
+    pub shipment: ShipmentId,
+    pub parts: i32,
+    pub site_settings: Overrides,
+}
+
+/// Locks the shipment of a delivery, so that its invoices are numbered one after the other.
+pub(super) async fn find_invoiced(
+    connection: &mut PgConnection,
+    delivery: DeliveryId,
+) -> Result<Option<Invoiced>, sqlx::Error> {
+    let row = sqlx::query!(
+        r#"select p.id, (select max(part) from invoice i where i.shipment_id = p.id) as "parts!",
+                  coalesce(s.settings, '{}') as "site_settings!: Json<Overrides>"
+           from delivery d join shipment p on p.id = d.shipment_id left join site s on s.id = d.site_id
+           where d.id = $1 for no key update of p"#,
+        delivery.0
+    )
+    .fetch_optional(connection)
+    .await?;
+    let invoiced = |shipment, parts, settings: Json<Overrides>| Invoiced { shipment, parts, site_settings: settings.0 };
+    Ok(row.map(|row| invoiced(ShipmentId(row.id), row.parts, row.site_settings)))
 }
 
 /// Shipments, newest first: all, one, or those of one order.

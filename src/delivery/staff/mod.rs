@@ -11,11 +11,12 @@ pub use site::{Check, SiteCheck};
 use super::map;
 use super::payload::Payload;
 use super::step::invoice_request;
+use super::store::{NewDelivery, enqueue};
 use crate::audit;
 use crate::clinics::sites::SiteError;
 use crate::config::SiteSettings;
-use crate::ids::{DeliveryId, SiteId};
-use sqlx::PgPool;
+use crate::ids::{ClinicId, DeliveryId, ShipmentId, SiteId};
+use sqlx::{PgConnection, PgPool};
 use time::OffsetDateTime;
 
 /// Why staff cannot do that.
@@ -44,6 +45,8 @@ pub enum StaffError {
     #[error("the database failed: {0}")]
     Database(#[from] sqlx::Error),
 }
+
+const REPLACED: &str = "the same invoice was sent under another number instead";
 
 /// Which deliveries. Empty: all.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -225,6 +228,7 @@ pub async fn retry(
     let locked = store::lock(&mut transaction, id).await?.ok_or(StaffError::Unknown(id))?;
     let state = locked.state.clone();
     match state.as_str() {
+        _ if locked.replaced => return Err(StaffError::State { id, state, why: REPLACED }),
         "waiting" | "attention" | "cancelled" | "skipped" => {}
         "unclear" if locked.kind == "supplied" && !yes_resend => return Err(StaffError::MightCountTwice(id)),
         "unclear" => {}
@@ -248,6 +252,49 @@ pub async fn retry(
         map::store::forget(pool, SiteId(site), &products, &supplied.location_id).await?;
     }
     find(pool, id).await
+}
+
+/// Puts the same invoice under another number in the place of a delivery. What waited for the old one waits for the new.
+pub(crate) async fn replace_invoice(
+    connection: &mut PgConnection,
+    now: OffsetDateTime,
+    id: DeliveryId,
+    known_absent: bool,
+    number: &str,
+) -> Result<DeliveryId, StaffError> {
+    let locked = store::lock(connection, id).await?.ok_or(StaffError::Unknown(id))?;
+    let state = locked.state.clone();
+    let refused = |why| Err(StaffError::State { id, state: state.clone(), why });
+    match state.as_str() {
+        _ if locked.kind != "receive_invoice" => return refused("only an invoice has a number to change"),
+        _ if locked.replaced => return refused(REPLACED),
+        "attention" | "cancelled" if !locked.sent || known_absent => {}
+        "attention" | "cancelled" | "unclear" | "delivered" if !known_absent => {
+            return refused(
+                "it may be at the clinic; look there, its job queue included, and if it is not: --yes-resend",
+            );
+        }
+        "unclear" | "delivered" => {}
+        "confirmed" => return refused("the clinic approved it"),
+        _ => return refused("it is on its way"),
+    }
+    let site = locked.site.or(locked.clinic_site).ok_or(StaffError::NoSite(locked.clinic))?;
+    let Payload::ReceiveInvoice(mut invoice) = store::lock_payload(connection, id).await? else {
+        return refused("only an invoice has a number to change");
+    };
+    number.clone_into(&mut invoice.invoice_number);
+    let new = NewDelivery {
+        site: Some(SiteId(site)),
+        clinic: ClinicId(locked.clinic),
+        shipment: ShipmentId(locked.shipment),
+        invoice_number: number,
+        after: None,
+        payload: &Payload::ReceiveInvoice(invoice),
+        attention: None,
+    };
+    let new = enqueue(connection, &new, now).await?;
+    store::give_way(connection, id, new, number, now).await?;
+    Ok(new)
 }
 
 /// Takes a delivery back. What would follow it is then for staff.
@@ -288,6 +335,7 @@ pub async fn pin_product(
     Ok(transaction.commit().await?)
 }
 
-async fn find(pool: &PgPool, id: DeliveryId) -> Result<Delivery, StaffError> {
+/// One delivery.
+pub(crate) async fn find(pool: &PgPool, id: DeliveryId) -> Result<Delivery, StaffError> {
     store::list(pool, &Filter::default(), Some(id)).await?.pop().ok_or(StaffError::Unknown(id))
 }

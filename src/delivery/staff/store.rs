@@ -148,12 +148,19 @@ pub(super) struct Locked {
     pub after: Option<i64>,
     pub after_state: Option<String>,
     pub sent: bool,
+    pub shipment: i64,
+    /// The same invoice was sent under another number instead.
+    pub replaced: bool,
 }
 
 pub(super) async fn lock(connection: &mut PgConnection, id: DeliveryId) -> Result<Option<Locked>, sqlx::Error> {
     sqlx::query_as!(
         Locked,
         r#"select d.kind, d.state, d.site_id as site, d.clinic_id as clinic, c.site_id as clinic_site,
+                  d.shipment_id as shipment,
+                  exists (select from delivery n
+                          where n.shipment_id = d.shipment_id and n.kind = 'receive_invoice' and n.id > d.id
+                            and d.state = 'cancelled' and n.payload -> 'lines' = d.payload -> 'lines') as "replaced!",
                   d.after_id as after, (select a.state from delivery a where a.id = d.after_id) as after_state,
                   exists (select from delivery_attempt t where t.delivery_id = d.id and t.purpose = 'send') as "sent!"
            from delivery d join clinic c on c.id = d.clinic_id where d.id = $1 for update of d"#,
@@ -189,6 +196,37 @@ pub(super) async fn requeue(
         .await?;
     sqlx::query!("select pg_notify('spsi_delivery', $1::bigint::text)", site.0).execute(connection).await?;
     Ok(())
+}
+
+pub(super) async fn lock_payload(connection: &mut PgConnection, id: DeliveryId) -> Result<Payload, sqlx::Error> {
+    sqlx::query_scalar!(r#"select payload as "payload: Json<Payload>" from delivery where id = $1 for update"#, id.0)
+        .fetch_one(connection)
+        .await
+        .map(|payload| payload.0)
+}
+
+/// Cancels an invoice's delivery in favour of a new one.
+pub(super) async fn give_way(
+    connection: &mut PgConnection,
+    id: DeliveryId,
+    new: DeliveryId,
+    number: &str,
+    now: OffsetDateTime,
+) -> Result<(), sqlx::Error> {
+    sqlx::query!(
+        "with follower as (
+             update delivery set after_id = $2 where after_id = $1)
+         update delivery set state = 'cancelled', due_at = null, stale = false, changed_at = $4,
+                last_error = format('sent as %s instead, by delivery %s', $3::text, $2::bigint)
+         where id = $1",
+        id.0,
+        new.0,
+        number,
+        now
+    )
+    .execute(connection)
+    .await
+    .map(drop)
 }
 
 pub(super) async fn cancel(

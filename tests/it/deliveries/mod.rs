@@ -356,6 +356,33 @@ async fn what_practice_systems_refuse_is_not_sent_unless_staff_insist() {
 }
 
 #[tokio::test]
+async fn an_invoice_that_did_not_arrive_is_sent_under_a_new_number_and_the_rest_follows_it() {
+    let desk = Desk::open_with(&["--unclear", "hold"]).await;
+    desk.ezyvet.break_next("jobqueue", [Fault::Hang]);
+    let shipment = desk.shipped().await;
+    for _ in 0..3 {
+        desk.step_after(20 * MINUTE).await;
+    }
+    let old = desk.deliveries().await.remove(0);
+    assert_eq!(old.state, "unclear");
+    let reissue = async |known_absent| {
+        shipments::reissue(desk.pool(), &desk.settings.site, desk.clock.now(), "test", old.id, known_absent).await
+    };
+    assert!(matches!(reissue(false).await, Err(ShipError::Delivery(StaffError::State { .. }))));
+    assert_eq!(reissue(true).await.unwrap().invoice_number, "INV-000002");
+    // Not a second time by mistake, and no number is lost by trying.
+    assert!(reissue(true).await.is_err() && desk.retry(0, true).await.is_err());
+    desk.step().await;
+    assert_eq!(desk.ezyvet.invoice_numbers(), ["INV-000002"]);
+    let [states, sent] = [desk.states().await, SENT.map(str::to_owned).to_vec()];
+    assert_eq!(states, ["receive_invoice cancelled", &sent[1], &sent[2], &sent[0]]);
+    assert!(desk.deliveries().await[0].last_error.as_ref().unwrap().contains("INV-000002"));
+    let numbers = shipments::find(desk.pool(), shipment.id).await.unwrap().invoice_numbers;
+    assert_eq!(numbers, ["INV-000001", "INV-000002"]);
+    assert_eq!(desk.shipped().await.invoice_number, "INV-000003");
+}
+
+#[tokio::test]
 async fn many_are_counted_and_retried_by_a_filter() {
     let desk = Desk::open().await;
     let refused = Fault::Answer(422, r#"{"messages":["No."]}"#, vec![]);
