@@ -63,6 +63,7 @@ impl Context {
 
     /// As [`Context::open`], without touching the schema.
     pub async fn open_unmigrated(settings: Settings) -> anyhow::Result<Self> {
+        let settings = settings.checked()?;
         let (url, embedded) = match &settings.database.database_url {
             Some(url) => (url.clone(), None),
             None => {

@@ -13,6 +13,7 @@ use overridable::overridable;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use validator::{Validate, ValidationError, ValidationErrors, ValidationErrorsKind};
 
 /// Overrides as a row keeps them: key to text.
 pub type Overrides = BTreeMap<String, String>;
@@ -79,10 +80,13 @@ overridable! {
         /// Tax inside freight, in percent, where the order does not tell
         freight_tax_rate: Amount = "SPSI_FREIGHT_TAX_RATE", "0";
         /// Type of the job [SPSI.md 5.7]
+        #[validate(length(min = 1, message = "must not be empty"))]
         job_type: String = "SPSI_JOB_TYPE", "ReceiveInvoice";
         /// Action of the job [SPSI.md 5.7]
+        #[validate(length(min = 1, message = "must not be empty"))]
         job_action: String = "SPSI_JOB_ACTION", "ApiRequest";
         /// Endpoint inside the job [SPSI.md 5.7]
+        #[validate(length(min = 1, message = "must not be empty"))]
         job_endpoint: String = "SPSI_JOB_ENDPOINT", "v2/receiveinvoice";
         /// form (PHP brackets) or json [SPSI.md 5.7]
         job_encoding: JobEncoding = "SPSI_JOB_ENCODING", "form";
@@ -99,6 +103,7 @@ overridable! {
         /// How long to wait between the two looks [SPSI.md 5.14]
         unclear_wait: Span = "SPSI_UNCLEAR_WAIT", "15m";
         /// Longest wait for an answer of ezyVet
+        #[validate(custom(function = "some_time"))]
         call_timeout: Span = "SPSI_CALL_TIMEOUT", "30s";
         /// First wait before a failed call is repeated; doubles from there
         retry_base: Span = "SPSI_RETRY_BASE", "5s";
@@ -109,10 +114,13 @@ overridable! {
         /// When to stop asking whether the clinic has approved
         receipt_give_up: Span = "SPSI_RECEIPT_GIVE_UP", "30d";
         /// Calls that ezyVet permits per endpoint and window
+        #[validate(range(min = 1, message = "must be at least 1"))]
         rate_per_endpoint: u32 = "SPSI_RATE_PER_ENDPOINT", "60";
         /// Calls that ezyVet permits over all endpoints per window
+        #[validate(range(min = 1, message = "must be at least 1"))]
         rate_per_site: u32 = "SPSI_RATE_PER_SITE", "180";
         /// The window that these count in
+        #[validate(custom(function = "some_time"))]
         rate_window: Span = "SPSI_RATE_WINDOW", "60s";
         /// In front of the invoice numbers that we give
         invoice_prefix: String = "SPSI_INVOICE_PREFIX", "INV-";
@@ -125,14 +133,16 @@ overridable! {
         /// Tax code on invoice lines whose product has none
         tax_code: String = "SPSI_TAX_CODE", "S";
         /// Pages of a list that are read at the most, of 200 each
+        #[validate(range(min = 1, message = "must be at least 1"))]
         max_list_pages: u32 = "SPSI_MAX_LIST_PAGES", "500";
         /// Largest answer of ezyVet that is read, in bytes
+        #[validate(range(min = 1024, message = "must be at least 1024"))]
         max_response_bytes: u32 = "SPSI_MAX_RESPONSE_BYTES", "4194304";
     }
 }
 
 /// Where the data is.
-#[derive(Clone, Debug, Args)]
+#[derive(Clone, Debug, Args, Validate)]
 #[command(next_help_heading = "Database")]
 pub struct DatabaseSettings {
     /// Postgres to use; without it, a private one is started under the data directory
@@ -145,9 +155,11 @@ pub struct DatabaseSettings {
     #[arg(long, env = "SPSI_PG_BIN_DIR", hide_env_values = true)]
     pub pg_bin_dir: Option<PathBuf>,
     /// Most connections of this process to Postgres
+    #[validate(range(min = 1, message = "must be at least 1"))]
     #[arg(long, env = "SPSI_DB_CONNECTIONS", default_value = "16", hide_env_values = true)]
     pub db_connections: u32,
     /// Longest wait for a connection to Postgres
+    #[validate(custom(function = "some_time"))]
     #[arg(long, env = "SPSI_DB_TIMEOUT", default_value = "5s", hide_env_values = true)]
     pub db_timeout: Span,
     /// Keys that seal ezyVet's credentials: id:base64[,id:base64...], the first one active (spsi key generate)
@@ -159,7 +171,7 @@ pub struct DatabaseSettings {
 }
 
 /// How we are reached, and what we put up with.
-#[derive(Clone, Debug, Args)]
+#[derive(Clone, Debug, Args, Validate)]
 #[command(next_help_heading = "Server")]
 pub struct ServerSettings {
     /// Address to listen at; port 0 takes a free one
@@ -178,21 +190,26 @@ pub struct ServerSettings {
     #[arg(long, env = "SPSI_HTTP_THREADS", default_value = "0", hide_env_values = true)]
     pub http_threads: usize,
     /// Longest time for a request's head, and again for its body, to arrive
+    #[validate(custom(function = "some_time"))]
     #[arg(long, env = "SPSI_READ_TIMEOUT", default_value = "15s", hide_env_values = true)]
     pub read_timeout: Span,
     /// How long a shutdown waits for requests in flight
     #[arg(long, env = "SPSI_SHUTDOWN_TIMEOUT", default_value = "20s", hide_env_values = true)]
     pub shutdown_timeout: Span,
     /// Largest request body, in bytes (413 beyond it)
+    #[validate(range(min = 1024, message = "must be at least 1024"))]
     #[arg(long, env = "SPSI_MAX_BODY_BYTES", default_value = "8388608", hide_env_values = true)]
     pub max_body_bytes: usize,
     /// Most lines of one order (413 beyond it)
+    #[validate(range(min = 1, message = "must be at least 1"))]
     #[arg(long, env = "SPSI_MAX_ORDER_LINES", default_value = "10000", hide_env_values = true)]
     pub max_order_lines: usize,
     /// Most values of one filter of /products (400 beyond it)
+    #[validate(range(min = 1, message = "must be at least 1"))]
     #[arg(long, env = "SPSI_MAX_FILTER_VALUES", default_value = "1000", hide_env_values = true)]
     pub max_filter_values: usize,
     /// Most characters of one filter value (400 beyond it)
+    #[validate(range(min = 1, message = "must be at least 1"))]
     #[arg(long, env = "SPSI_MAX_FILTER_LENGTH", default_value = "1000", hide_env_values = true)]
     pub max_filter_length: usize,
     /// Addresses of proxies whose X-Forwarded-For is believed, comma separated
@@ -201,31 +218,36 @@ pub struct ServerSettings {
 }
 
 /// The tokens that we grant.
-#[derive(Clone, Debug, Args)]
+#[derive(Clone, Debug, Args, Validate)]
 #[command(next_help_heading = "Tokens")]
 pub struct TokenSettings {
     /// Life of a token [SPSI.md 5.13]
+    #[validate(custom(function = "some_time"))]
     #[arg(long, env = "SPSI_TOKEN_TTL", default_value = "8h", hide_env_values = true)]
     pub token_ttl: Span,
     /// How long a verified client secret is remembered (as a keyed digest, in memory), so that the next token is cheap
     #[arg(long, env = "SPSI_SECRET_MEMORY", default_value = "10m", hide_env_values = true)]
     pub secret_memory: Span,
     /// Failed tries per client id within a minute before 429
+    #[validate(range(min = 1, message = "must be at least 1"))]
     #[arg(long, env = "SPSI_TOKEN_TRIES_PER_CLIENT", default_value = "10", hide_env_values = true)]
     pub token_tries_per_client: u32,
     /// Failed tries per address within a minute before 429
+    #[validate(range(min = 1, message = "must be at least 1"))]
     #[arg(long, env = "SPSI_TOKEN_TRIES_PER_ADDRESS", default_value = "60", hide_env_values = true)]
     pub token_tries_per_address: u32,
     /// Secrets that are hashed (argon2id, 19 MiB each) at the same time
+    #[validate(range(min = 1, message = "must be at least 1"))]
     #[arg(long, env = "SPSI_HASHING_THREADS", default_value = "2", hide_env_values = true)]
     pub hashing_threads: usize,
 }
 
 /// The catalogue in memory, and its imports.
-#[derive(Clone, Debug, Args)]
+#[derive(Clone, Debug, Args, Validate)]
 #[command(next_help_heading = "Catalogue")]
 pub struct CatalogSettings {
     /// How often the database is asked for a newer catalogue or changed clinics, should a notification be lost; and for stock that has moved
+    #[validate(custom(function = "some_time"))]
     #[arg(long, env = "SPSI_REFRESH", default_value = "2s", hide_env_values = true)]
     pub refresh: Span,
     /// Percentage of the active products that an import may withdraw without --allow-withdrawals
@@ -234,36 +256,46 @@ pub struct CatalogSettings {
 }
 
 /// The delivery worker.
-#[derive(Clone, Debug, Args)]
+#[derive(Clone, Debug, Args, Validate)]
 #[command(next_help_heading = "Worker")]
 pub struct WorkerSettings {
     /// Life of a lease on a site; a killed worker's sites are taken over after it
+    #[validate(custom(function = "some_time"))]
     #[arg(long, env = "SPSI_LEASE", default_value = "60s", hide_env_values = true)]
     pub lease: Span,
     /// How often the database is asked for due deliveries, should a notification be lost
+    #[validate(custom(function = "some_time"))]
     #[arg(long, env = "SPSI_WORKER_POLL", default_value = "1s", hide_env_values = true)]
     pub worker_poll: Span,
     /// Sites that one worker serves at the same time
+    #[validate(range(min = 1, message = "must be at least 1"))]
     #[arg(long, env = "SPSI_WORKER_SITES", default_value = "256", hide_env_values = true)]
     pub worker_sites: usize,
 }
 
 /// Everything that can be set for a deployment.
-#[derive(Clone, Debug, Args)]
+#[derive(Clone, Debug, Args, Validate)]
 pub struct Settings {
     #[command(flatten)]
+    #[validate(nested)]
     pub server: ServerSettings,
     #[command(flatten)]
+    #[validate(nested)]
     pub database: DatabaseSettings,
     #[command(flatten)]
+    #[validate(nested)]
     pub tokens: TokenSettings,
     #[command(flatten)]
+    #[validate(nested)]
     pub catalog: CatalogSettings,
     #[command(flatten)]
+    #[validate(nested)]
     pub worker: WorkerSettings,
     #[command(flatten)]
+    #[validate(nested)]
     pub clinic: ClinicSettings,
     #[command(flatten)]
+    #[validate(nested)]
     pub site: SiteSettings,
     /// What is logged, for instance info or spsi_partner=debug
     #[arg(
@@ -278,7 +310,41 @@ pub struct Settings {
     pub log_format: String,
 }
 
+/// A time that does something.
+fn some_time(span: &Span) -> Result<(), ValidationError> {
+    if span.0.is_zero() {
+        Err(ValidationError::new("zero").with_message("must be longer than nothing".into()))
+    } else {
+        Ok(())
+    }
+}
+
+/// What is wrong with settings that read, each with its key.
+fn told(errors: &ValidationErrors) -> Vec<String> {
+    let mut told = Vec::new();
+    for (key, kind) in errors.errors() {
+        match kind {
+            ValidationErrorsKind::Struct(inner) => told.extend(self::told(inner)),
+            ValidationErrorsKind::List(inner) => told.extend(inner.values().flat_map(|errors| self::told(errors))),
+            ValidationErrorsKind::Field(errors) => {
+                let words = errors.iter().filter_map(|error| error.message.as_deref());
+                told.extend(words.map(|words| format!("{key} {words} (SPSI_{})", key.to_uppercase())));
+            }
+        }
+    }
+    told.sort();
+    told
+}
+
 impl Settings {
+    /// Refuses values that read, and yet would make nothing work.
+    pub fn checked(self) -> Result<Self, BadSetting> {
+        match self.validate() {
+            Ok(()) => Ok(self),
+            Err(errors) => Err(BadSetting(told(&errors).join("; "))),
+        }
+    }
+
     /// The settings of the environment alone: what every command but `serve` and `demo` runs with.
     pub fn from_environment() -> Result<Self, clap::Error> {
         #[derive(Parser)]
@@ -358,6 +424,21 @@ mod tests {
             assert!(argument.get_help().is_some(), "{name} has no help");
             assert!(argument.is_hide_env_values_set(), "{name} would show its value in the help");
         }
+    }
+
+    #[test]
+    fn a_value_that_would_make_nothing_work_is_refused_with_its_name() {
+        let arguments = ["x", "--db-connections", "0", "--lease", "0s", "--rate-per-site", "0"];
+        let settings = Everything::try_parse_from(arguments).unwrap().settings;
+        let told = settings.checked().unwrap_err().0;
+        assert_eq!(
+            told,
+            "db_connections must be at least 1 (SPSI_DB_CONNECTIONS); lease must be longer than nothing (SPSI_LEASE); \
+             rate_per_site must be at least 1 (SPSI_RATE_PER_SITE)"
+        );
+        let mut site = Everything::try_parse_from(["x"]).unwrap().settings.site;
+        assert!(site.set("rate_window", "0s").unwrap_err().0.contains("rate_window must be longer than nothing"));
+        assert_eq!(site.rate_window, Span::seconds(60));
     }
 
     #[test]

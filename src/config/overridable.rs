@@ -5,7 +5,7 @@
 macro_rules! overridable {
     ($(#[$doc:meta])* $group:ident { $($(#[$field_doc:meta])* $field:ident: $type:ty = $env:literal, $default:literal;)+ }) => {
         $(#[$doc])*
-        #[derive(Clone, Debug, PartialEq, clap::Args)]
+        #[derive(Clone, Debug, PartialEq, clap::Args, Validate)]
         #[command(next_help_heading = stringify!($group))]
         pub struct $group {
             $(
@@ -21,6 +21,14 @@ macro_rules! overridable {
 
             /// Sets one setting from its text. The error names the key and says what would be right.
             pub fn set(&mut self, key: &str, value: &str) -> Result<(), BadSetting> {
+                let mut changed = self.clone();
+                changed.set_unchecked(key, value)?;
+                changed.validate().map_err(|errors| BadSetting(told(&errors).join("; ")))?;
+                *self = changed;
+                Ok(())
+            }
+
+            fn set_unchecked(&mut self, key: &str, value: &str) -> Result<(), BadSetting> {
                 match key {
                     $(stringify!($field) => {
                         self.$field = value.parse().map_err(|error| BadSetting(format!("{key}: {error}")))?;
