@@ -6,10 +6,12 @@
 mod choices;
 mod keys;
 mod overridable;
+mod shown;
 
 pub use choices::*;
 use clap::{Args, Parser};
 use overridable::overridable;
+pub use shown::secrets_hidden;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -132,6 +134,8 @@ overridable! {
         payment_days: u32 = "SPSI_PAYMENT_DAYS", "30";
         /// Tax code on invoice lines whose product has none
         tax_code: String = "SPSI_TAX_CODE", "S";
+        /// Tax codes that the site knows, comma separated; an invoice with another waits for staff; empty for any
+        known_tax_codes: String = "SPSI_KNOWN_TAX_CODES", "";
         /// Pages of a list that are read at the most, of 200 each
         #[validate(range(min = 1, message = "must be at least 1"))]
         max_list_pages: u32 = "SPSI_MAX_LIST_PAGES", "500";
@@ -357,108 +361,5 @@ impl Settings {
     }
 }
 
-/// Every variable with its effective value; what could be a secret is hidden.
-pub fn secrets_hidden(settings: &Settings) -> Vec<(&'static str, String)> {
-    let Settings { server, database, tokens, catalog, worker, clinic, site, log, log_format } = settings;
-    let set = |is_set: bool| if is_set { "[hidden]" } else { "(not set)" }.to_owned();
-    let path = |path: &Option<PathBuf>| path.as_ref().map_or("(not set)".to_owned(), |path| path.display().to_string());
-    let text = |text: &Option<String>| text.clone().unwrap_or_else(|| "(not set)".into());
-    let proxies: Vec<_> = server.trusted_proxies.iter().map(ToString::to_string).collect();
-    let mut entries = vec![
-        ("DATABASE_URL", set(database.database_url.is_some())),
-        ("SPSI_DATA_DIR", path(&database.data_dir)),
-        ("SPSI_PG_BIN_DIR", path(&database.pg_bin_dir)),
-        ("SPSI_DB_CONNECTIONS", database.db_connections.to_string()),
-        ("SPSI_DB_TIMEOUT", database.db_timeout.to_string()),
-        ("SPSI_ENCRYPTION_KEYS", set(database.encryption_keys.is_some())),
-        ("SPSI_TOKEN_KEYS", set(database.token_keys.is_some())),
-        ("SPSI_BIND", server.bind.to_string()),
-        ("SPSI_BASE_PATH", server.base_path.clone()),
-        ("SPSI_PUBLIC_URL", text(&server.public_url)),
-        ("SPSI_METRICS_BIND", server.metrics_bind.to_string()),
-        ("SPSI_HTTP_THREADS", server.http_threads.to_string()),
-        ("SPSI_READ_TIMEOUT", server.read_timeout.to_string()),
-        ("SPSI_SHUTDOWN_TIMEOUT", server.shutdown_timeout.to_string()),
-        ("SPSI_MAX_BODY_BYTES", server.max_body_bytes.to_string()),
-        ("SPSI_MAX_ORDER_LINES", server.max_order_lines.to_string()),
-        ("SPSI_MAX_FILTER_VALUES", server.max_filter_values.to_string()),
-        ("SPSI_MAX_FILTER_LENGTH", server.max_filter_length.to_string()),
-        ("SPSI_TRUSTED_PROXIES", proxies.join(",")),
-        ("SPSI_TOKEN_TTL", tokens.token_ttl.to_string()),
-        ("SPSI_SECRET_MEMORY", tokens.secret_memory.to_string()),
-        ("SPSI_TOKEN_TRIES_PER_CLIENT", tokens.token_tries_per_client.to_string()),
-        ("SPSI_TOKEN_TRIES_PER_ADDRESS", tokens.token_tries_per_address.to_string()),
-        ("SPSI_HASHING_THREADS", tokens.hashing_threads.to_string()),
-        ("SPSI_REFRESH", catalog.refresh.to_string()),
-        ("SPSI_WITHDRAWAL_LIMIT", catalog.withdrawal_limit.to_string()),
-        ("SPSI_LEASE", worker.lease.to_string()),
-        ("SPSI_WORKER_POLL", worker.worker_poll.to_string()),
-        ("SPSI_WORKER_SITES", worker.worker_sites.to_string()),
-        ("SPSI_LOG", log.clone()),
-        ("SPSI_LOG_FORMAT", log_format.clone()),
-    ];
-    entries.extend(clinic.entries().into_iter().chain(site.entries()).map(|(_, variable, value)| (variable, value)));
-    entries
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use clap::CommandFactory;
-
-    #[derive(Parser)]
-    struct Everything {
-        #[command(flatten)]
-        settings: Settings,
-    }
-
-    #[test]
-    fn every_setting_has_a_variable_and_a_help_text() {
-        let command = Everything::command();
-        command.clone().debug_assert();
-        for argument in command.get_arguments() {
-            let name = argument.get_id();
-            let variable =
-                argument.get_env().and_then(|name| name.to_str()).unwrap_or_else(|| panic!("{name} has no variable"));
-            assert!(variable == "DATABASE_URL" || variable.starts_with("SPSI_"), "{variable}");
-            assert!(argument.get_help().is_some(), "{name} has no help");
-            assert!(argument.is_hide_env_values_set(), "{name} would show its value in the help");
-        }
-    }
-
-    #[test]
-    fn a_value_that_would_make_nothing_work_is_refused_with_its_name() {
-        let arguments = ["x", "--db-connections", "0", "--lease", "0s", "--rate-per-site", "0"];
-        let settings = Everything::try_parse_from(arguments).unwrap().settings;
-        let told = settings.checked().unwrap_err().0;
-        assert_eq!(
-            told,
-            "db_connections must be at least 1 (SPSI_DB_CONNECTIONS); lease must be longer than nothing (SPSI_LEASE); \
-             rate_per_site must be at least 1 (SPSI_RATE_PER_SITE)"
-        );
-        let mut site = Everything::try_parse_from(["x"]).unwrap().settings.site;
-        assert!(site.set("rate_window", "0s").unwrap_err().0.contains("rate_window must be longer than nothing"));
-        assert_eq!(site.rate_window, Span::seconds(60));
-    }
-
-    #[test]
-    fn the_doctor_tells_of_every_setting() {
-        let settings = Everything::try_parse_from(["x"]).unwrap().settings;
-        let told: Vec<_> = secrets_hidden(&settings).into_iter().map(|(variable, _)| variable).collect();
-        for argument in Everything::command().get_arguments() {
-            let variable = argument.get_env().and_then(|name| name.to_str()).unwrap();
-            assert!(told.contains(&variable), "{variable}");
-        }
-    }
-
-    #[test]
-    fn an_override_wins_over_the_deployment_and_a_wrong_one_is_refused() {
-        let settings = Everything::try_parse_from(["x"]).unwrap().settings.clinic;
-        let overrides = Overrides::from([("barcode".into(), "string".into()), ("gone".into(), "1".into())]);
-        assert_eq!(settings.overridden(&overrides).barcode, BarcodeType::String);
-        let mut changed = settings.clone();
-        assert!(changed.set("price_basis", "box").unwrap_err().0.contains("price_basis: `box` is none of unit, outer"));
-        assert!(changed.set("nonsense", "1").unwrap_err().0.contains("decline_answer"));
-        assert_eq!(changed, settings);
-    }
-}
+mod tests;

@@ -19,6 +19,11 @@ pub struct Known {
     pub number_taken: bool,
 }
 
+/// The tax codes of a setting's text: none named, all known.
+pub fn tax_codes(setting: &str) -> Vec<&str> {
+    setting.split(',').map(str::trim).filter(|code| !code.is_empty()).collect()
+}
+
 /// A mistake: a stable code, and words.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Flaw {
@@ -33,7 +38,7 @@ impl std::fmt::Display for Flaw {
 }
 
 /// Every mistake of an invoice.
-pub fn check(invoice: &Invoice, known: &Known) -> Vec<Flaw> {
+pub fn check(invoice: &Invoice, known: &Known, tax_codes: &[&str]) -> Vec<Flaw> {
     let mut flaws = Vec::new();
     let mut flaw = |code, text: String| flaws.push(Flaw { code, text });
     if known.number_taken {
@@ -53,6 +58,10 @@ pub fn check(invoice: &Invoice, known: &Known) -> Vec<Flaw> {
         let mut flaw = |code, text: String| flaw(code, format!("line {item}: {text}"));
         if !known.items.iter().any(|known| known == item) {
             flaw("unknown_line", "the order has no such line".into());
+        }
+        let code = line.tax_code.trim();
+        if !(code.is_empty() || tax_codes.is_empty() || tax_codes.contains(&code)) {
+            flaw("unknown_tax_code", format!("the site does not know the tax code {code}"));
         }
         check_line(&mut flaw, line);
     }
@@ -98,7 +107,7 @@ mod tests {
         let mut invoice = invoice();
         change(&mut invoice);
         let known = Known { items: vec!["9".into(), "10".into()], number_taken: false };
-        check(&invoice, &known).into_iter().map(|flaw| flaw.code).collect()
+        check(&invoice, &known, &tax_codes("S, Z")).into_iter().map(|flaw| flaw.code).collect()
     }
 
     #[test]
@@ -115,12 +124,13 @@ mod tests {
         assert_eq!(codes(|invoice| invoice.lines[0].quantity = Decimal::ZERO), ["zero_quantity"]);
         assert_eq!(codes(|invoice| invoice.lines[0].location_id.clear()), ["missing_location"]);
         assert_eq!(codes(|invoice| invoice.lines[0].tax_code = " ".into()), ["missing_tax_code"]);
+        assert_eq!(codes(|invoice| invoice.lines[0].tax_code = "GST".into()), ["unknown_tax_code"]);
         assert_eq!(codes(|invoice| invoice.lines[0].supplier_code.clear()), ["missing_supplier_code"]);
         assert_eq!(codes(|invoice| invoice.lines[0].purchase_order_item_id = "8".into()), ["unknown_line"]);
         assert_eq!(codes(|invoice| invoice.lines.clear()), ["no_lines"]);
         assert_eq!(codes(|invoice| invoice.ownership_id.clear()), ["missing_business"]);
         let taken = Known { items: vec!["9".into(), "10".into()], number_taken: true };
-        let words: Vec<_> = check(&invoice(), &taken).iter().map(ToString::to_string).collect();
+        let words: Vec<_> = check(&invoice(), &taken, &[]).iter().map(ToString::to_string).collect();
         assert_eq!(words, ["duplicate_number: number INV-000001 belongs to another shipment"]);
     }
 }

@@ -3,7 +3,7 @@
 //! A step goes on while something is due at once (an unclear invoice is looked for straight away), and every stage of it is
 //! settled before the next begins, so that a crash between them loses nothing.
 
-use super::check::check;
+use super::check::{check, tax_codes};
 use super::compare::compare;
 use super::map::{self, NotMapped};
 use super::payload::{Invoice, Payload, Supplied};
@@ -70,7 +70,8 @@ pub(super) fn invoice_request(invoice: &Invoice, settings: &crate::config::SiteS
 
 async fn send_invoice(session: &Session, mut due: Due, invoice: &Invoice) -> Result<Option<Due>, Stop> {
     if session.site.settings.check_invoices == Switch::On {
-        let flaws = check(invoice, &store::find_known(&session.parts.pool, &due).await?);
+        let known = store::find_known(&session.parts.pool, &due).await?;
+        let flaws = check(invoice, &known, &tax_codes(&session.site.settings.known_tax_codes));
         if !flaws.is_empty() {
             let flaws: Vec<_> = flaws.iter().map(ToString::to_string).collect();
             let why = format!(
