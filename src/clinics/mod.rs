@@ -84,6 +84,8 @@ pub struct Clinic {
     pub only_products: Vec<String>,
     pub restricted_licence: bool,
     pub on_hold: bool,
+    /// On invoice lines whose product has none; empty: the site's.
+    pub tax_code: String,
     /// Until when the secret before the last rotation is good.
     #[serde(with = "time::serde::rfc3339::option")]
     pub previous_secret_until: Option<OffsetDateTime>,

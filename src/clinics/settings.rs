@@ -8,7 +8,7 @@ use sqlx::PgPool;
 use time::OffsetDateTime;
 
 const OWN_KEYS: &str = "name, site, price_list, hidden_categories, hidden_products, only_categories, only_products, \
-                        restricted_licence, on_hold";
+                        restricted_licence, on_hold, tax_code";
 
 /// Applies `KEY=VALUE` pairs. An empty value clears a list and drops an override.
 pub async fn set(
@@ -40,6 +40,7 @@ pub async fn set(
             "only_products" => row.only_products = list(key, value)?,
             "restricted_licence" => row.restricted_licence = flag(key, value)?,
             "on_hold" => row.on_hold = flag(key, value)?,
+            "tax_code" => row.tax_code = value.trim().to_owned(),
             _ => {
                 if !ClinicSettings::KEYS.iter().any(|(known, _)| *known == key) {
                     let settings: Vec<_> = ClinicSettings::KEYS.iter().map(|(key, _)| *key).collect();

@@ -14,7 +14,9 @@ use time::{Date, OffsetDateTime};
 /// Locks the order with this `supplier_order_number`, or else this id, until the end of the transaction.
 pub(super) async fn lock_order(connection: &mut PgConnection, reference: &str) -> Result<Option<Order>, sqlx::Error> {
     let row = sqlx::query!(
-        r#"select o.id, o.clinic_id, c.site_id, coalesce(s.settings, '{}') as "site_settings!: Json<Overrides>", o.state,
+        r#"select o.id, o.clinic_id, c.site_id, 
+                  coalesce(s.settings, '{}') || case c.tax_code when '' then '{}' else jsonb_build_object('tax_code', c.tax_code) end
+                      as "site_settings!: Json<Overrides>", o.state,
                   o.supplier_order_number, o.purchase_order_number, o.ownership_id, o.freight, o.freight_tax
            from purchase_order o join clinic c on c.id = o.clinic_id left join site s on s.id = c.site_id
            where o.supplier_order_number = $1 or o.id::text = $1

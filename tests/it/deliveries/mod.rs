@@ -4,6 +4,7 @@ mod desk;
 
 use crate::support::ezyvet::Fault;
 use desk::Desk;
+use spsi_partner::clinics;
 use spsi_partner::clock::Clock;
 use spsi_partner::delivery::staff::{self, StaffError};
 use spsi_partner::shipments::{self, ShipError};
@@ -335,6 +336,27 @@ async fn an_invoice_that_nobody_approves_becomes_stale_and_is_found() {
     let found = staff::list(desk.pool(), &stale).await.unwrap();
     assert_eq!(found.len(), 1);
     assert_eq!((found[0].state.as_str(), found[0].stale, found[0].due_at), ("delivered", true, None));
+}
+
+#[tokio::test]
+async fn a_clinic_has_a_tax_code_of_its_own_and_one_that_the_site_does_not_know_waits_for_staff() {
+    let desk = Desk::open_with(&["--known-tax-codes", "S,GST"]).await;
+    let clinic_tax_code = async |code: &str| {
+        let pairs = [format!("tax_code={code}")];
+        clinics::set(desk.pool(), desk.clock.now(), "test", &desk.settings.clinic, "harbour", &pairs).await.unwrap();
+    };
+    for (code, state) in [("GST", "delivered"), ("", "delivered"), ("VAT", "attention")] {
+        clinic_tax_code(code).await;
+        let order = desk.order(1).await;
+        desk.ship(&order, &[("1", 1)]).await.unwrap();
+        desk.step().await;
+        let deliveries = desk.deliveries().await;
+        let invoice = deliveries.iter().rfind(|delivery| delivery.kind == "receive_invoice").unwrap();
+        assert_eq!(invoice.state, state, "{code}: {invoice:?}");
+        let sent = staff::show(desk.pool(), &desk.settings.site, invoice.id).await.unwrap();
+        let expected = if code.is_empty() { "S" } else { code };
+        assert_eq!(serde_json::to_value(&sent).unwrap()["payload"]["lines"][0]["tax_code"], expected);
+    }
 }
 
 #[tokio::test]
