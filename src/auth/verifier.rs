@@ -51,18 +51,21 @@ impl Verifier {
     /// Checks by argon2id; an unknown clinic costs as much as a wrong secret.
     pub async fn verify(&self, member: Option<Arc<Member>>, secret: Plain, now: OffsetDateTime) -> Verdict {
         let Ok(permit) = Arc::clone(&self.hashing).acquire_owned().await else { return Verdict::Wrong };
-        let (hash, previous) = match &member {
+        // Two hashes are tried whoever asks, so that a refusal takes as long for a client id that does not exist, or that
+        // is in the middle of a rotation, as for any other.
+        let decoy = || self.decoy.clone();
+        let (hash, other) = match &member {
             Some(member) => {
-                let previous = member.row.previous_secret_until.is_some_and(|until| now < until);
-                let previous = member.row.previous_secret_hash.clone().filter(|_| previous).map(Hashed::from_stored);
-                (Hashed::from_stored(&member.row.secret_hash), previous)
+                let overlap = member.row.previous_secret_until.is_some_and(|until| now < until);
+                let previous = member.row.previous_secret_hash.as_ref().filter(|_| overlap).map(Hashed::from_stored);
+                (Hashed::from_stored(&member.row.secret_hash), previous.unwrap_or_else(decoy))
             }
-            None => (self.decoy.clone(), None),
+            None => (decoy(), decoy()),
         };
         let candidate = secret.clone();
         let right = tokio::task::spawn_blocking(move || {
             let _permit = permit;
-            hash.verify(&candidate) || previous.is_some_and(|hash| hash.verify(&candidate))
+            hash.verify(&candidate) || other.verify(&candidate)
         })
         .await
         .unwrap_or(false);
