@@ -208,6 +208,10 @@ pub struct ServerSettings {
     #[validate(range(min = 1, message = "must be at least 1"))]
     #[arg(long, env = "SPSI_MAX_ORDER_LINES", default_value = "10000", hide_env_values = true)]
     pub max_order_lines: usize,
+    /// Longest query of /products, in bytes (400 beyond it); no head of more than 128 KiB is read
+    #[validate(range(min = 1024, message = "must be at least 1024"))]
+    #[arg(long, env = "SPSI_MAX_QUERY_BYTES", default_value = "65536", hide_env_values = true)]
+    pub max_query_bytes: usize,
     /// Most values of one filter of /products (400 beyond it)
     #[validate(range(min = 1, message = "must be at least 1"))]
     #[arg(long, env = "SPSI_MAX_FILTER_VALUES", default_value = "1000", hide_env_values = true)]

@@ -16,9 +16,6 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use utoipa::ToSchema;
 
-/// A raw query is never longer than the largest request head that the server reads.
-const MAX_QUERY_BYTES: usize = 64 * 1024;
-
 /// The categories of what the clinic sees.
 #[derive(Serialize, ToSchema)]
 pub struct Categories {
@@ -146,7 +143,7 @@ pub async fn products(
     settings: web::Data<ServerSettings>,
 ) -> Result<HttpResponse, Problem> {
     let limits = QueryLimits {
-        query_bytes: MAX_QUERY_BYTES,
+        query_bytes: settings.max_query_bytes,
         values: settings.max_filter_values,
         value_characters: settings.max_filter_length,
     };

@@ -153,6 +153,32 @@ fn sql_is_in_stores_alone() {
     });
 }
 
+/// Function by function, as far as text can tell: what calls ezyVet opens no transaction.
+#[test]
+fn no_transaction_is_open_across_a_remote_call() {
+    let (mut breaches, mut callers) = (String::new(), 0);
+    for source in sources().iter().filter(|source| ["delivery", "ezyvet", "shipments"].contains(&source.part())) {
+        let (mut name, mut calls, mut opens) = (String::new(), false, false);
+        let mut finish = |name: &str, calls: bool, opens: bool| {
+            callers += usize::from(calls);
+            if calls && opens {
+                let _ = writeln!(breaches, "src/{}: {name}", source.path);
+            }
+        };
+        for (_, line) in source.code() {
+            if line.trim_start().starts_with("fn ") || line.contains(" fn ") {
+                finish(&name, calls, opens);
+                (name, calls, opens) = (line.trim().to_owned(), false, false);
+            }
+            calls |= [".call(", ".ask_for_token("].iter().any(|word| line.contains(word));
+            opens |= ["pool.begin(", "pool().begin(", ".begin_with("].iter().any(|word| line.contains(word));
+        }
+        finish(&name, calls, opens);
+    }
+    assert!(callers >= 4, "only {callers} functions call ezyVet: this test no longer sees them");
+    assert!(breaches.is_empty(), "a transaction is open while ezyVet is called:\n{breaches}");
+}
+
 #[test]
 fn nothing_is_left_to_be_done() {
     let words = ["todo!", "unimplemented!", "dbg!", "#[allow(", "#![allow("];

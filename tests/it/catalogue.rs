@@ -88,6 +88,32 @@ fn categories_are_those_of_what_the_clinic_sees_sorted_and_once() {
 }
 
 #[test]
+fn an_agreed_price_holds_within_its_dates_and_a_clinics_own_goes_before_its_lists() {
+    let supplier = Supplier::start(&[]);
+    let (member, other) = (supplier.clinic(), supplier.clinic());
+    let own = format!(
+        "clinic,code,contract_price,valid_from,valid_until\n\
+         {0},BND,1.9,2000-01-01,2000-12-31\n{0},BND,1.8,2001-01-01,2999-12-31\n{0},BND,1.7,3000-01-01,\n\
+         {0},TP1,3,2000-01-01,2000-12-31\n{0},VAC,90,3000-01-01,\n",
+        member.client_id
+    );
+    let list = "price_list,code,contract_price,valid_from,valid_until\ngold,BND,1.5,,\ngold,TP1,3.5,2001-01-01,\ngold,WATER,4,,2000-12-31\n";
+    for (name, content) in [("list.csv", list), ("own.csv", own.as_str())] {
+        let file = supplier.file(name, content);
+        supplier.run(["catalog", "import", "--prices", file.to_str().expect("UTF-8")]);
+    }
+    for clinic in [&member, &other] {
+        supplier.run(["clinic", "set", &clinic.id, "price_list=gold"]);
+    }
+    let price = |clinic, code| supplier.product(clinic, code).map(|product| product["contract_price"].clone());
+    until("the prices are served", SOON, || (price(&other, "BND") == Some(json!(1.5))).then_some(()));
+    until("the clinic's own price is served", SOON, || (price(&member, "BND") == Some(json!(1.8))).then_some(()));
+    assert_eq!(price(&member, "TP1"), Some(json!(3.5)), "its own price is past; the list's holds");
+    assert_eq!(price(&member, "VAC"), Some(json!(4)), "its own price is still to come: the list price of a dose");
+    assert_eq!(price(&other, "WATER"), Some(json!(5)), "the list's price is past");
+}
+
+#[test]
 fn one_clinic_never_sees_what_is_anothers() {
     let supplier = Supplier::start(&[]);
     let (gold, plain) = (supplier.clinic(), supplier.clinic());
