@@ -13,30 +13,30 @@ pub struct PurchaseOrderDocument {
 #[derive(Serialize, ToSchema)]
 pub struct PurchaseOrder {
     /// ezyVet's id of the order, unique within its site
-    #[schema(example = "900001", min_length = 1, max_length = 1000, pattern = r"^[0-9A-Za-z_.:-]+$")]
+    #[schema(example = "900001", min_length = 1, max_length = 1000, pattern = r"\S")]
     pub id: String,
     #[schema(example = "1", max_length = 1000)]
     pub active: Option<String>,
-    #[schema(example = "1514493886", pattern = r"^[0-9]{0,10}$")]
+    #[schema(example = "1514493886", max_length = 1000)]
     pub created_at: Option<String>,
-    #[schema(example = "1514493886", pattern = r"^[0-9]{0,10}$")]
+    #[schema(example = "1514493886", max_length = 1000)]
     pub modified_at: Option<String>,
-    #[schema(example = "1514466000", pattern = r"^[0-9]{0,10}$")]
+    #[schema(example = "1514466000", pattern = r"^\s*([+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?)?\s*$")]
     pub date: Option<String>,
     #[schema(example = "2", max_length = 1000)]
     pub shipping_address_id: Option<String>,
     #[schema(example = "Please deliver before noon", max_length = 1000)]
     pub comments: Option<String>,
     /// With tax
-    #[schema(example = "0", pattern = r"^(-?[0-9]{1,12}(\.[0-9]{1,6})?)?$")]
+    #[schema(example = "0", pattern = r"^\s*([+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?)?\s*$")]
     pub freight: Option<String>,
     /// The tax inside `freight`
-    #[schema(example = "0", pattern = r"^(-?[0-9]{1,12}(\.[0-9]{1,6})?)?$")]
+    #[schema(example = "0", pattern = r"^\s*([+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?)?\s*$")]
     pub freight_tax: Option<String>,
-    #[schema(example = "0.47", pattern = r"^(-?[0-9]{1,12}(\.[0-9]{1,6})?)?$")]
+    #[schema(example = "0.47", pattern = r"^\s*([+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?)?\s*$")]
     pub tax: Option<String>,
     /// With tax; negative for goods going back
-    #[schema(example = "5.12", pattern = r"^(-?[0-9]{1,12}(\.[0-9]{1,6})?)?$")]
+    #[schema(example = "5.12", pattern = r"^\s*([+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?)?\s*$")]
     pub total: Option<String>,
     #[schema(example = "2", max_length = 1000)]
     pub client_id: Option<String>,
@@ -63,7 +63,7 @@ pub struct PurchaseOrder {
 #[derive(Serialize, ToSchema)]
 pub struct PurchaseOrderItem {
     /// ezyVet's id of the line
-    #[schema(example = "9", min_length = 1, max_length = 1000, pattern = r"^[0-9A-Za-z_.:-]+$")]
+    #[schema(example = "9", min_length = 1, max_length = 1000, pattern = r"\S")]
     pub id: String,
     /// ezyVet's id of the clinic's product
     #[schema(example = "50002", max_length = 1000)]
@@ -71,19 +71,19 @@ pub struct PurchaseOrderItem {
     /// The `code` of /products
     #[schema(example = "00052124-01", max_length = 1000)]
     pub supplier_code: String,
-    #[schema(example = "1", pattern = r"^(-?[0-9]{1,12}(\.[0-9]{1,6})?)?$")]
+    #[schema(example = "1", pattern = r"^\s*([+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?)?\s*$")]
     pub outers: Option<String>,
-    #[schema(example = "30", pattern = r"^([1-9][0-9]{0,11}(\.[0-9]{1,6})?)?$")]
+    #[schema(example = "30", pattern = r"^\s*([+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?)?\s*$")]
     pub units_per_outer: Option<String>,
-    #[schema(example = "0.155", pattern = r"^-?[0-9]{1,12}(\.[0-9]{1,6})?$")]
+    #[schema(example = "0.155", pattern = r"^\s*([+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?)\s*$")]
     pub price_per_unit: String,
-    #[schema(example = "0.0155", pattern = r"^(-?[0-9]{1,12}(\.[0-9]{1,6})?)?$")]
+    #[schema(example = "0.0155", pattern = r"^\s*([+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?)?\s*$")]
     pub tax_per_unit: Option<String>,
-    #[schema(example = "30", pattern = r"^-?[1-9][0-9]{0,11}(\.[0-9]{1,6})?$")]
+    #[schema(example = "30", pattern = r"^\s*([+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?)\s*$")]
     pub quantity: String,
-    #[schema(example = "4.65", pattern = r"^(-?[0-9]{1,12}(\.[0-9]{1,6})?)?$")]
+    #[schema(example = "4.65", pattern = r"^\s*([+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?)?\s*$")]
     pub total: Option<String>,
-    #[schema(example = "0.47", pattern = r"^(-?[0-9]{1,12}(\.[0-9]{1,6})?)?$")]
+    #[schema(example = "0.47", pattern = r"^\s*([+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?)?\s*$")]
     pub total_tax: Option<String>,
     /// The stock location that the goods go to
     #[schema(example = "3", max_length = 1000)]
