@@ -166,6 +166,11 @@ async fn connect(context: &Context, sandbox: &Sandbox) -> anyhow::Result<IssuedC
     Ok(clinics::rotate_secret(pool, now, actor, CLINIC, Duration::ZERO).await?)
 }
 
+/// How this program is called again: after `cargo run` it is not on the path.
+fn program() -> String {
+    std::env::current_exe().map_or_else(|_| "spsi".to_owned(), |path| path.display().to_string())
+}
+
 async fn stay_up(url: &str, sandbox: &Sandbox, clinic: &IssuedClinic, narrator: &Narrator) {
     let (id, secret) = (&clinic.client_id, clinic.client_secret.expose());
     narrator.title("Everything stays up; Ctrl-C stops it");
@@ -178,8 +183,9 @@ async fn stay_up(url: &str, sandbox: &Sandbox, clinic: &IssuedClinic, narrator: 
          TOKEN=$(curl -s {url}/accesstoken -d grant_type=client_credentials -d client_id={id} -d client_secret={secret} | sed 's/.*\"access_token\":\"\\([^\"]*\\)\".*/\\1/')\n\
          curl -s -H \"Authorization: Bearer $TOKEN\" {url}/categories\n\
          curl -sg -H \"Authorization: Bearer $TOKEN\" '{url}/products?name=[tablet]&limit=[3]&page=[0]'\n\
-         spsi order list; spsi shipment list; spsi delivery list        (in this folder, from another terminal)",
-        sandbox = sandbox.url
+         {spsi} order list        (and shipment list, delivery list: in this folder, from another terminal)",
+        sandbox = sandbox.url,
+        spsi = program()
     ));
     shutdown::signal().await;
     narrator.say("\nStopping.");
