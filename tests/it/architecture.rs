@@ -1,5 +1,6 @@
 //! The rules of DESIGN.md 1 and STYLE.md, read off the text of `src/`. Each breach is told with file and line.
 
+use std::collections::BTreeSet;
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
@@ -177,6 +178,31 @@ fn no_transaction_is_open_across_a_remote_call() {
     }
     assert!(callers >= 4, "only {callers} functions call ezyVet: this test no longer sees them");
     assert!(breaches.is_empty(), "a transaction is open while ezyVet is called:\n{breaches}");
+}
+
+/// What ezyVet's calls make of orders (`orders/mod.rs`; staff have a store of their own) names the clinic, or a row that
+/// was found by it.
+#[test]
+fn a_query_for_a_clinics_order_takes_the_clinic() {
+    let sources = sources();
+    let text = |path: &str| {
+        let source = sources.iter().find(|source| source.path == path).unwrap_or_else(|| panic!("no src/{path}"));
+        source.code().map(|(_, line)| line).collect::<Vec<_>>().join("\n")
+    };
+    let (calls, store) = (text("orders/mod.rs"), text("orders/store.rs"));
+    let name = |text: &str| text.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect::<String>();
+    let called: BTreeSet<String> = calls
+        .match_indices("store::")
+        .map(|(at, found)| &calls[at + found.len()..])
+        .filter(|rest| rest[name(rest).len()..].starts_with('('))
+        .map(name)
+        .collect();
+    assert!(called.len() >= 5, "only {called:?} are called: this test no longer sees them");
+    for function in called {
+        let start = store.find(&format!("pub async fn {function}(")).unwrap_or_else(|| panic!("no store::{function}"));
+        let signature = store[start..].split("->").next().unwrap_or_default();
+        assert!(["ClinicId", "OrderId"].iter().any(|id| signature.contains(id)), "for which clinic? {signature}");
+    }
 }
 
 #[test]
