@@ -14,9 +14,9 @@ use std::fmt::Write;
 use std::sync::Arc;
 
 /// A piece is handed on when it is this long.
-const PIECE: usize = 64 * 1024;
-const BEFORE: &[u8] = b"{\"products\":[";
-const AFTER: &[u8] = b"]}";
+pub(super) const PIECE: usize = 64 * 1024;
+pub(super) const BEFORE: &[u8] = b"{\"products\":[";
+pub(super) const AFTER: &[u8] = b"]}";
 /// An answer of at most this many products is written at once, which spares working out its length beforehand.
 const AT_ONCE: u64 = 128;
 /// Room to begin with for a product of such an answer.
@@ -28,7 +28,7 @@ const FORMAT: u8 = 1;
 
 /// Which products an answer holds.
 #[derive(Debug)]
-enum Selection {
+pub(super) enum Selection {
     /// Visible ones: so many passed over, so many taken.
     Visible { skip: u64, take: u64 },
     /// These positions.
@@ -36,37 +36,18 @@ enum Selection {
 }
 
 impl ClinicView {
-    /// The answer to a query. The search is done when this returns; the body is written piece by piece.
+    /// The answer to a query. The search is done when this returns; the body is written when it is asked for.
     pub fn products(self: &Arc<Self>, query: &ProductQuery) -> ProductsAnswer {
         let (skip, take) = query.window();
-        let selection = if query.is_unfiltered() {
+        let (selection, count) = if query.is_unfiltered() {
             let take = take.min(u64::from(self.visible.count()).saturating_sub(skip));
-            Selection::Visible { skip, take }
+            (Selection::Visible { skip, take }, take)
         } else {
-            Selection::Found(self.search(query))
+            let found = self.search(query);
+            let count = found.len() as u64;
+            (Selection::Found(found), count)
         };
-        let count = match &selection {
-            Selection::Visible { take, .. } => *take,
-            Selection::Found(found) => found.len() as u64,
-        };
-        if count <= AT_ONCE {
-            let mut body = Vec::with_capacity(BEFORE.len() + AFTER.len() + USUAL_LENGTH * count as usize);
-            let mut next = 0;
-            self.write_piece(&mut body, &selection, &mut next, count, usize::MAX);
-            return ProductsAnswer {
-                view: Arc::clone(self),
-                count,
-                length: body.len() as u64,
-                body: Body::Written(body.into()),
-            };
-        }
-        let length = match selection {
-            Selection::Visible { skip: 0, take } if take == u64::from(self.visible.count()) => {
-                *self.whole_length.get_or_init(|| self.body_length(&selection, count))
-            }
-            _ => self.body_length(&selection, count),
-        };
-        ProductsAnswer { view: Arc::clone(self), count, length, body: Body::Selected(selection) }
+        ProductsAnswer { view: Arc::clone(self), count, selection }
     }
 
     /// The body of `/categories`: the distinct categories of what the clinic sees, in byte order.
@@ -176,7 +157,7 @@ impl ClinicView {
     }
 
     /// The positions of a selection from the `from`-th on.
-    fn selected<'a>(&'a self, selection: &'a Selection, from: u64) -> impl Iterator<Item = u32> + 'a {
+    pub(super) fn selected<'a>(&'a self, selection: &'a Selection, from: u64) -> impl Iterator<Item = u32> + 'a {
         let (visible, found) = match selection {
             Selection::Visible { skip, take } => {
                 let left = usize::try_from(take.saturating_sub(from)).unwrap_or(usize::MAX);
@@ -218,7 +199,7 @@ impl ClinicView {
         }
     }
 
-    fn write(&self, out: &mut Vec<u8>, position: u32) {
+    pub(super) fn write(&self, out: &mut Vec<u8>, position: u32) {
         let at = position as usize;
         let (goods, stock) = (&self.snapshot.goods, self.snapshot.stock[at]);
         goods.prepared[at].write(out, &goods.arena, &self.settings, self.contract_price(position), stock);
@@ -228,40 +209,39 @@ impl ClinicView {
 /// A complete answer to `/products`.
 #[derive(Debug)]
 pub struct ProductsAnswer {
-    view: Arc<ClinicView>,
-    count: u64,
-    length: u64,
-    body: Body,
-}
-
-#[derive(Debug)]
-enum Body {
-    Written(Bytes),
-    Selected(Selection),
+    pub(super) view: Arc<ClinicView>,
+    pub(super) count: u64,
+    pub(super) selection: Selection,
 }
 
 impl ProductsAnswer {
-    /// Exactly how many bytes the pieces have together: the `Content-Length`.
-    pub fn content_length(&self) -> u64 {
-        self.length
-    }
-
     /// How many products are in it.
     pub fn product_count(&self) -> u64 {
         self.count
     }
 
-    /// The whole body, where it is short; otherwise the answer again, to be sent in pieces.
-    pub fn into_bytes(self) -> Result<Bytes, Self> {
-        match self.body {
-            Body::Written(bytes) => Ok(bytes),
-            Body::Selected(_) => Err(self),
-        }
+    /// Whether the body is short enough to be made at once.
+    pub fn is_short(&self) -> bool {
+        self.count <= AT_ONCE
+    }
+
+    /// The whole body.
+    pub fn written(&self) -> Bytes {
+        let mut body = Vec::with_capacity(BEFORE.len() + AFTER.len() + USUAL_LENGTH * self.count as usize);
+        self.view.write_piece(&mut body, &self.selection, &mut 0, self.count, usize::MAX);
+        body.into()
     }
 
     /// The body in pieces, none of them empty; each is written when it is asked for.
     pub fn pieces(self) -> Pieces {
-        Pieces { answer: self, next: 0, written: 0 }
+        let view = &self.view;
+        let length = match self.selection {
+            Selection::Visible { skip: 0, take } if take == u64::from(view.visible.count()) => {
+                *view.whole_length.get_or_init(|| view.body_length(&self.selection, self.count))
+            }
+            _ => view.body_length(&self.selection, self.count),
+        };
+        Pieces { answer: self, length, next: 0, written: 0 }
     }
 }
 
@@ -269,30 +249,32 @@ impl ProductsAnswer {
 #[derive(Debug)]
 pub struct Pieces {
     answer: ProductsAnswer,
+    length: u64,
     /// Products written.
     next: u64,
     /// Bytes written.
     written: u64,
 }
 
+impl Pieces {
+    /// Exactly how many bytes the pieces have together: the `Content-Length`.
+    pub fn content_length(&self) -> u64 {
+        self.length
+    }
+}
+
 impl Iterator for Pieces {
     type Item = Bytes;
 
     fn next(&mut self) -> Option<Bytes> {
-        let ProductsAnswer { view, count, length, body } = &self.answer;
-        let left = length.checked_sub(self.written).filter(|left| *left > 0)?;
-        let piece = match body {
-            Body::Written(bytes) => bytes.clone(),
-            Body::Selected(selection) => {
-                // Room for the product that makes the piece full.
-                let room = usize::try_from(left).unwrap_or(usize::MAX).min(PIECE + PIECE / 16);
-                let mut piece = Vec::with_capacity(room);
-                view.write_piece(&mut piece, selection, &mut self.next, *count, PIECE);
-                Bytes::from(piece)
-            }
-        };
+        let left = self.length.checked_sub(self.written).filter(|left| *left > 0)?;
+        let ProductsAnswer { view, count, selection } = &self.answer;
+        // Room for the product that makes the piece full.
+        let room = usize::try_from(left).unwrap_or(usize::MAX).min(PIECE + PIECE / 16);
+        let mut piece = Vec::with_capacity(room);
+        view.write_piece(&mut piece, selection, &mut self.next, *count, PIECE);
         self.written += piece.len() as u64;
-        Some(piece)
+        Some(piece.into())
     }
 }
 

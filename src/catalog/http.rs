@@ -7,14 +7,18 @@ use crate::auth::http::Caller;
 use crate::clock::Clock;
 use crate::config::ServerSettings;
 use crate::http::problem::{Envelope, Kind, Problem};
-use actix_web::body::SizedStream;
-use actix_web::http::header;
-use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder, web};
+use actix_web::body::{BodyStream, SizedStream};
+use actix_web::http::header::{self, AcceptEncoding, ContentEncoding, Encoding, Preference, Quality};
+use actix_web::{HttpMessage, HttpRequest, HttpResponse, HttpResponseBuilder, web};
+use bytes::BytesMut;
 use futures_util::stream;
 use serde::Serialize;
 use std::convert::Infallible;
 use std::sync::Arc;
 use utoipa::ToSchema;
+
+/// Answers of fewer products are hardly shorter when packed, for the codes must be told.
+const WORTH_PACKING: u64 = 4;
 
 /// The categories of what the clinic sees.
 #[derive(Serialize, ToSchema)]
@@ -154,12 +158,36 @@ pub async fn products(
         return Ok(builder.finish());
     }
     builder.content_type("application/json");
-    Ok(match view.products(&query).into_bytes() {
-        Ok(whole) => builder.body(whole),
-        Err(answer) => {
-            let length = answer.content_length();
-            builder.body(SizedStream::new(length, stream::iter(answer.pieces().map(Ok::<_, Infallible>))))
+    let answer = view.products(&query);
+    Ok(if wants_gzip(&request) && answer.product_count() >= WORTH_PACKING {
+        builder.insert_header(ContentEncoding::Gzip);
+        if answer.is_short() {
+            builder.body(answer.packed().fold(BytesMut::new(), |mut body, piece| {
+                body.extend_from_slice(&piece);
+                body
+            }))
+        } else {
+            builder.body(BodyStream::new(stream::iter(answer.packed().map(Ok::<_, Infallible>))))
         }
+    } else if answer.is_short() {
+        builder.body(answer.written())
+    } else {
+        let pieces = answer.pieces();
+        let length = pieces.content_length();
+        builder.body(SizedStream::new(length, stream::iter(pieces.map(Ok::<_, Infallible>))))
+    })
+}
+
+/// Whether the client takes gzip and prefers nothing to it: of what it likes equally, we choose what costs us least. Other
+/// codings are left to the middleware.
+fn wants_gzip(request: &HttpRequest) -> bool {
+    let Some(accepted) = request.get_header::<AcceptEncoding>() else { return false };
+    let quality = |coding: Encoding| {
+        accepted.iter().find(|item| item.item == Preference::Specific(coding.clone())).map(|item| item.quality)
+    };
+    let others = [Encoding::identity(), Encoding::brotli(), Encoding::zstd(), Encoding::deflate()];
+    quality(Encoding::gzip()).is_some_and(|gzip| {
+        gzip > Quality::ZERO && others.into_iter().all(|other| quality(other).is_none_or(|other| other <= gzip))
     })
 }
 

@@ -183,6 +183,11 @@ impl Prepared {
         out.push(b'}');
     }
 
+    /// How many of the bytes that [`Self::write`] appends are the same for every clinic and whatever the stock.
+    pub(super) fn head_length(&self) -> usize {
+        self.head as usize
+    }
+
     /// How many bytes [`Self::write`] appends, without writing them.
     pub(super) fn length(&self, settings: &BodySettings, contract: ContractPrice, stock: i64) -> usize {
         let list_price = usize::from(match settings.price_basis {

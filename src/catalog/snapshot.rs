@@ -4,6 +4,7 @@
 //! clinic sees of it is a [`ClinicView`](super::view::ClinicView). A product without a list price is not in it at all.
 
 use super::micros;
+use super::packed::Packing;
 use super::prices::{ContractPrices, PriceTable};
 use super::product::{CatalogProduct, Prepared};
 use super::search::{Groups, GroupsBuilder, TextIndex, TextIndexBuilder, Texts};
@@ -70,6 +71,7 @@ pub(super) struct Goods {
     pub(super) code_index: TextIndex,
     pub(super) category_index: TextIndex,
     pub(super) category_products: Groups,
+    pub(super) packing: Packing,
     price_tables: Mutex<PriceTables>,
 }
 
@@ -145,6 +147,7 @@ impl SnapshotBuilder {
         self.arena.shrink_to_fit();
         self.positions.sort_unstable();
         let goods = Goods {
+            packing: Packing::new(&self.arena, &self.prepared, &self.stock),
             arena: self.arena,
             prepared: self.prepared,
             codes: self.codes,
@@ -211,6 +214,7 @@ impl Snapshot {
             + goods.code_index.memory()
             + goods.category_index.memory()
             + goods.category_products.memory()
+            + goods.packing.memory()
     }
 
     fn prepared(&self) -> &[Prepared] {

@@ -371,6 +371,9 @@ fn a_whole_catalogue_tells_its_length_so_that_a_cut_is_seen() {
     assert_eq!(whole.expect(200)["products"].as_array().expect("products").len(), 3_000);
     let packed = supplier.request("GET", "/products").bearer(&clinic.token).header("accept-encoding", "gzip").send();
     assert_eq!(unpacked(&packed), whole.body);
+    assert!(packed.body.len() * 5 < whole.body.len(), "{} of {}", packed.body.len(), whole.body.len());
+    let head = supplier.request("HEAD", "/products").bearer(&clinic.token).header("accept-encoding", "gzip").send();
+    assert_eq!((head.status, head.body.len(), head.header("content-encoding")), (200, 0, Some("gzip")));
 }
 
 fn unpacked(answer: &Response) -> Vec<u8> {
@@ -395,9 +398,15 @@ fn answers_are_compressed_as_the_client_accepts() {
     let ask = |accepted: &str| {
         supplier.request("GET", "/products").bearer(&clinic.token).header("accept-encoding", accepted).send()
     };
-    for (accepted, coding) in
-        [("gzip", "gzip"), ("br", "br"), ("zstd", "zstd"), ("gzip;q=0.5, br", "br"), ("gzip, deflate", "gzip")]
-    {
+    for (accepted, coding) in [
+        ("gzip", "gzip"),
+        ("br", "br"),
+        ("zstd", "zstd"),
+        ("gzip;q=0.5, br", "br"),
+        ("gzip, deflate", "gzip"),
+        ("br;q=0.5, zstd, gzip", "gzip"),
+        ("gzip;q=0, br", "br"),
+    ] {
         let packed = ask(accepted);
         assert_eq!((packed.status, packed.header("content-encoding")), (200, Some(coding)), "{accepted}");
         assert_eq!(unpacked(&packed), plain.body, "{accepted}");

@@ -25,7 +25,7 @@ fn product(id: i64, code: &str) -> CatalogProduct {
 
 fn body(snapshot: Snapshot) -> String {
     let view = Views::new(Arc::new(snapshot)).view(&ClinicScope::new(everything()), NOW);
-    String::from_utf8_lossy(&view.products(&ProductQuery::default()).into_bytes().unwrap()).into_owned()
+    String::from_utf8_lossy(&view.products(&ProductQuery::default()).written()).into_owned()
 }
 
 #[test]
@@ -86,8 +86,9 @@ fn views_follow_the_stock_with_their_lengths_and_tags() {
     let old = views.view(&scope, NOW);
     let whole = |view: &Arc<_>| {
         let answer = super::super::view::ClinicView::products(view, &ProductQuery::default());
-        let length = answer.content_length();
-        let body = answer.pieces().flatten().collect::<Vec<u8>>();
+        let pieces = answer.pieces();
+        let length = pieces.content_length();
+        let body = pieces.flatten().collect::<Vec<u8>>();
         assert_eq!(length, body.len() as u64);
         body
     };

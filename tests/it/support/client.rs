@@ -107,9 +107,11 @@ impl Response {
         } else {
             answer.body = rest.to_vec();
         }
-        if answer.header("transfer-encoding").is_some_and(|coding| coding.contains("chunked")) {
+        if method == "HEAD" {
+            assert!(answer.body.is_empty(), "{}", answer.text());
+        } else if answer.header("transfer-encoding").is_some_and(|coding| coding.contains("chunked")) {
             answer.body = unchunked(&answer.body);
-        } else if let Some(length) = answer.header("content-length").filter(|_| method != "HEAD") {
+        } else if let Some(length) = answer.header("content-length") {
             assert_eq!(answer.body.len().to_string(), length, "the transfer was cut off");
         }
         answer

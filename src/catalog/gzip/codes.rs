@@ -1,0 +1,96 @@
+//! Prefix codes as deflate wants them (RFC 1951, 3.2): canonical, of limited length, sent with their first bit lowest.
+
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+
+/// A symbol's code: the bits as they go out, lowest first, and how many.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Code {
+    pub(super) bits: u32,
+    pub(super) length: u8,
+}
+
+/// Codes of at most `longest` bits for symbols that come this often. Every symbol gets one, also if it was never seen:
+/// what was counted is a sample. Needs at least two symbols, and `longest` such that they all fit.
+pub(super) fn codes(counts: &[u32], longest: u8) -> Vec<Code> {
+    let mut counts: Vec<u64> = counts.iter().map(|count| u64::from(*count).max(1)).collect();
+    let mut lengths = depths(&counts);
+    // Rare symbols lie deepest: evening out the counts raises them, at the price of a few bits in all.
+    while lengths.iter().any(|length| *length > longest) {
+        counts.iter_mut().for_each(|count| *count = (*count / 2).max(1));
+        lengths = depths(&counts);
+    }
+    canonical(&lengths)
+}
+
+/// The depth of each symbol in a Huffman tree.
+fn depths(counts: &[u64]) -> Vec<u8> {
+    let mut waiting: BinaryHeap<Reverse<(u64, usize)>> =
+        counts.iter().enumerate().map(|(node, count)| Reverse((*count, node))).collect();
+    let mut parents = vec![0; counts.len()];
+    while let (Some(Reverse(one)), Some(Reverse(other))) = (waiting.pop(), waiting.pop()) {
+        let parent = parents.len();
+        parents.push(0);
+        (parents[one.1], parents[other.1]) = (parent, parent);
+        if waiting.is_empty() {
+            break;
+        }
+        waiting.push(Reverse((one.0 + other.0, parent)));
+    }
+    // Parents come after their children, and the root last.
+    let mut depths = vec![0_u8; parents.len()];
+    for node in (0..parents.len().saturating_sub(1)).rev() {
+        depths[node] = depths[parents[node]].saturating_add(1);
+    }
+    depths.truncate(counts.len());
+    depths
+}
+
+/// The codes that lengths stand for (RFC 1951, 3.2.2).
+fn canonical(lengths: &[u8]) -> Vec<Code> {
+    let mut next = [0_u32; 17];
+    for length in lengths {
+        next[usize::from(*length) + 1] += 1;
+    }
+    next[1] = 0;
+    for length in 1..17 {
+        next[length] = (next[length] + next[length - 1]) << 1;
+    }
+    let mut code = |length: u8| {
+        let value = next[usize::from(length)];
+        next[usize::from(length)] += 1;
+        Code { bits: value.reverse_bits() >> (32 - u32::from(length)), length }
+    };
+    lengths.iter().map(|length| if *length == 0 { Code::default() } else { code(*length) }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn the_example_of_the_standard() {
+        let codes = canonical(&[3, 3, 3, 3, 3, 2, 4, 4]);
+        let written: Vec<String> = codes
+            .iter()
+            .map(|code| (0..code.length).map(|bit| if code.bits >> bit & 1 == 1 { '1' } else { '0' }).collect())
+            .collect();
+        assert_eq!(written, ["010", "011", "100", "101", "110", "00", "1110", "1111"]);
+    }
+
+    proptest! {
+        #[test]
+        fn codes_are_complete_and_within_the_limit(counts in proptest::collection::vec(0..u32::MAX, 2..286), steep: bool) {
+            let counts: Vec<u32> = if steep {
+                (0..counts.len()).map(|symbol| 1_u32 << (symbol % 32)).collect()
+            } else {
+                counts
+            };
+            let codes = codes(&counts, 15);
+            let used: u32 = codes.iter().map(|code| 1 << (15 - code.length)).sum();
+            prop_assert!(codes.iter().all(|code| (1..=15).contains(&code.length)));
+            prop_assert_eq!(used, 1 << 15, "a decoder refuses codes that leave room or overflow");
+        }
+    }
+}
