@@ -236,6 +236,11 @@ pub struct TokenSettings {
     /// How long a verified client secret is remembered (as a keyed digest, in memory), so that the next token is cheap
     #[arg(long, env = "SPSI_SECRET_MEMORY", default_value = "10m", hide_env_values = true)]
     pub secret_memory: Span,
+    /// Tokens whose signature, once found good, is not checked again (100 bytes each; their end and their revocation are
+    /// looked at every time)
+    #[validate(range(min = 1, message = "must be at least 1"))]
+    #[arg(long, env = "SPSI_REMEMBERED_TOKENS", default_value = "10000", hide_env_values = true)]
+    pub remembered_tokens: usize,
     /// Failed tries per client id within a minute before 429
     #[validate(range(min = 1, message = "must be at least 1"))]
     #[arg(long, env = "SPSI_TOKEN_TRIES_PER_CLIENT", default_value = "10", hide_env_values = true)]

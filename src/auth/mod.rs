@@ -6,6 +6,7 @@
 
 pub mod http;
 mod request;
+mod seen;
 mod throttle;
 mod token;
 mod verifier;
@@ -14,6 +15,7 @@ use crate::clinics::directory::{Directory, Member};
 use crate::clock::Clock;
 use crate::config::TokenSettings;
 use crate::secret::{KeyRing, Plain, SecretError};
+use seen::SeenTokens;
 use std::net::IpAddr;
 use std::sync::Arc;
 use throttle::Throttle;
@@ -42,6 +44,7 @@ pub struct Auth {
     keys: Arc<KeyRing>,
     settings: Arc<TokenSettings>,
     verifier: Arc<Verifier>,
+    seen: Arc<SeenTokens>,
     throttle: Arc<Throttle>,
     clock: Clock,
 }
@@ -61,11 +64,13 @@ impl Auth {
     ) -> Result<Self, SecretError> {
         let verifier = Verifier::new(settings.secret_memory.0, settings.hashing_threads)?;
         let throttle = Throttle::new(settings.token_tries_per_client, settings.token_tries_per_address);
+        let seen = SeenTokens::new(settings.remembered_tokens);
         Ok(Self {
             directory,
             keys: Arc::new(keys),
             settings: Arc::new(settings),
             verifier: Arc::new(verifier),
+            seen: Arc::new(seen),
             throttle: Arc::new(throttle),
             clock,
         })
@@ -114,7 +119,11 @@ impl Auth {
 
     /// The clinic that a token speaks for.
     pub fn check(&self, token: &str) -> Result<Arc<Member>, AuthError> {
-        let claims = token::check(&self.keys, token, self.clock.now())?;
+        let now = self.clock.now();
+        let claims = self.seen.claims(token, now, || token::check(&self.keys, token))?;
+        if !claims.ends_after(now) {
+            return Err(token::TokenError::Expired.into());
+        }
         let member = self.active(&claims.sub).ok_or(AuthError::InvalidClient)?;
         if claims.generation == member.row.token_generation {
             Ok(member)

@@ -33,6 +33,7 @@ pub fn secrets_hidden(settings: &Settings) -> Vec<(&'static str, String)> {
         ("SPSI_TRUSTED_PROXIES", proxies.join(",")),
         ("SPSI_TOKEN_TTL", tokens.token_ttl.to_string()),
         ("SPSI_SECRET_MEMORY", tokens.secret_memory.to_string()),
+        ("SPSI_REMEMBERED_TOKENS", tokens.remembered_tokens.to_string()),
         ("SPSI_TOKEN_TRIES_PER_CLIENT", tokens.token_tries_per_client.to_string()),
         ("SPSI_TOKEN_TRIES_PER_ADDRESS", tokens.token_tries_per_address.to_string()),
         ("SPSI_HASHING_THREADS", tokens.hashing_threads.to_string()),

@@ -4,6 +4,7 @@
 //! Only the request line changes. To know where the next one begins, heads are followed as far as `Content-Length`; after
 //! anything else that frames a body, and after whatever the parser will refuse, a connection is left as it is.
 
+use memchr::memchr;
 use std::io;
 use std::mem::MaybeUninit;
 use std::pin::Pin;
@@ -45,60 +46,65 @@ impl Follower {
         let mut changed: Option<Vec<u8>> = None;
         let mut at = 0;
         while at < bytes.len() {
-            match self.place {
+            let rest = &bytes[at..];
+            let is_request_line = self.place == Place::RequestLine;
+            let is_head = is_request_line || self.place == Place::Headers;
+            let (part, ended) = match self.place {
+                Place::Anything => (rest, false),
                 Place::Body(left) => {
-                    let rest = (bytes.len() - at) as u64;
-                    let taken = left.min(rest);
-                    self.place = if taken == left { Place::RequestLine } else { Place::Body(left - taken) };
-                    let taken = usize::try_from(taken).unwrap_or(bytes.len() - at);
-                    if let Some(changed) = &mut changed {
-                        changed.extend_from_slice(&bytes[at..at + taken]);
-                    }
-                    at += taken;
-                    continue;
+                    let taken = usize::try_from(left).map_or(rest.len(), |left| left.min(rest.len()));
+                    let left = left - taken as u64;
+                    self.place = if left == 0 { Place::RequestLine } else { Place::Body(left) };
+                    (&rest[..taken], false)
                 }
-                Place::Anything => {
-                    if let Some(changed) = &mut changed {
-                        changed.extend_from_slice(&bytes[at..]);
-                    }
-                    break;
-                }
-                Place::RequestLine | Place::Headers => {}
-            }
-            let byte = bytes[at];
-            if self.place == Place::RequestLine && (byte >= 0x80 || b"\"<>".contains(&byte)) {
-                let changed = changed.get_or_insert_with(|| bytes[..at].to_vec());
-                changed.extend([b'%', HEX[usize::from(byte >> 4)], HEX[usize::from(byte & 15)]]);
+                Place::RequestLine | Place::Headers => match memchr(b'\n', rest) {
+                    Some(end) => (&rest[..=end], true),
+                    None => (rest, false),
+                },
+            };
+            if is_request_line && needs_escape(part) {
+                escape(part, changed.get_or_insert_with(|| bytes[..at].to_vec()));
             } else if let Some(changed) = &mut changed {
-                changed.push(byte);
+                changed.extend_from_slice(part);
             }
-            self.read(byte);
-            at += 1;
+            at += part.len();
+            if ended && self.line.is_empty() {
+                self.line_ended(&part[..part.len() - 1]);
+            } else if is_head {
+                self.keep(part);
+            }
         }
         changed
     }
 
-    /// A byte of a head.
-    fn read(&mut self, byte: u8) {
-        if byte != b'\n' {
-            if self.line.len() <= LONGEST_HEADER {
-                self.line.push(byte);
-            }
-            return;
+    /// A part of a line that does not arrive at once.
+    fn keep(&mut self, part: &[u8]) {
+        let (part, ended) = part.strip_suffix(b"\n").map_or((part, false), |part| (part, true));
+        let room = (LONGEST_HEADER + 1).saturating_sub(self.line.len());
+        self.line.extend_from_slice(&part[..part.len().min(room)]);
+        if ended {
+            let line = std::mem::take(&mut self.line);
+            self.line_ended(&line);
         }
-        let line = std::mem::take(&mut self.line);
+    }
+
+    /// A line of a head, without its end.
+    fn line_ended(&mut self, line: &[u8]) {
         let is_empty = line.is_empty() || line == b"\r";
         match self.place {
             // Empty lines before a request are passed over by parsers too.
             Place::RequestLine if is_empty => {}
             Place::RequestLine => (self.place, self.length, self.unclear) = (Place::Headers, None, false),
-            Place::Headers if !is_empty => self.header(&line),
+            Place::Headers if !is_empty => self.header(line),
             _ if self.unclear => self.place = Place::Anything,
             _ => self.place = self.length.filter(|length| *length > 0).map_or(Place::RequestLine, Place::Body),
         }
     }
 
     fn header(&mut self, line: &[u8]) {
+        if !line.first().is_some_and(|first| b"cCtTuU \t".contains(first)) {
+            return;
+        }
         let colon = line.iter().position(|byte| *byte == b':').unwrap_or(line.len());
         let (name, value) = line.split_at(colon);
         if name.trim_ascii().eq_ignore_ascii_case(b"content-length") {
@@ -109,6 +115,25 @@ impl Follower {
             self.length = length;
         } else if [&b"transfer-encoding"[..], b"upgrade"].iter().any(|it| name.trim_ascii().eq_ignore_ascii_case(it)) {
             self.unclear = true;
+        }
+    }
+}
+
+/// Whether a request line holds what the parser refuses. Without an early end, so that many bytes are looked at at once.
+fn needs_escape(line: &[u8]) -> bool {
+    line.iter().fold(false, |found, byte| found | is_escaped(*byte))
+}
+
+fn is_escaped(byte: u8) -> bool {
+    byte >= 0x80 || matches!(byte, b'"' | b'<' | b'>')
+}
+
+fn escape(line: &[u8], out: &mut Vec<u8>) {
+    for byte in line {
+        if is_escaped(*byte) {
+            out.extend([b'%', HEX[usize::from(byte >> 4)], HEX[usize::from(byte & 15)]]);
+        } else {
+            out.push(*byte);
         }
     }
 }
