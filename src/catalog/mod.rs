@@ -30,6 +30,7 @@ use prices::ContractPrices;
 use snapshot::Snapshot;
 use sqlx::PgPool;
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Instant;
 use time::{Date, OffsetDateTime};
@@ -77,13 +78,15 @@ type Known = (Arc<Member>, Arc<ClinicScope>);
 #[derive(Clone)]
 pub struct Catalog {
     loaded: Arc<ArcSwapOption<Loaded>>,
+    /// Epoch seconds.
+    checked: Arc<AtomicI64>,
     pool: PgPool,
 }
 
 impl Catalog {
     /// Nothing is loaded before the first [`Catalog::refresh`].
     pub fn new(pool: PgPool) -> Self {
-        Self { loaded: Arc::default(), pool }
+        Self { loaded: Arc::default(), checked: Arc::default(), pool }
     }
 
     /// What the clinic sees now.
@@ -104,9 +107,21 @@ impl Catalog {
             .map(|loaded| (loaded.views.snapshot().version(), loaded.views.snapshot().product_count()))
     }
 
+    /// When what is served was last found to be what Postgres holds, in epoch seconds.
+    pub fn checked_at(&self) -> i64 {
+        self.checked.load(Ordering::Relaxed)
+    }
+
     /// Loads the catalogue again if there is a newer version, or if the day has changed and other prices may hold. An
     /// error leaves the present version in place.
     pub async fn refresh(&self, now: OffsetDateTime) -> Result<(), LoadError> {
+        self.catch_up(now).await?;
+        self.checked.store(now.unix_timestamp(), Ordering::Relaxed);
+        metrics::gauge!("spsi_catalog_checked_timestamp_seconds").set(now.unix_timestamp() as f64);
+        Ok(())
+    }
+
+    async fn catch_up(&self, now: OffsetDateTime) -> Result<(), LoadError> {
         let newest = store::version(&self.pool).await?;
         if self
             .loaded

@@ -76,7 +76,7 @@ impl ClinicScope {
 #[derive(Debug)]
 pub struct ClinicView {
     pub(super) snapshot: Arc<Snapshot>,
-    pub(super) visible: BitSet,
+    pub(super) visible: Arc<BitSet>,
     pub(super) settings: BodySettings,
     price_list: Option<Arc<PriceTable>>,
     own_prices: Option<Arc<PriceTable>>,
@@ -98,7 +98,7 @@ impl ClinicView {
         Self {
             price_list: table(&rules.price_list),
             own_prices: table(&rules.own_prices),
-            visible,
+            visible: Arc::new(visible),
             settings: rules.settings,
             fingerprint: scope.fingerprint,
             good_until,
@@ -112,7 +112,7 @@ impl ClinicView {
     fn with_stock_of(&self, snapshot: &Arc<Snapshot>) -> Self {
         Self {
             snapshot: Arc::clone(snapshot),
-            visible: self.visible.clone(),
+            visible: Arc::clone(&self.visible),
             settings: self.settings,
             price_list: self.price_list.clone(),
             own_prices: self.own_prices.clone(),

@@ -2,6 +2,7 @@
 
 use crate::auth::Auth;
 use crate::catalog::Catalog;
+use crate::clock::Clock;
 use crate::config::ServerSettings;
 use actix_web::http::header;
 use actix_web::{HttpResponse, web};
@@ -18,7 +19,14 @@ pub async fn alive() -> HttpResponse {
 }
 
 /// 200 once the clinics and the catalogue are in memory and the database answers; otherwise 503, and why.
-pub async fn ready(pool: web::Data<PgPool>, catalog: web::Data<Catalog>, auth: web::Data<Auth>) -> HttpResponse {
+///
+/// `checked_seconds_ago` is how old the catalogue can be at most: while it cannot be read again, the last one is served.
+pub async fn ready(
+    pool: web::Data<PgPool>,
+    catalog: web::Data<Catalog>,
+    auth: web::Data<Auth>,
+    clock: web::Data<Clock>,
+) -> HttpResponse {
     let database = tokio::time::timeout(PATIENCE, crate::db::ping(&pool)).await.is_ok_and(|answer| answer.is_ok());
     let version = catalog.version();
     let is_ready = database && auth.is_ready() && version.is_some();
@@ -29,7 +37,11 @@ pub async fn ready(pool: web::Data<PgPool>, catalog: web::Data<Catalog>, auth: w
         "catalogue": match version {
             None => json!("not loaded"),
             Some((0, _)) => json!("nothing imported yet: /products answers 503 until `spsi catalog import`"),
-            Some((version, products)) => json!({"version": version, "products": products}),
+            Some((version, products)) => json!({
+                "version": version,
+                "products": products,
+                "checked_seconds_ago": (clock.now().unix_timestamp() - catalog.checked_at()).max(0),
+            }),
         },
     });
     let mut builder = if is_ready { HttpResponse::Ok() } else { HttpResponse::ServiceUnavailable() };
