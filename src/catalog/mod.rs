@@ -7,7 +7,7 @@
 mod answer;
 mod bits;
 pub mod export;
-mod fold;
+pub mod fold;
 mod gzip;
 pub mod http;
 pub mod import;
@@ -18,7 +18,7 @@ mod product;
 mod query;
 #[cfg(test)]
 mod samples;
-mod search;
+pub mod search;
 mod snapshot;
 mod store;
 mod view;

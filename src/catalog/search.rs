@@ -97,14 +97,15 @@ fn gram(bytes: &[u8]) -> u32 {
 
 /// Takes texts one by one.
 #[derive(Default)]
-pub(super) struct TextIndexBuilder {
+pub struct TextIndexBuilder {
     texts: Texts,
     grams: GramMap,
     postings: PostingsBuilder,
 }
 
 impl TextIndexBuilder {
-    pub(super) fn push(&mut self, text: &str) {
+    /// Adds a text at the next position.
+    pub fn push(&mut self, text: &str) {
         let folded = fold(text);
         let position = u32::try_from(self.texts.len()).unwrap_or(u32::MAX);
         for size in 1..=3 {
@@ -117,7 +118,8 @@ impl TextIndexBuilder {
         self.texts.push(&folded);
     }
 
-    pub(super) fn finish(mut self) -> TextIndex {
+    /// The finished index.
+    pub fn finish(mut self) -> TextIndex {
         let universe = self.texts.len();
         self.texts.shrink();
         self.grams.shrink_to_fit();
@@ -127,7 +129,7 @@ impl TextIndexBuilder {
 
 /// The texts of one field with their index.
 #[derive(Debug)]
-pub(super) struct TextIndex {
+pub struct TextIndex {
     texts: Texts,
     grams: GramMap,
     postings: Postings,
@@ -138,6 +140,20 @@ impl TextIndex {
     pub(super) fn search(&self, values: &[String]) -> Search<'_> {
         let folded: BTreeSet<String> = values.iter().map(|value| fold(value)).collect();
         Search { terms: folded.iter().filter_map(|value| self.term(value.as_bytes())).collect() }
+    }
+
+    /// Positions of the first `most` texts that contain any of the values.
+    pub fn first(&self, values: &[String], most: usize) -> Vec<u32> {
+        let (mut search, words) = (self.search(values), self.texts.len().div_ceil(64));
+        let (mut found, mut start, mut size) = (Vec::new(), 0, 8);
+        while start < words && found.len() < most {
+            let end = words.min(start + size);
+            let (mut hits, range) = ([0; BLOCK_WORDS], start as u32 * 64..end as u32 * 64);
+            search.block(range.clone(), &[u64::MAX; BLOCK_WORDS][..end - start], &mut hits[..end - start]);
+            found.extend(members(&hits[..end - start], range.start).take(most - found.len()));
+            (start, size) = (end, BLOCK_WORDS.min(size * 2));
+        }
+        found
     }
 
     /// `None`: some gram of the value is nowhere, so no text holds the value.
@@ -161,7 +177,8 @@ impl TextIndex {
         self.texts.len()
     }
 
-    pub(super) fn memory(&self) -> usize {
+    /// Bytes held.
+    pub fn memory(&self) -> usize {
         self.texts.memory() + self.grams.capacity() * 9 + self.postings.memory()
     }
 }

@@ -35,6 +35,12 @@ proptest! {
             .filter(|at| values.iter().any(|value| fold(&texts[*at as usize]).contains(&fold(value))))
             .collect();
         prop_assert_eq!(found(&index, &values, wanted), plainly);
+        let most = texts.len() / 3;
+        let first: Vec<u32> = (0..texts.len() as u32)
+            .filter(|at| values.iter().any(|value| fold(&texts[*at as usize]).contains(&fold(value))))
+            .take(most)
+            .collect();
+        prop_assert_eq!(index.first(&values, most), first);
     }
 }
 
