@@ -7,15 +7,19 @@ mod choices;
 mod keys;
 mod overridable;
 mod shown;
+mod site;
+mod worker;
 
 pub use choices::*;
 use clap::{Args, Parser};
 use overridable::overridable;
 pub use shown::secrets_hidden;
+pub use site::SiteSettings;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use validator::{Validate, ValidationError, ValidationErrors, ValidationErrorsKind};
+pub use worker::WorkerSettings;
 
 /// Overrides as a row keeps them: key to text.
 pub type Overrides = BTreeMap<String, String>;
@@ -69,79 +73,6 @@ overridable! {
         rule_ship_to_unmapped: RuleAction = "SPSI_RULE_SHIP_TO_UNMAPPED", "note";
         /// Goods going back (a negative order)
         rule_return: RuleAction = "SPSI_RULE_RETURN", "hold";
-    }
-}
-
-overridable! {
-    /// What a site may have otherwise than the deployment.
-    SiteSettings {
-        /// What quantity, price and tax on an invoice count: unit or outer [SPSI.md 5.5]
-        invoice_unit: Basis = "SPSI_INVOICE_UNIT", "unit";
-        /// What freight_tax on an invoice is: percent or amount [SPSI.md 5.6]
-        freight_tax: FreightTax = "SPSI_FREIGHT_TAX", "percent";
-        /// Tax inside freight, in percent, where the order does not tell
-        freight_tax_rate: Amount = "SPSI_FREIGHT_TAX_RATE", "0";
-        /// Type of the job [SPSI.md 5.7]
-        #[validate(length(min = 1, message = "must not be empty"))]
-        job_type: String = "SPSI_JOB_TYPE", "ReceiveInvoice";
-        /// Action of the job [SPSI.md 5.7]
-        #[validate(length(min = 1, message = "must not be empty"))]
-        job_action: String = "SPSI_JOB_ACTION", "ApiRequest";
-        /// Endpoint inside the job [SPSI.md 5.7]
-        #[validate(length(min = 1, message = "must not be empty"))]
-        job_endpoint: String = "SPSI_JOB_ENDPOINT", "v2/receiveinvoice";
-        /// form (PHP brackets) or json [SPSI.md 5.7]
-        job_encoding: JobEncoding = "SPSI_JOB_ENCODING", "form";
-        /// Most form fields in one job; an invoice of more is split; 0 for no limit [SPSI.md 5.15]
-        max_form_fields: u32 = "SPSI_MAX_FORM_FIELDS", "900";
-        /// What a shipment becomes: both, invoice or supplied [SPSI.md 5.8]
-        deliver: Deliver = "SPSI_DELIVER", "both";
-        /// What supplied counts: unit or outer [SPSI.md 5.9]
-        supplied_unit: Basis = "SPSI_SUPPLIED_UNIT", "unit";
-        /// Between scopes in a token request: space or comma [SPSI.md 5.10]
-        scope_separator: ScopeSeparator = "SPSI_SCOPE_SEPARATOR", "space";
-        /// After an unclear outcome of an invoice: resend (look, wait, look, resend once) or hold for staff [SPSI.md 5.14]
-        unclear: Unclear = "SPSI_UNCLEAR", "resend";
-        /// How long to wait between the two looks [SPSI.md 5.14]
-        unclear_wait: Span = "SPSI_UNCLEAR_WAIT", "15m";
-        /// Longest wait for an answer of ezyVet
-        #[validate(custom(function = "some_time"))]
-        call_timeout: Span = "SPSI_CALL_TIMEOUT", "30s";
-        /// First wait before a failed call is repeated; doubles from there
-        retry_base: Span = "SPSI_RETRY_BASE", "5s";
-        /// Longest wait before a failed call is repeated
-        retry_max: Span = "SPSI_RETRY_MAX", "1h";
-        /// First wait before asking whether the clinic has approved an invoice; grows from there
-        receipt_poll: Span = "SPSI_RECEIPT_POLL", "15m";
-        /// When to stop asking whether the clinic has approved
-        receipt_give_up: Span = "SPSI_RECEIPT_GIVE_UP", "30d";
-        /// Calls that ezyVet permits per endpoint and window
-        #[validate(range(min = 1, message = "must be at least 1"))]
-        rate_per_endpoint: u32 = "SPSI_RATE_PER_ENDPOINT", "60";
-        /// Calls that ezyVet permits over all endpoints per window
-        #[validate(range(min = 1, message = "must be at least 1"))]
-        rate_per_site: u32 = "SPSI_RATE_PER_SITE", "180";
-        /// The window that these count in
-        #[validate(custom(function = "some_time"))]
-        rate_window: Span = "SPSI_RATE_WINDOW", "60s";
-        /// In front of the invoice numbers that we give
-        invoice_prefix: String = "SPSI_INVOICE_PREFIX", "INV-";
-        /// Whether these end in a check digit: on or off
-        invoice_check_digit: Switch = "SPSI_INVOICE_CHECK_DIGIT", "off";
-        /// Whether an invoice that practice systems refuse is kept for staff instead of sent: on or off
-        check_invoices: Switch = "SPSI_CHECK_INVOICES", "on";
-        /// Days from the invoice's date to its due date
-        payment_days: u32 = "SPSI_PAYMENT_DAYS", "30";
-        /// Tax code on invoice lines whose product has none
-        tax_code: String = "SPSI_TAX_CODE", "S";
-        /// Tax codes that the site knows, comma separated; an invoice with another waits for staff; empty for any
-        known_tax_codes: String = "SPSI_KNOWN_TAX_CODES", "";
-        /// Pages of a list that are read at the most, of 200 each
-        #[validate(range(min = 1, message = "must be at least 1"))]
-        max_list_pages: u32 = "SPSI_MAX_LIST_PAGES", "500";
-        /// Largest answer of ezyVet that is read, in bytes
-        #[validate(range(min = 1024, message = "must be at least 1024"))]
-        max_response_bytes: u32 = "SPSI_MAX_RESPONSE_BYTES", "4194304";
     }
 }
 
@@ -204,6 +135,10 @@ pub struct ServerSettings {
     #[validate(range(min = 1024, message = "must be at least 1024"))]
     #[arg(long, env = "SPSI_MAX_BODY_BYTES", default_value = "8388608", hide_env_values = true)]
     pub max_body_bytes: usize,
+    /// Largest body of a token request, in bytes (413 beyond it)
+    #[validate(range(min = 1024, message = "must be at least 1024"))]
+    #[arg(long, env = "SPSI_MAX_TOKEN_BODY_BYTES", default_value = "65536", hide_env_values = true)]
+    pub max_token_body_bytes: usize,
     /// Most lines of one order (413 beyond it)
     #[validate(range(min = 1, message = "must be at least 1"))]
     #[arg(long, env = "SPSI_MAX_ORDER_LINES", default_value = "10000", hide_env_values = true)]
@@ -241,14 +176,18 @@ pub struct TokenSettings {
     #[validate(range(min = 1, message = "must be at least 1"))]
     #[arg(long, env = "SPSI_REMEMBERED_TOKENS", default_value = "10000", hide_env_values = true)]
     pub remembered_tokens: usize,
-    /// Failed tries per client id within a minute before 429
+    /// Failed tries per client id within the window before 429
     #[validate(range(min = 1, message = "must be at least 1"))]
     #[arg(long, env = "SPSI_TOKEN_TRIES_PER_CLIENT", default_value = "10", hide_env_values = true)]
     pub token_tries_per_client: u32,
-    /// Failed tries per address within a minute before 429
+    /// Failed tries per address within the window before 429
     #[validate(range(min = 1, message = "must be at least 1"))]
     #[arg(long, env = "SPSI_TOKEN_TRIES_PER_ADDRESS", default_value = "60", hide_env_values = true)]
     pub token_tries_per_address: u32,
+    /// The window that failed tries are counted in; whoever has used them up waits until it ends
+    #[validate(custom(function = "some_time"))]
+    #[arg(long, env = "SPSI_TOKEN_TRIES_WINDOW", default_value = "1m", hide_env_values = true)]
+    pub token_tries_window: Span,
     /// Secrets that are hashed (argon2id, 19 MiB each) at the same time
     #[validate(range(min = 1, message = "must be at least 1"))]
     #[arg(long, env = "SPSI_HASHING_THREADS", default_value = "2", hide_env_values = true)]
@@ -266,24 +205,6 @@ pub struct CatalogSettings {
     /// Percentage of the active products that an import may withdraw without --allow-withdrawals
     #[arg(long, env = "SPSI_WITHDRAWAL_LIMIT", default_value = "10", hide_env_values = true)]
     pub withdrawal_limit: Amount,
-}
-
-/// The delivery worker.
-#[derive(Clone, Debug, Args, Validate)]
-#[command(next_help_heading = "Worker")]
-pub struct WorkerSettings {
-    /// Life of a lease on a site; a killed worker's sites are taken over after it
-    #[validate(custom(function = "some_time"))]
-    #[arg(long, env = "SPSI_LEASE", default_value = "60s", hide_env_values = true)]
-    pub lease: Span,
-    /// How often the database is asked for due deliveries, should a notification be lost
-    #[validate(custom(function = "some_time"))]
-    #[arg(long, env = "SPSI_WORKER_POLL", default_value = "1s", hide_env_values = true)]
-    pub worker_poll: Span,
-    /// Sites that one worker serves at the same time
-    #[validate(range(min = 1, message = "must be at least 1"))]
-    #[arg(long, env = "SPSI_WORKER_SITES", default_value = "256", hide_env_values = true)]
-    pub worker_sites: usize,
 }
 
 /// Everything that can be set for a deployment.

@@ -12,9 +12,6 @@ use serde::{Deserialize, Serialize};
 use std::future::{Ready, ready};
 use std::sync::Arc;
 
-/// A body of a token request is some hundred bytes long.
-const MAX_BODY: usize = 64 * 1024;
-
 /// The clinic that a request comes from. A handler that takes it is reached only with a good token; what it does with
 /// the database, it does with this clinic's id.
 pub struct Caller(pub Arc<Member>);
@@ -123,7 +120,7 @@ pub async fn access_token(
 ) -> Result<HttpResponse, Problem> {
     let content_type = request.headers().get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or("");
     let authorization = request.headers().get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
-    let body = body::read(payload, MAX_BODY, settings.read_timeout.0).await?;
+    let body = body::read(payload, settings.max_token_body_bytes, settings.read_timeout.0).await?;
     let asked = match request::read(body, content_type, authorization).await {
         Ok(asked) => asked,
         Err(error) => {

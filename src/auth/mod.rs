@@ -63,7 +63,11 @@ impl Auth {
         clock: Clock,
     ) -> Result<Self, SecretError> {
         let verifier = Verifier::new(settings.secret_memory.0, settings.hashing_threads)?;
-        let throttle = Throttle::new(settings.token_tries_per_client, settings.token_tries_per_address);
+        let throttle = Throttle::new(
+            settings.token_tries_per_client,
+            settings.token_tries_per_address,
+            settings.token_tries_window.0,
+        );
         let seen = SeenTokens::new(settings.remembered_tokens);
         Ok(Self {
             directory,

@@ -180,14 +180,17 @@ impl fmt::Display for Span {
     }
 }
 
-/// How long a withdrawn product stays listed with `active` 0 (SPSI.md 5.12): a duration, `0s` or `forever`.
+/// How long a withdrawn product stays listed with `active` 0 (SPSI.md 5.12).
+pub type WithdrawnFor = KeptFor;
+
+/// How long something is kept: a duration, `0s` or `forever`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum WithdrawnFor {
+pub enum KeptFor {
     Forever,
     Time(Span),
 }
 
-impl FromStr for WithdrawnFor {
+impl FromStr for KeptFor {
     type Err = BadSetting;
 
     fn from_str(text: &str) -> Result<Self, BadSetting> {
@@ -195,7 +198,7 @@ impl FromStr for WithdrawnFor {
     }
 }
 
-impl fmt::Display for WithdrawnFor {
+impl fmt::Display for KeptFor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Forever => f.write_str("forever"),

@@ -8,6 +8,7 @@
 //! Shape: `worker` takes lanes (`lane`), opens a `session` per site (token, `budget`), takes due rows from the outbox
 //! (`store`) one `step` further, and `policy` says what follows. `staff` is what people do with deliveries.
 
+mod attempts;
 pub mod budget;
 pub mod check;
 pub mod compare;

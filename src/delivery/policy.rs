@@ -51,6 +51,8 @@ pub struct Policy {
     pub unclear: Unclear,
     pub unclear_wait: Duration,
     pub receipt_poll: Duration,
+    /// Longest wait between two questions for an approval.
+    pub receipt_poll_max: Duration,
     pub receipt_give_up: Duration,
 }
 
@@ -93,9 +95,6 @@ pub enum Found {
     /// The look failed.
     NotKnown(Outcome),
 }
-
-/// Longest wait between two questions for an approval.
-const LONGEST_POLL: Duration = Duration::from_secs(24 * 3600);
 
 impl Policy {
     /// After a call that sends. `jitter` is between 0 and 1.
@@ -165,7 +164,7 @@ impl Policy {
 
     /// The wait before question number `poll`, counted from 0.
     fn poll_wait(&self, poll: u32) -> Duration {
-        doubled(self.receipt_poll, poll).min(LONGEST_POLL.max(self.receipt_poll))
+        doubled(self.receipt_poll, poll).min(self.receipt_poll_max.max(self.receipt_poll))
     }
 }
 
@@ -184,6 +183,7 @@ mod tests {
         unclear: Unclear::Resend,
         unclear_wait: Duration::from_secs(900),
         receipt_poll: Duration::from_secs(900),
+        receipt_poll_max: Duration::from_secs(86_400),
         receipt_give_up: Duration::from_secs(30 * 86_400),
     };
     const FRESH: History =
@@ -305,7 +305,7 @@ mod tests {
             POLICY.after_receipt(&Found::Absent, &history, Duration::from_secs(days * 86_400), 0.0)
         };
         assert_eq!(wait(0, 0), Next::PollAfter { after: Duration::from_secs(1800) });
-        assert_eq!(wait(20, 3), Next::PollAfter { after: LONGEST_POLL });
+        assert_eq!(wait(20, 3), Next::PollAfter { after: POLICY.receipt_poll_max });
         assert_eq!(wait(40, 30), Next::StopPolling);
     }
 }

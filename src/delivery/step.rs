@@ -14,9 +14,6 @@ use crate::config::{JobEncoding, Switch};
 use crate::ezyvet::{JobNames, Outcome, Request, answers};
 use std::time::Duration;
 
-/// How often a settlement is tried while the database is away. The lease runs out long before.
-const SETTLE_TRIES: u32 = 120;
-
 /// Takes a due delivery as far as it goes now.
 pub(super) async fn step(session: &Session, mut due: Due) -> Result<(), Stop> {
     while let Some(advanced) = advance(session, due).await? {
@@ -94,7 +91,9 @@ async fn send_invoice(session: &Session, mut due: Due, invoice: &Invoice) -> Res
 
 async fn send_supplied(session: &Session, mut due: Due, supplied: &Supplied) -> Result<Option<Due>, Stop> {
     if let Some(since) = session.inventory_absent().await {
-        let why = format!("the site has not granted the inventory scopes since {since}; it is asked again a day later");
+        let later = session.site.settings.inventory_recheck;
+        let why =
+            format!("the site has not granted the inventory scopes since {since}; it is asked again {later} later");
         return settle(session, due, Next::Skip, Some(why), None).await;
     }
     let mapped = match map::resolve(session, &mut due, supplied).await {
@@ -220,12 +219,11 @@ async fn settle(
     why: Option<String>,
     made: Option<Made>,
 ) -> Result<Option<Due>, Stop> {
-    let mut tries = 0;
+    let patient_until = session.now() + session.parts.settings.settle_patience.0;
     loop {
-        tries += 1;
         match settle_once(session, &due, next, why.as_deref(), made.as_ref()).await {
             Ok(settled) => return Ok(settled),
-            Err(Stop::Database(error)) if tries < SETTLE_TRIES => {
+            Err(Stop::Database(error)) if session.now() < patient_until => {
                 tracing::warn!(delivery = %due.id, %error, "an outcome could not be written down yet");
                 session.parts.clock.sleep(Duration::from_millis(500)).await;
             }

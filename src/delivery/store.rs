@@ -183,53 +183,6 @@ pub(super) async fn arrived_late(
     Ok(known)
 }
 
-pub(super) async fn insert_attempt(
-    connection: &mut PgConnection,
-    delivery: DeliveryId,
-    purpose: &str,
-    request: &str,
-    now: OffsetDateTime,
-) -> Result<i64, sqlx::Error> {
-    sqlx::query_scalar!(
-        "insert into delivery_attempt (delivery_id, purpose, started_at, request) values ($1, $2, $3, $4) returning id",
-        delivery.0,
-        purpose,
-        now,
-        request
-    )
-    .fetch_one(connection)
-    .await
-}
-
-/// How an attempt ended.
-pub(super) struct Ended<'a> {
-    pub status: Option<u16>,
-    pub response: &'a str,
-    pub outcome: &'a str,
-    pub detail: &'a str,
-}
-
-pub(super) async fn finish_attempt(
-    connection: &mut PgConnection,
-    attempt: i64,
-    ended: &Ended<'_>,
-    now: OffsetDateTime,
-) -> Result<(), sqlx::Error> {
-    // Postgres texts hold no zero bytes; an answer may.
-    sqlx::query!(
-        "update delivery_attempt set finished_at = $2, status = $3, response = $4, outcome = $5, detail = $6 where id = $1",
-        attempt,
-        now,
-        ended.status.map(i32::from),
-        ended.response.replace('\0', "\u{fffd}"),
-        ended.outcome,
-        ended.detail.replace('\0', "\u{fffd}")
-    )
-    .execute(connection)
-    .await
-    .map(drop)
-}
-
 /// What a delivery becomes.
 pub(super) struct Settled<'a> {
     pub state: &'a str,

@@ -4,6 +4,7 @@
 //! delivery wakes the worker by notification, and a poll stands behind it. Killed anywhere, its sites are taken over when
 //! their leases end. On shutdown nothing new is begun, what is in flight is settled, and the sites are given back.
 
+use super::attempts;
 use super::lane::{self, Taken};
 use super::session::{Parts, Session, Stop};
 use super::step::step;
@@ -17,16 +18,13 @@ use crate::shutdown::Shutdown;
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use sqlx::PgPool;
 use sqlx::postgres::PgListener;
+use std::sync::Arc;
 use std::time::Duration;
 use time::OffsetDateTime;
 use tokio::task::JoinSet;
 
-/// Steps of one class (invoices, supplied, questions for approval) that are under way at a site at once.
-const AT_ONCE: Wanted = [4, 4, 1];
-/// A holder gives its site back after this even if more is due, so that every site gets its turn.
-const LONGEST_HOLD: Duration = Duration::from_secs(15);
-/// Longest time that a connection attempt may take; within it a call was certainly not sent.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// How often it is seen whether attempts are old enough to go.
+const PRUNE_EVERY: Duration = Duration::from_secs(3600);
 
 /// Why the worker, or staff in its place, could not go on.
 #[derive(Debug, thiserror::Error)]
@@ -44,7 +42,7 @@ pub enum WorkerError {
 pub struct Worker {
     pub(super) parts: Parts,
     pub(super) defaults: SiteSettings,
-    settings: WorkerSettings,
+    settings: Arc<WorkerSettings>,
 }
 
 /// How a hold of a site ended.
@@ -58,16 +56,22 @@ struct Held {
 impl Worker {
     /// A worker that calls nobody yet.
     pub fn new(pool: PgPool, keys: KeyRing, clock: Clock, settings: &Settings) -> Result<Self, WorkerError> {
-        let client = Client::new(CONNECT_TIMEOUT)?;
-        let parts = Parts { pool, client, keys, clock, lease: settings.worker.lease.0 };
-        Ok(Self { parts, defaults: settings.site.clone(), settings: settings.worker.clone() })
+        let worker = Arc::new(settings.worker.clone());
+        let client = Client::new(worker.connect_timeout.0, worker.idle_connection.0)?;
+        let parts = Parts { pool, client, keys, clock, lease: worker.lease.0, settings: worker.clone() };
+        Ok(Self { parts, defaults: settings.site.clone(), settings: worker })
     }
 
     /// Works until the shutdown, then settles what is in flight. Survives the loss of the database.
     pub async fn run(&self, stop: Shutdown) {
         let mut holders: JoinSet<()> = JoinSet::new();
-        let mut listener = None;
+        let (mut listener, mut prune_at) = (None, self.parts.clock.now());
         while !stop.has_begun() {
+            if self.parts.clock.now() >= prune_at {
+                prune_at = self.parts.clock.now() + PRUNE_EVERY;
+                let worker = self.clone();
+                holders.spawn(async move { worker.prune().await });
+            }
             if listener.is_none() {
                 listener = self.listen().await;
             }
@@ -90,6 +94,15 @@ impl Worker {
             }
         }
         while holders.join_next().await.is_some() {}
+    }
+
+    /// Deletes the attempts of deliveries that are done, where they are older than they are kept.
+    pub async fn prune(&self) {
+        match attempts::prune(&self.parts.pool, self.settings.attempts_kept_for, self.parts.clock.now()).await {
+            Ok(0) => {}
+            Ok(deleted) => tracing::info!(deleted, "old attempts were deleted"),
+            Err(error) => tracing::warn!(%error, "old attempts could not be deleted"),
+        }
     }
 
     async fn listen(&self) -> Option<PgListener> {
@@ -142,7 +155,8 @@ impl Worker {
 
     /// Works a site through, several steps at once, until nothing is due, its time is up, or the budget is spent.
     async fn hold(&self, session: &Session, stop: &Shutdown) -> Held {
-        let until = session.now() + LONGEST_HOLD;
+        let until = session.now() + self.settings.longest_hold.0;
+        let at_once = i64::from(session.site.settings.calls_at_once);
         let mut held = Held::default();
         let mut closed: [Option<OffsetDateTime>; 3] = [None; 3];
         let mut running = FuturesUnordered::new();
@@ -151,7 +165,7 @@ impl Worker {
             let now = session.now();
             let over = session.is_over() || stop.has_begun() || now >= until;
             if !over {
-                let mut wanted = AT_ONCE;
+                let mut wanted = [at_once, at_once, 1];
                 for (class, room) in wanted.iter_mut().enumerate() {
                     *room -= busy.iter().filter(|(_, other)| *other == class).count() as i64;
                     if closed[class].is_some_and(|until| now < until) {

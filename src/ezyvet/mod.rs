@@ -77,6 +77,7 @@ pub struct TokenExchange {
 #[derive(Clone, Debug)]
 pub struct Client {
     longest_connect: Duration,
+    idle_connection: Duration,
     /// By the time that connecting may take, which is fixed when a connector is made; a site may have a call timeout of
     /// its own, so there are as many as there are such settings.
     connectors: Arc<Mutex<BTreeMap<Duration, Connectors>>>,
@@ -91,9 +92,10 @@ struct Connectors {
 impl Client {
     /// A client that follows no redirects. Name lookup, connection and TLS together take `longest_connect` at the most,
     /// and half of a call's own timeout at the most: a call that fails within them was certainly never sent.
-    pub fn new(longest_connect: Duration) -> Result<Self, ClientError> {
-        let first = BTreeMap::from([(longest_connect, Connectors::new(longest_connect)?)]);
-        Ok(Self { longest_connect, connectors: Arc::new(Mutex::new(first)) })
+    /// An idle connection is kept for reading calls for `idle_connection`.
+    pub fn new(longest_connect: Duration, idle_connection: Duration) -> Result<Self, ClientError> {
+        let first = BTreeMap::from([(longest_connect, Connectors::new(longest_connect, idle_connection)?)]);
+        Ok(Self { longest_connect, idle_connection, connectors: Arc::new(Mutex::new(first)) })
     }
 
     fn connectors(&self, limits: Limits) -> Result<Connectors, ClientError> {
@@ -102,14 +104,14 @@ impl Client {
         if let Some(known) = connectors.get(&connect_timeout) {
             return Ok(known.clone());
         }
-        let new = Connectors::new(connect_timeout)?;
+        let new = Connectors::new(connect_timeout, self.idle_connection)?;
         connectors.insert(connect_timeout, new.clone());
         Ok(new)
     }
 }
 
 impl Connectors {
-    fn new(connect_timeout: Duration) -> Result<Self, ClientError> {
+    fn new(connect_timeout: Duration, idle_connection: Duration) -> Result<Self, ClientError> {
         let builder = || {
             reqwest::Client::builder()
                 .user_agent(concat!("spsi-partner/", env!("CARGO_PKG_VERSION")))
@@ -118,7 +120,7 @@ impl Connectors {
                 .connect_timeout(connect_timeout)
         };
         Ok(Self {
-            reads: builder().pool_idle_timeout(Duration::from_secs(10)).build()?,
+            reads: builder().pool_idle_timeout(idle_connection).build()?,
             // A kept connection that the other side closes just as we write is the commonest reason for an unclear
             // outcome; a new connection per write costs one handshake and avoids it.
             writes: builder().pool_max_idle_per_host(0).build()?,
@@ -144,7 +146,8 @@ impl Client {
         run(call.bearer_auth(token.expose()), limits).await
     }
 
-    /// Asks for a token, which kills the one before it: only the holder of the site's lease may.
+    /// Asks for a token, which kills the one before it: only the holder of the site's lease may. `longest_life`: of a
+    /// token whose own end cannot be read.
     pub async fn ask_for_token(
         &self,
         base_url: &str,
@@ -152,7 +155,7 @@ impl Client {
         credentials: &Credentials,
         scopes: (ScopeSeparator, bool),
         limits: Limits,
-        now: OffsetDateTime,
+        (now, longest_life): (OffsetDateTime, Duration),
     ) -> TokenExchange {
         let form = credentials.form(scopes.0, scopes.1);
         let url = format!("{}/{}", base_url.trim_end_matches('/'), token_path.trim_start_matches('/'));
@@ -166,7 +169,7 @@ impl Client {
         let call = writes.post(url).header(CONTENT_TYPE, "application/x-www-form-urlencoded");
         let exchange = run(call.body(form.expose().to_owned()), limits).await;
         let granted = match exchange.outcome {
-            Outcome::Done => token::read(&exchange.body, scopes.1, now).ok_or_else(|| Outcome::Failed {
+            Outcome::Done => token::read(&exchange.body, scopes.1, now, longest_life).ok_or_else(|| Outcome::Failed {
                 status: exchange.status.unwrap_or_default(),
                 text: "the answer to our token request holds no access_token".into(),
                 own_words: true,
@@ -252,7 +255,7 @@ mod tests {
             std::iter::from_fn(|| TcpStream::connect_timeout(&address, Duration::from_millis(200)).ok())
                 .take(10_000)
                 .collect();
-        let client = Client::new(Duration::from_secs(10)).unwrap();
+        let client = Client::new(Duration::from_secs(10), Duration::from_secs(10)).unwrap();
         let limits = Limits { timeout: Duration::from_millis(300), body_bytes: 1000 };
         let (url, token) = (format!("http://{address}"), Plain::new("t"));
         let exchange = client.call(&url, &token, &Request::find_invoice("1"), limits).await;

@@ -10,8 +10,6 @@ use time::OffsetDateTime;
 
 const SCOPES: [&str; 4] = ["read-receiveinvoice", "read-separation", "write-jobqueue", "write-receiveinvoice"];
 const INVENTORY_SCOPES: [&str; 2] = ["inventory-management", "read-productsupplier"];
-/// Published examples of `expires_in` contradict the stated life, so it is never believed beyond this.
-const LONGEST_LIFE: Duration = Duration::from_secs(8 * 3600);
 
 /// By what a site knows us.
 #[derive(Clone, Debug)]
@@ -50,14 +48,20 @@ impl Credentials {
     }
 }
 
-/// Reads a token answer. The JWT's own `exp` is believed first, then the smaller of `expires_in` and eight hours.
+/// Reads a token answer. The JWT's own `exp` is believed first, then the smaller of `expires_in`, whose published examples
+/// contradict the stated life, and `longest_life`.
 /// An `exp` that has passed already (their clock or ours is wrong) is not believed: a 401 will tell.
-pub(super) fn read(body: &str, asked_for_inventory: bool, now: OffsetDateTime) -> Option<Granted> {
+pub(super) fn read(
+    body: &str,
+    asked_for_inventory: bool,
+    now: OffsetDateTime,
+    longest_life: Duration,
+) -> Option<Granted> {
     let value: Value = serde_json::from_str(body).ok()?;
     let token = value.get("access_token")?.as_str().filter(|token| !token.is_empty() && token.is_ascii())?;
     let told = wire::text(&value, "expires_in").and_then(|text| text.parse::<f64>().ok());
-    let told = told.filter(|seconds| *seconds > 0.0 && *seconds < 1e9).map_or(LONGEST_LIFE, Duration::from_secs_f64);
-    let expires_at = jwt_expiry(token).filter(|at| *at > now).unwrap_or_else(|| now + told.min(LONGEST_LIFE));
+    let told = told.filter(|seconds| *seconds > 0.0 && *seconds < 1e9).map_or(longest_life, Duration::from_secs_f64);
+    let expires_at = jwt_expiry(token).filter(|at| *at > now).unwrap_or_else(|| now + told.min(longest_life));
     let inventory = asked_for_inventory
         && match wire::text(&value, "scope").filter(|scope| !scope.is_empty()) {
             Some(scope) => scope.split([' ', ',']).any(|word| word == INVENTORY_SCOPES[0]),
@@ -79,6 +83,7 @@ mod tests {
     use time::macros::datetime;
 
     const NOW: OffsetDateTime = datetime!(2026-11-21 12:00 UTC);
+    const LONGEST_LIFE: Duration = Duration::from_secs(8 * 3600);
 
     fn jwt(exp: i64) -> String {
         let part = |text: &str| BASE64_URL_SAFE_NO_PAD.encode(text);
@@ -87,7 +92,7 @@ mod tests {
 
     fn expiry(token: &str, expires_in: &str) -> OffsetDateTime {
         let body = format!(r#"{{"access_token":"{token}","token_type":"Bearer","expires_in":{expires_in}}}"#);
-        read(&body, true, NOW).unwrap().expires_at
+        read(&body, true, NOW, LONGEST_LIFE).unwrap().expires_at
     }
 
     #[test]
@@ -103,7 +108,9 @@ mod tests {
 
     #[test]
     fn inventory_counts_as_granted_unless_the_scopes_say_otherwise() {
-        let granted = |scope: &str| read(&format!(r#"{{"access_token":"t"{scope}}}"#), true, NOW).unwrap().inventory;
+        let granted = |scope: &str| {
+            read(&format!(r#"{{"access_token":"t"{scope}}}"#), true, NOW, LONGEST_LIFE).unwrap().inventory
+        };
         assert!(granted(""));
         assert!(granted(r#","scope":"write-jobqueue inventory-management""#));
         assert!(granted(r#","scope":"write-jobqueue,inventory-management""#));
@@ -113,7 +120,7 @@ mod tests {
     #[test]
     fn what_holds_no_token_is_not_read() {
         for body in ["", "{}", r#"{"access_token":""}"#, r#"{"access_token":null}"#] {
-            assert!(read(body, true, NOW).is_none(), "{body}");
+            assert!(read(body, true, NOW, LONGEST_LIFE).is_none(), "{body}");
         }
     }
 

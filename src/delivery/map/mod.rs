@@ -12,10 +12,6 @@ use super::session::{Purpose, Session, Stop};
 use super::store::Due;
 use crate::ezyvet::{Endpoint, InventoryProduct, Outcome, Request, answers};
 use std::collections::{BTreeSet, HashMap};
-use std::time::Duration;
-
-/// A list that is younger is not read again for a code that it lacks.
-const LIST_STAYS_FRESH: Duration = Duration::from_secs(600);
 
 /// Why uids could not be found.
 #[derive(Debug)]
@@ -140,8 +136,8 @@ async fn code(session: &Session, due: &mut Due, product_id: &str) -> Result<Stri
 async fn inventory_product(session: &Session, due: &mut Due, code: &str) -> Result<Vec<InventoryProduct>, NotMapped> {
     let (pool, site) = (&session.parts.pool, session.site.id);
     let known = store::find_inventory(pool, site, code).await?;
-    let read_at = store::inventory_read_at(pool, site).await?;
-    if !known.is_empty() || read_at.is_some_and(|at| session.now() < at + LIST_STAYS_FRESH) {
+    let (read_at, life) = (store::inventory_read_at(pool, site).await?, session.site.settings.inventory_list_life.0);
+    if !known.is_empty() || read_at.is_some_and(|at| session.now() < at + life) {
         return Ok(known);
     }
     let mut all = Vec::new();

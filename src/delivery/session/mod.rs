@@ -5,29 +5,23 @@
 
 mod token;
 
+use super::attempts::store::{self as attempts, Ended};
 use super::budget::{Budget, Permitted, Ticket};
 use super::lane::{Lease, Taken, store as lanes};
 use super::policy::Policy;
-use super::store::{self, Due, Ended};
+use super::store::{self, Due};
 use crate::clinics::sites::{Connection, SiteError};
 use crate::clock::Clock;
+use crate::config::WorkerSettings;
 use crate::ezyvet::{Client, Endpoint, Exchange, Limits, Outcome, RateHeaders, Request};
 use crate::secret::{KeyRing, Plain, random_bytes};
 use sqlx::{PgPool, Postgres, Transaction};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use time::OffsetDateTime;
 use token::Tokens;
 use tokio::sync::Mutex;
-
-/// Longer waits for the budget are not sat out while holding work.
-const LONGEST_BUDGET_WAIT: Duration = Duration::from_secs(5);
-/// After so many failures of a site in a row it is left alone for a time, then probed.
-const BREAKER: u32 = 5;
-/// A site that refused the inventory scopes is asked again after this.
-pub(super) const INVENTORY_RECHECK: Duration = Duration::from_secs(24 * 3600);
-/// As much of an answer as an attempt keeps, in characters.
-const KEPT_RESPONSE: usize = 4_000;
 
 /// Why a step could not go on.
 #[derive(Debug, thiserror::Error)]
@@ -56,6 +50,7 @@ pub(super) struct Parts {
     pub keys: KeyRing,
     pub clock: Clock,
     pub lease: Duration,
+    pub settings: Arc<WorkerSettings>,
 }
 
 /// Why a call is made, as attempts are marked.
@@ -151,6 +146,7 @@ impl Session {
             unclear: settings.unclear,
             unclear_wait: settings.unclear_wait.0,
             receipt_poll: settings.receipt_poll.0,
+            receipt_poll_max: settings.receipt_poll_max.0,
             receipt_give_up: settings.receipt_give_up.0,
         }
     }
@@ -169,17 +165,18 @@ impl Session {
         Limits { timeout: settings.call_timeout.0, body_bytes: settings.max_response_bytes as usize }
     }
 
-    /// Since when the site has not granted the inventory scopes, if that was found out within the last day.
+    /// Since when the site has not granted the inventory scopes, if that was found out a short while ago.
     pub async fn inventory_absent(&self) -> Option<OffsetDateTime> {
         let since = self.lane.lock().await.inventory_absent_since;
-        since.filter(|since| self.now() < *since + INVENTORY_RECHECK)
+        since.filter(|since| self.now() < *since + self.site.settings.inventory_recheck.0)
     }
 
     /// Notes whether the site grants the inventory scopes. Stored with the next settlement.
     pub async fn note_inventory(&self, granted: bool) {
         let now = self.now();
         let mut lane = self.lane.lock().await;
-        let known = lane.inventory_absent_since.filter(|since| now < *since + INVENTORY_RECHECK);
+        let recheck = self.site.settings.inventory_recheck.0;
+        let known = lane.inventory_absent_since.filter(|since| now < *since + recheck);
         lane.inventory_absent_since = if granted { None } else { known.or(Some(now)) };
     }
 
@@ -226,7 +223,7 @@ impl Session {
             inventory_absent_since: lane.inventory_absent_since,
         };
         let probe = self.tripped.load(Ordering::Relaxed).then(|| {
-            let failures = lane.failures.saturating_sub(BREAKER);
+            let failures = lane.failures.saturating_sub(self.site.settings.breaker_failures);
             self.now() + self.policy().backoff(failures, self.jitter())
         });
         lanes::release(&self.parts.pool, self.lease, &kept, probe.max(not_before)).await
@@ -243,7 +240,7 @@ impl Session {
             if self.lost.load(Ordering::Relaxed) {
                 return Err(Stop::Lost);
             }
-            if wait > LONGEST_BUDGET_WAIT || self.is_over() {
+            if wait > self.parts.settings.longest_budget_wait.0 || self.is_over() {
                 return Err(Stop::Later(free_at));
             }
             self.parts.clock.sleep(wait).await;
@@ -259,7 +256,7 @@ impl Session {
             _ => lane.budget.answered(ticket, now, headers, permitted),
         }
         lane.failures = if outcome.is_outage() { lane.failures.saturating_add(1) } else { 0 };
-        if lane.failures >= BREAKER {
+        if lane.failures >= self.site.settings.breaker_failures {
             self.tripped.store(true, Ordering::Relaxed);
         }
         metrics::counter!("spsi_ezyvet_calls_total", "endpoint" => ticket_name(ticket), "outcome" => outcome.name())
@@ -329,7 +326,7 @@ impl Session {
             return Err(Stop::Changed);
         }
         let text = request.as_curl(&self.site.base_url);
-        let attempt = store::insert_attempt(&mut transaction, due.id, purpose.name(), &text, now).await?;
+        let attempt = attempts::insert(&mut transaction, due.id, purpose.name(), &text, now).await?;
         if let Err(error) = transaction.commit().await {
             if sends && due.state != "sending" {
                 self.take_back(due, attempt).await;
@@ -372,7 +369,7 @@ impl Session {
     /// [`Self::finish`], in the transaction of a settlement.
     pub async fn finish_in(&self, connection: &mut sqlx::PgConnection, made: &Made) -> Result<(), sqlx::Error> {
         let Some(attempt) = made.attempt else { return Ok(()) };
-        let response: String = made.exchange.body.chars().take(KEPT_RESPONSE).collect();
+        let response: String = made.exchange.body.chars().take(self.parts.settings.kept_response).collect();
         let detail = made.exchange.outcome.to_string();
         let ended = Ended {
             status: made.exchange.status,
@@ -380,7 +377,7 @@ impl Session {
             outcome: made.exchange.outcome.name(),
             detail: &detail,
         };
-        store::finish_attempt(connection, attempt, &ended, self.now()).await
+        attempts::finish(connection, attempt, &ended, self.now()).await
     }
 
     async fn commit_fence(&self) -> Result<(), Stop> {

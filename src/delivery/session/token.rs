@@ -1,13 +1,12 @@
 //! The token of a held site (DESIGN.md 2.6): one lives per credential set, so it is stored, sealed, and asked for only by
 //! the holder of the lease, only when there is none, it is about to end, or ezyVet refused it.
 
-use super::{BREAKER, Session, Stop};
+use super::{Session, Stop};
 use crate::config::Deliver;
 use crate::delivery::lane::{Lease, store as lanes};
 use crate::ezyvet::{Endpoint, Granted, Outcome};
 use crate::secret::Plain;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
 use time::OffsetDateTime;
 
 struct Token {
@@ -78,7 +77,7 @@ impl Session {
                 }
                 let now = self.now();
                 // A token that ends within the next call is no use; of a short-lived one at least nine tenths are used.
-                let margin = Duration::from_secs(60).min((granted.expires_at - now).unsigned_abs() / 10);
+                let margin = self.site.settings.token_margin.0.min((granted.expires_at - now).unsigned_abs() / 10);
                 let expires_at = granted.expires_at - margin;
                 let sealed = self.parts.keys.seal(granted.token.expose().as_bytes(), &token_owner(self.lease))?;
                 lanes::store_token(&self.parts.pool, self.lease, &sealed, expires_at, now).await?;
@@ -90,7 +89,7 @@ impl Session {
             Err(outcome) => {
                 // Every call needs a token: the site is left alone for a time.
                 let mut lane = self.lane.lock().await;
-                lane.failures = lane.failures.max(BREAKER);
+                lane.failures = lane.failures.max(self.site.settings.breaker_failures);
                 self.tripped.store(true, Ordering::Relaxed);
                 tokens.current = None;
                 tokens.trouble = Some(outcome.clone());
@@ -112,7 +111,14 @@ impl Session {
         let exchange = self
             .parts
             .client
-            .ask_for_token(&site.base_url, &site.token_path, &site.credentials, scopes, self.limits(), self.now())
+            .ask_for_token(
+                &site.base_url,
+                &site.token_path,
+                &site.credentials,
+                scopes,
+                self.limits(),
+                (self.now(), settings.token_life.0),
+            )
             .await;
         let outcome = exchange.granted.as_ref().err().cloned().unwrap_or(Outcome::Done);
         self.landed(ticket, &outcome, exchange.rate).await;

@@ -14,7 +14,7 @@ use super::step::invoice_request;
 use super::store::{NewDelivery, enqueue};
 use crate::audit;
 use crate::clinics::sites::SiteError;
-use crate::config::SiteSettings;
+use crate::config::{SiteSettings, Span};
 use crate::ids::{ClinicId, DeliveryId, ShipmentId, SiteId};
 use sqlx::{PgConnection, PgPool};
 use time::OffsetDateTime;
@@ -34,8 +34,8 @@ pub enum StaffError {
     NotItsTurn { id: DeliveryId, after: DeliveryId, state: String },
     #[error("the clinic has no site to deliver to: spsi clinic set {0} site=SITE, then retry")]
     NoSite(i64),
-    #[error("somebody else has called the site for 20 s; try again")]
-    SiteBusy,
+    #[error("somebody else has called the site for {0}; try again")]
+    SiteBusy(Span),
     #[error("{0}")]
     Call(String),
     #[error(transparent)]

@@ -9,8 +9,7 @@ use crate::ezyvet::{Outcome, Request, answers::Separation};
 use crate::ids::SiteId;
 use std::time::Duration;
 
-/// How often the site is asked for while the worker holds it, and how long between.
-const TRIES: u32 = 100;
+/// How long between two tries to take a site that the worker holds.
 const BETWEEN_TRIES: Duration = Duration::from_millis(200);
 
 /// One thing that was tried.
@@ -56,14 +55,18 @@ impl Worker {
     }
 
     async fn hold_for_staff(&self, id: SiteId) -> Result<Session, StaffError> {
-        for _ in 0..TRIES {
+        let patience = self.parts.settings.staff_wait;
+        let until = self.parts.clock.now() + patience.0;
+        loop {
             let (now, lease) = (self.parts.clock.now(), self.parts.lease);
             if let Some(taken) = lane::take_one(&self.parts.pool, id, now, lease).await? {
                 return Ok(self.session(taken).await?);
             }
+            if now >= until {
+                return Err(StaffError::SiteBusy(patience));
+            }
             self.parts.clock.sleep(BETWEEN_TRIES).await;
         }
-        Err(StaffError::SiteBusy)
     }
 }
 

@@ -162,7 +162,8 @@ pub(super) async fn lock(connection: &mut PgConnection, id: DeliveryId) -> Resul
                           where n.shipment_id = d.shipment_id and n.kind = 'receive_invoice' and n.id > d.id
                             and d.state = 'cancelled' and n.payload -> 'lines' = d.payload -> 'lines') as "replaced!",
                   d.after_id as after, (select a.state from delivery a where a.id = d.after_id) as after_state,
-                  exists (select from delivery_attempt t where t.delivery_id = d.id and t.purpose = 'send') as "sent!"
+                  d.attempts > 0 or exists (select from delivery_attempt t
+                                              where t.delivery_id = d.id and t.purpose = 'send') as "sent!"
            from delivery d join clinic c on c.id = d.clinic_id where d.id = $1 for update of d"#,
         id.0
     )

@@ -560,3 +560,34 @@ async fn staff_calls_use_the_stored_token_and_the_attempts_show_no_secret() {
     assert!(text.contains("$EZYVET_TOKEN") && !text.contains("token-1") && !text.contains("s3cret"), "{text}");
     assert_eq!(detail.history.len(), 1);
 }
+
+#[tokio::test]
+async fn requests_and_answers_go_after_a_time_where_the_delivery_is_done_and_nowhere_else() {
+    let desk = Desk::open_with(&["--attempts-kept-for", "30d", "--receipt-give-up", "1h"]).await;
+    let refused = Fault::Answer(422, r#"{"messages":["No."]}"#, vec![]);
+    desk.shipped().await;
+    desk.step().await;
+    desk.ezyvet.break_next("jobqueue", [refused]);
+    desk.shipped().await;
+    for _ in 0..8 {
+        desk.step_after(30 * MINUTE).await;
+    }
+    let attempts = async || {
+        let mut counts = Vec::new();
+        for delivery in desk.deliveries().await {
+            counts.push(staff::show(desk.pool(), &desk.settings.site, delivery.id).await.unwrap().history.len());
+        }
+        counts
+    };
+    let before = attempts().await;
+    desk.worker.prune().await;
+    assert_eq!(attempts().await, before);
+    desk.clock.advance(31 * 24 * 60 * MINUTE);
+    desk.worker.prune().await;
+    // The refused invoice is still for staff, and its history with it.
+    assert_eq!(attempts().await, [0, 0, 0, 1, 0, 0]);
+    assert_eq!(desk.states().await[3], "receive_invoice attention");
+    desk.retry(3, false).await.unwrap();
+    desk.step().await;
+    assert_eq!(desk.states().await[3..], SENT);
+}
