@@ -82,6 +82,20 @@ pub mod text {
     }
 }
 
+/// As [`text`], where there may be no number.
+pub mod optional_text {
+    use super::*;
+    use serde::Serializer;
+
+    /// Writes [`plain`], or nothing.
+    pub fn serialize<S: Serializer>(value: &Option<Decimal>, serializer: S) -> Result<S::Ok, S::Error> {
+        match value {
+            Some(value) => text::serialize(value, serializer),
+            None => serializer.serialize_none(),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

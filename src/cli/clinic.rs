@@ -42,7 +42,7 @@ pub enum Command {
     /// Changes what a clinic sees, pays and is answered; an empty value goes back to the deployment's setting.
     #[command(after_help = "Examples:
   spsi clinic set 3 hidden_categories=VACCINE,IMPLANT hidden_products=00097403-01
-  spsi clinic set 3 restricted_licence=true price_list=gold tax_code=GST
+  spsi clinic set 3 restricted_licence=true price_list=gold tax_code=GST tax_rate=15
   spsi clinic set 3 decline_answer=409 withdrawn_for=30d
   spsi clinic set 3 decline_answer=        (back to the deployment's)")]
     Set {

@@ -14,6 +14,7 @@ use crate::config::{BadSetting, ClinicSettings, Overrides};
 use crate::db::OnConstraint;
 use crate::ids::ClinicId;
 use crate::secret::{Hashed, Plain, SecretError, random_text};
+use rust_decimal::Decimal;
 use serde::Serialize;
 use serde_json::json;
 use sqlx::PgPool;
@@ -86,6 +87,11 @@ pub struct Clinic {
     pub on_hold: bool,
     /// On invoice lines whose product has none; empty: the site's.
     pub tax_code: String,
+    /// In percent, on invoice lines whose product has none; none: what the order says.
+    #[serde(with = "crate::values::optional_text")]
+    pub tax_rate: Option<Decimal>,
+    /// The clinic's tax goes before the product's.
+    pub tax_overrides_product: bool,
     /// Until when the secret before the last rotation is good.
     #[serde(with = "time::serde::rfc3339::option")]
     pub previous_secret_until: Option<OffsetDateTime>,

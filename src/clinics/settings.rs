@@ -3,12 +3,14 @@
 use super::{ClinicError, find, store};
 use crate::audit;
 use crate::config::ClinicSettings;
+use crate::values::parse_decimal;
+use rust_decimal::Decimal;
 use serde_json::json;
 use sqlx::PgPool;
 use time::OffsetDateTime;
 
 const OWN_KEYS: &str = "name, site, price_list, hidden_categories, hidden_products, only_categories, only_products, \
-                        restricted_licence, on_hold, tax_code";
+                        restricted_licence, on_hold, tax_code, tax_rate, tax_overrides_product";
 
 /// Applies `KEY=VALUE` pairs. An empty value clears a list and drops an override.
 pub async fn set(
@@ -41,6 +43,8 @@ pub async fn set(
             "restricted_licence" => row.restricted_licence = flag(key, value)?,
             "on_hold" => row.on_hold = flag(key, value)?,
             "tax_code" => row.tax_code = value.trim().to_owned(),
+            "tax_rate" => row.tax_rate = rate(key, value)?,
+            "tax_overrides_product" => row.tax_overrides_product = flag(key, value)?,
             _ => {
                 if !ClinicSettings::KEYS.iter().any(|(known, _)| *known == key) {
                     let settings: Vec<_> = ClinicSettings::KEYS.iter().map(|(key, _)| *key).collect();
@@ -85,6 +89,17 @@ fn flag(key: &str, value: &str) -> Result<bool, ClinicError> {
         "true" | "1" | "yes" => Ok(true),
         "false" | "0" | "no" | "" => Ok(false),
         _ => Err(ClinicError::BadValue(format!("{key}: `{value}` is neither true nor false"))),
+    }
+}
+
+/// A percentage; nothing for none.
+fn rate(key: &str, value: &str) -> Result<Option<Decimal>, ClinicError> {
+    if value.trim().is_empty() {
+        return Ok(None);
+    }
+    match parse_decimal(value) {
+        Ok(rate) if (Decimal::ZERO..=Decimal::ONE_HUNDRED).contains(&rate) => Ok(Some(rate)),
+        _ => Err(ClinicError::BadValue(format!("{key}: `{value}` is no percentage; write 15 or 12.5"))),
     }
 }
 

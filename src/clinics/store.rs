@@ -3,6 +3,7 @@
 use super::Clinic;
 use crate::config::Overrides;
 use crate::ids::{ClinicId, SiteId};
+use rust_decimal::Decimal;
 use sqlx::types::Json;
 use sqlx::{PgConnection, PgPool};
 use time::OffsetDateTime;
@@ -21,6 +22,8 @@ pub struct ClinicRow {
     pub restricted_licence: bool,
     pub on_hold: bool,
     pub tax_code: String,
+    pub tax_rate: Option<Decimal>,
+    pub tax_overrides_product: bool,
     pub settings: Json<Overrides>,
 }
 
@@ -48,7 +51,7 @@ pub async fn list(pool: &PgPool) -> Result<Vec<Clinic>, sqlx::Error> {
     let rows = sqlx::query!(
         r#"select c.id as "id: ClinicId", c.name, c.client_id, c.state, s.name as "site?", l.name as "price_list?", c.hidden_categories,
                   c.hidden_products, c.only_categories, c.only_products, c.restricted_licence, c.on_hold, c.tax_code,
-                  c.previous_secret_until, c.settings as "settings: Json<Overrides>", c.created_at
+                  c.tax_rate, c.tax_overrides_product, c.previous_secret_until, c.settings as "settings: Json<Overrides>", c.created_at
            from clinic c left join site s on s.id = c.site_id left join price_list l on l.id = c.price_list_id
            order by c.id"#
     )
@@ -70,6 +73,8 @@ pub async fn list(pool: &PgPool) -> Result<Vec<Clinic>, sqlx::Error> {
             restricted_licence: row.restricted_licence,
             on_hold: row.on_hold,
             tax_code: row.tax_code,
+            tax_rate: row.tax_rate,
+            tax_overrides_product: row.tax_overrides_product,
             previous_secret_until: row.previous_secret_until,
             settings: row.settings.0,
             created_at: row.created_at,
@@ -81,7 +86,8 @@ pub async fn lock(connection: &mut PgConnection, id: ClinicId) -> Result<ClinicR
     sqlx::query_as!(
         ClinicRow,
         r#"select id as "id: ClinicId", name, site_id as "site_id: SiteId", price_list_id, hidden_categories, hidden_products, only_categories,
-                  only_products, restricted_licence, on_hold, tax_code, settings as "settings: Json<Overrides>"
+                  only_products, restricted_licence, on_hold, tax_code, tax_rate, tax_overrides_product,
+                  settings as "settings: Json<Overrides>"
            from clinic where id = $1 for update"#,
         id as ClinicId
     )
@@ -92,7 +98,8 @@ pub async fn lock(connection: &mut PgConnection, id: ClinicId) -> Result<ClinicR
 pub async fn update(connection: &mut PgConnection, row: &ClinicRow) -> Result<(), sqlx::Error> {
     sqlx::query!(
         "update clinic set name = $2, site_id = $3, price_list_id = $4, hidden_categories = $5, hidden_products = $6,
-                only_categories = $7, only_products = $8, restricted_licence = $9, on_hold = $10, settings = $11, tax_code = $12
+                only_categories = $7, only_products = $8, restricted_licence = $9, on_hold = $10, settings = $11, tax_code = $12,
+                tax_rate = $13, tax_overrides_product = $14
          where id = $1",
         row.id as ClinicId,
         row.name,
@@ -105,7 +112,9 @@ pub async fn update(connection: &mut PgConnection, row: &ClinicRow) -> Result<()
         row.restricted_licence,
         row.on_hold,
         &row.settings as &Json<Overrides>,
-        row.tax_code
+        row.tax_code,
+        row.tax_rate,
+        row.tax_overrides_product
     )
     .execute(connection)
     .await?;

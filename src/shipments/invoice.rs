@@ -34,9 +34,9 @@ pub struct ShippedLine {
     pub units_per_outer: Decimal,
     pub price_per_unit: Decimal,
     pub tax_per_unit: Decimal,
-    /// The catalogue's, in percent, if it has one.
+    /// The catalogue's or the clinic's (see `tax`), in percent. None: the order line's.
     pub tax_rate: Option<Decimal>,
-    /// The catalogue's, empty if it has none.
+    /// Likewise. Empty: the site's.
     pub tax_code: String,
     pub quantity: Decimal,
     pub batch: String,
@@ -166,9 +166,11 @@ fn freight_tax(order: &Ordered, freight: Decimal, settings: &SiteSettings) -> De
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
+    use super::super::tax::ClinicTax;
     use super::*;
     use crate::config::Amount;
+    use crate::delivery::payload::Payload;
     use clap::Parser;
     use proptest::prelude::*;
     use time::macros::{date, datetime};
@@ -183,7 +185,7 @@ mod tests {
         Defaults::parse_from(["x"]).site
     }
 
-    fn number(text: &str) -> Decimal {
+    pub(in crate::shipments) fn number(text: &str) -> Decimal {
         text.parse().unwrap()
     }
 
@@ -196,7 +198,7 @@ mod tests {
         }
     }
 
-    fn line(item: &str, quantity: &str) -> ShippedLine {
+    pub(in crate::shipments) fn line(item: &str, quantity: &str) -> ShippedLine {
         ShippedLine {
             item: item.into(),
             product_id: "50002".into(),
@@ -221,6 +223,25 @@ mod tests {
         let mut invoices = invoices(order, &parcel(lines), settings);
         assert_eq!(invoices.len(), 1);
         invoices.remove(0)
+    }
+
+    /// What a line becomes, with every setting as it is by default.
+    pub(in crate::shipments) fn one_line(line: ShippedLine) -> InvoiceLine {
+        one(&order(), vec![line], &settings()).lines.remove(0)
+    }
+
+    /// What is frozen of a clinic with a tax of its own. A change here changes what clinics are billed.
+    #[test]
+    fn the_payload_of_a_taxed_clinic_is_this_to_the_letter() {
+        let mut lines = [line("9", "20"), ShippedLine { tax_rate: Some(number("5")), ..line("10", "1") }];
+        let tax = ClinicTax { code: "GST".into(), rate: Some(number("15.000000")), overrides_product: false };
+        lines.iter_mut().for_each(|line| tax.apply(line));
+        let invoice = one(&order(), lines.to_vec(), &settings());
+        let head = r#"{"format":"receive_invoice/1","invoice_number":"","date":1795262400,"due_date":1797854400,"comments":"For PO 15000032.","freight":"5.5","freight_tax":"0","ownership_id":"1","lines":["#;
+        let first = r#"{"quantity":"20","price":"4","tax":"0.6","tax_rate":"15","tax_code":"GST","supplier_code":"TP1","location_id":"3","purchase_order_item_id":"9"}"#;
+        let second = r#"{"quantity":"1","price":"4","tax":"0.2","tax_rate":"5","tax_code":"GST","supplier_code":"TP1","location_id":"3","purchase_order_item_id":"10"}"#;
+        let frozen = serde_json::to_string(&Payload::ReceiveInvoice(invoice)).unwrap();
+        assert_eq!(frozen, format!("{head}{first},{second}]}}"));
     }
 
     #[test]

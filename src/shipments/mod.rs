@@ -10,6 +10,7 @@ mod number;
 mod plan;
 mod reissue;
 mod store;
+mod tax;
 
 pub(crate) use import::parse_day;
 pub use import::{ImportError, Imported, RowError, import};
@@ -177,6 +178,7 @@ pub(crate) async fn ship_in(
     let outstanding = store::list_outstanding(connection, order.id).await?;
     let mut planned = plan::plan(&outstanding, &new.lines, new.allow_excess)?;
     plan::reprice(&mut planned, &new.prices)?;
+    planned.lines.iter_mut().for_each(|planned| order.tax.apply(&mut planned.line));
     let settings = defaults.overridden(&order.site_settings);
     let parcel = invoice::Parcel {
         shipped_at: now,
@@ -279,6 +281,7 @@ pub(crate) struct Order {
     clinic: ClinicId,
     site: Option<SiteId>,
     site_settings: Overrides,
+    tax: tax::ClinicTax,
     state: String,
     supplier_order_number: String,
     ordered: invoice::Ordered,

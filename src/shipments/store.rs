@@ -2,6 +2,7 @@
 
 use super::invoice::{Ordered, ShippedLine};
 use super::plan::{Outstanding, Planned};
+use super::tax::ClinicTax;
 use super::{Line, Order, ShipError, Shipment};
 use crate::config::Overrides;
 use crate::db::OnConstraint;
@@ -14,9 +15,8 @@ use time::{Date, OffsetDateTime};
 /// Locks the order with this `supplier_order_number`, or else this id, until the end of the transaction.
 pub(super) async fn lock_order(connection: &mut PgConnection, reference: &str) -> Result<Option<Order>, sqlx::Error> {
     let row = sqlx::query!(
-        r#"select o.id, o.clinic_id, c.site_id, 
-                  coalesce(s.settings, '{}') || case c.tax_code when '' then '{}' else jsonb_build_object('tax_code', c.tax_code) end
-                      as "site_settings!: Json<Overrides>", o.state,
+        r#"select o.id, o.clinic_id, c.site_id, coalesce(s.settings, '{}') as "site_settings!: Json<Overrides>", o.state,
+                  c.tax_code, c.tax_rate, c.tax_overrides_product,
                   o.supplier_order_number, o.purchase_order_number, o.ownership_id, o.freight, o.freight_tax
            from purchase_order o join clinic c on c.id = o.clinic_id left join site s on s.id = c.site_id
            where o.supplier_order_number = $1 or o.id::text = $1
@@ -31,6 +31,7 @@ pub(super) async fn lock_order(connection: &mut PgConnection, reference: &str) -
         clinic: ClinicId(row.clinic_id),
         site: row.site_id.map(SiteId),
         site_settings: row.site_settings.0,
+        tax: ClinicTax { code: row.tax_code, rate: row.tax_rate, overrides_product: row.tax_overrides_product },
         state: row.state,
         supplier_order_number: row.supplier_order_number,
         ordered: Ordered {
