@@ -1,13 +1,14 @@
 //! What ezyVet holds against what we sent. Pure.
 //!
 //! Compares what the answer shows and nothing else: a field that a site does not tell is no difference. Lines are found
-//! again by the order line that they are for, in their order.
+//! again by the order line that they are for and by their batch, else in their order.
 
-use super::payload::{Invoice, InvoiceLine};
+use super::payload::{Invoice, InvoiceBatch, InvoiceLine};
 use crate::ezyvet::answers::StoredInvoice;
 use crate::values::{parse_decimal, plain};
 use rust_decimal::Decimal;
 use serde_json::Value;
+use time::{Date, OffsetDateTime, macros::format_description};
 
 /// One thing that is otherwise.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
@@ -33,14 +34,15 @@ pub fn compare(sent: &Invoice, held: &[StoredInvoice]) -> Vec<Difference> {
     let net = |quantity: Option<Decimal>, price: Option<Decimal>| quantity?.checked_mul(price?);
     let read = |line: &Value, key: &str| line.get(key).and_then(decimal_of);
     let held: Option<Decimal> = lines.iter().map(|line| net(read(line, "quantity"), read(line, "price"))).sum();
-    for line in &sent.lines {
-        let item = &line.purchase_order_item_id;
-        let found = lines
-            .iter()
-            .position(|stored| stored.get("purchase_order_item_id").and_then(text_of).as_ref() == Some(item));
-        match found {
-            Some(at) => line_differences(&mut differences, line, &lines.remove(at)),
-            None => differences.push(difference(&format!("line {item}"), "there".into(), "not there".into())),
+    // Goods from two batches are two lines of one order line: those whose batch tells them apart are found first.
+    let mut found: Vec<Option<Value>> = sent.lines.iter().map(|line| take(&mut lines, line, true)).collect();
+    for (line, found) in sent.lines.iter().zip(&mut found) {
+        match found.take().or_else(|| take(&mut lines, line, false)) {
+            Some(stored) => line_differences(&mut differences, line, &stored),
+            None => {
+                let what = format!("line {}", line.purchase_order_item_id);
+                differences.push(difference(&what, "there".into(), "not there".into()));
+            }
         }
     }
     for extra in lines {
@@ -54,6 +56,18 @@ pub fn compare(sent: &Invoice, held: &[StoredInvoice]) -> Vec<Difference> {
     differences
 }
 
+/// Takes the line that holds what was sent out of those that ezyVet shows.
+fn take(lines: &mut Vec<Value>, sent: &InvoiceLine, same_batch: bool) -> Option<Value> {
+    let batch = sent.batch.as_ref().map(|batch| batch.name.trim());
+    let at = lines.iter().position(|stored| {
+        let item = stored.get("purchase_order_item_id").and_then(text_of);
+        let named = batches_of(stored).unwrap_or_default();
+        let named = named.first().map(|batch| batch.name.trim());
+        item.as_ref() == Some(&sent.purchase_order_item_id) && (!same_batch || named == batch)
+    })?;
+    Some(lines.remove(at))
+}
+
 fn line_differences(differences: &mut Vec<Difference>, line: &InvoiceLine, stored: &Value) {
     let what = |field: &str| format!("line {} {field}", line.purchase_order_item_id);
     let numbers = [("quantity", line.quantity), ("price", line.price), ("tax", line.tax), ("tax_rate", line.tax_rate)];
@@ -65,6 +79,70 @@ fn line_differences(differences: &mut Vec<Difference>, line: &InvoiceLine, store
     for (field, sent) in words {
         word(differences, what(field), sent, stored.get(field));
     }
+    if let Some(held) = batches_of(stored) {
+        batch_differences(differences, what, line.batch.as_ref(), &held);
+    }
+}
+
+/// A batch that ezyVet holds.
+struct HeldBatch {
+    name: String,
+    /// Seconds since 1970. None: not told.
+    expiry: Option<i64>,
+}
+
+fn batch_differences(
+    differences: &mut Vec<Difference>,
+    what: impl Fn(&str) -> String,
+    sent: Option<&InvoiceBatch>,
+    held: &[HeldBatch],
+) {
+    let names: Vec<_> = held.iter().map(|batch| batch.name.trim()).collect();
+    let sent_names: Vec<_> = sent.iter().map(|batch| batch.name.trim()).collect();
+    if names != sent_names {
+        let told = |names: &[&str]| if names.is_empty() { "none".into() } else { names.join(", ") };
+        return differences.push(difference(&what("batch"), told(&sent_names), told(&names)));
+    }
+    let (Some(sent), Some(held)) = (sent.and_then(|batch| batch.expiry), held.first()) else { return };
+    // Midnight of one time zone is not that of another; an expiry is a day.
+    let same_day = held.expiry.is_none_or(|held| (held - sent).abs() < 86_400);
+    if !same_day {
+        differences.push(difference(&what("batch expiry"), day(sent), held.expiry.map_or_else(String::new, day)));
+    }
+}
+
+/// The batches of a line: a list of `name` and `expiry`, bare or wrapped. None: the answer does not show them.
+fn batches_of(stored: &Value) -> Option<Vec<HeldBatch>> {
+    let list: Vec<&Value> = match stored.get("batch")? {
+        Value::Array(list) => list.iter().collect(),
+        // One by itself, or a PHP list that lost an index.
+        Value::Object(map) if map.contains_key("name") => vec![stored.get("batch")?],
+        Value::Object(map) => map.values().collect(),
+        _ => return None,
+    };
+    let read = |batch: &Value| {
+        let batch = batch.get("batch").unwrap_or(batch);
+        let expiry = batch.get("expiry").and_then(text_of);
+        HeldBatch {
+            name: batch.get("name").and_then(text_of).unwrap_or_default(),
+            expiry: expiry.and_then(|text| seconds_of(&text)),
+        }
+    };
+    Some(list.into_iter().map(read).collect())
+}
+
+/// Epoch seconds as ezyVet writes them, or a day.
+fn seconds_of(text: &str) -> Option<i64> {
+    let day = || Date::parse(text.get(..10)?, format_description!("[year]-[month]-[day]")).ok();
+    text.trim()
+        .parse()
+        .ok()
+        .filter(|seconds| *seconds != 0)
+        .or_else(|| Some(day()?.midnight().assume_utc().unix_timestamp()))
+}
+
+fn day(seconds: i64) -> String {
+    OffsetDateTime::from_unix_timestamp(seconds).map_or_else(|_| seconds.to_string(), |at| at.date().to_string())
 }
 
 fn number(differences: &mut Vec<Difference>, what: String, sent: Decimal, stored: Option<&Value>) {
@@ -122,14 +200,74 @@ mod tests {
     fn as_sent() -> Value {
         json!({"freight": "4.00", "freight_tax": 10, "ownership_id": 1, "comments": "other", "line_item": [
             {"purchase_order_item_id": "10", "quantity": -1, "price": "4.0", "tax": 0, "tax_rate": 0, "tax_code": "S",
-             "supplier_code": "TP2", "location_id": 4},
-            {"purchase_order_item_id": 9, "quantity": "2.000000", "price": 4.25, "tax": "0.425", "supplier_code": "TP1"}]})
+             "supplier_code": "TP2", "location_id": 4, "batch": []},
+            {"purchase_order_item_id": 9, "quantity": "2.000000", "price": 4.25, "tax": "0.425", "supplier_code": "TP1",
+             "batch": [{"name": "B1", "expiry": "1830297600"}]}]})
     }
 
     #[test]
     fn what_is_spelt_otherwise_or_not_told_is_no_difference() {
         assert_eq!(compare(&invoice(), &[held(as_sent())]), []);
         assert_eq!(compare(&invoice(), &[held(json!({"id": 1}))]), []);
+    }
+
+    fn told(differences: &[Difference]) -> Vec<String> {
+        differences.iter().map(|d| format!("{}: {} / {}", d.what, d.sent, d.stored)).collect()
+    }
+
+    /// What is told of a line 9 whose batches ezyVet shows like this.
+    fn batch_told(batch: Value) -> Vec<String> {
+        let mut stored = as_sent();
+        stored["line_item"][1]["batch"] = batch;
+        told(&compare(&invoice(), &[held(stored)]))
+    }
+
+    #[test]
+    fn another_batch_and_another_expiry_are_differences() {
+        assert_eq!(batch_told(json!([{"name": "B2", "expiry": 1830297600}])), ["line 9 batch: B1 / B2"]);
+        assert_eq!(batch_told(json!([])), ["line 9 batch: B1 / none"]);
+        let two = json!([{"name": "B1"}, {"name": "B2"}]);
+        assert_eq!(batch_told(two), ["line 9 batch: B1 / B1, B2"]);
+        let expected = ["line 9 batch expiry: 2028-01-01 / 2028-01-02"];
+        assert_eq!(batch_told(json!([{"name": "B1", "expiry": 1830384000}])), expected);
+        assert_eq!(batch_told(json!([{"name": "B1", "expiry": "2028-01-02"}])), expected);
+        let mut stored = as_sent();
+        stored["line_item"][0]["batch"] = json!([{"name": "B7", "expiry": null}]);
+        assert_eq!(told(&compare(&invoice(), &[held(stored)])), ["line 10 batch: none / B7"]);
+    }
+
+    #[test]
+    fn a_batch_in_another_shape_or_at_another_midnight_is_the_same() {
+        for batch in [
+            json!([{"name": "B1 ", "expiry": 1830297600}]),
+            json!([{"batch": {"name": "B1", "expiry": "1830297600"}}]),
+            json!({"name": "B1", "expiry": "2028-01-01"}),
+            json!({"0": {"name": "B1", "expiry": "2028-01-01 00:00:00"}}),
+            // Midnight in Auckland.
+            json!([{"name": "B1", "expiry": 1830250800}]),
+            json!([{"name": "B1", "expiry": null}]),
+            json!([{"name": "B1"}]),
+            json!("B1"),
+            Value::Null,
+        ] {
+            assert_eq!(batch_told(batch.clone()), [""; 0], "{batch}");
+        }
+    }
+
+    #[test]
+    fn lines_of_one_order_line_are_told_apart_by_their_batch() {
+        let mut sent = invoice();
+        let mut other = sent.lines[0].clone();
+        other.quantity = 3.into();
+        other.batch = Some(InvoiceBatch { name: "B2".into(), expiry: None });
+        sent.lines.insert(0, other);
+        let mut stored = as_sent();
+        let mut line = stored["line_item"][1].clone();
+        (line["quantity"], line["batch"]) = (json!(3), json!([{"name": "B2", "expiry": null}]));
+        stored["line_item"].as_array_mut().unwrap().push(line);
+        assert_eq!(told(&compare(&sent, &[held(stored.clone())])), [""; 0]);
+        stored["line_item"][2]["batch"] = json!([{"name": "B3"}]);
+        assert_eq!(told(&compare(&sent, &[held(stored)])), ["line 9 batch: B2 / B3"]);
     }
 
     #[test]
@@ -139,7 +277,7 @@ mod tests {
         stored["line_item"][1]["quantity"] = json!(1);
         stored["line_item"][0]["purchase_order_item_id"] = json!(11);
         let found = compare(&invoice(), &[held(stored), held(as_sent())]);
-        let found: Vec<_> = found.iter().map(|d| format!("{}: {} / {}", d.what, d.sent, d.stored)).collect();
+        let found = told(&found);
         let expected = [
             "invoices with this number: 1 / 2",
             "freight: 4 / 0",
