@@ -3,7 +3,7 @@
 //! Grammar: `KIND[:ENDPOINT][=VALUE][xN][@P%]`. `xN` = the next N matching calls, then never again; `@P%` = each matching
 //! call with that probability, under the seed; neither = every matching call.
 
-use std::{fmt, str::FromStr, time::Duration};
+use std::{collections::BTreeSet, fmt, str::FromStr, time::Duration};
 
 use super::clock::{Chance, parse_span};
 
@@ -33,7 +33,10 @@ Endpoints: token jobqueue receiveinvoice separation product
 xN: the next N calls only. @P%: by chance, under the seed.
 
 A fault may also be switched on by an order of the sandbox's clinic whose
-comments hold it as a magic value, and by a control call:
+comments hold it as a magic value, and by a control call. That of an order
+strikes calls about this order alone: its jobs, the look-ups of its invoices
+and products, its supplied calls. Calls about no order (token, separation,
+productsupplier, products, requirements) it strikes only where it names them:
   curl -X POST URL/_sandbox/order -d '{\"lines\": [{\"code\": \"CODE\",
     \"outers\": 1}], \"comments\": \"sandbox:fault=cut-after:jobqueuex1\"}'
   curl -X POST URL/_sandbox/faults -d 'status:jobqueue=503x2'
@@ -84,6 +87,11 @@ impl Endpoint {
     /// The name used in faults, logs and totals.
     pub fn name(self) -> &'static str {
         Self::NAMES.iter().find(|(_, endpoint)| *endpoint == self).map_or("unknown", |(name, _)| name)
+    }
+
+    /// Whether its calls say nothing of an order.
+    fn is_about_no_order(self) -> bool {
+        !matches!(self, Self::JobQueue | Self::ReceiveInvoice | Self::Product | Self::Supplied)
     }
 
     /// Whether it belongs to the inventory API, which a site may not grant.
@@ -145,10 +153,17 @@ pub struct Fault {
     pub remaining: Option<u32>,
     /// With which probability; none = always.
     pub percent: Option<u8>,
+    /// Only calls about this order; none = all.
+    pub order: Option<u64>,
 }
 
 impl Fault {
-    fn matches(&self, endpoint: Endpoint) -> bool {
+    /// `about`: the orders that the call is about.
+    fn matches(&self, endpoint: Endpoint, about: &BTreeSet<u64>) -> bool {
+        let named = endpoint.is_about_no_order() && self.target == Target::One(endpoint);
+        if self.order.is_some_and(|order| !about.contains(&order) && !named) {
+            return false;
+        }
         match self.target {
             Target::Any => match self.kind {
                 Kind::TokenKilled => endpoint != Endpoint::Token,
@@ -198,12 +213,17 @@ impl Faults {
         &self.list
     }
 
-    /// What strikes this call. At most one fault that ends the call, the first that applies; spent faults disappear.
-    pub fn take(&mut self, endpoint: Endpoint, chance: &mut Chance) -> Vec<Kind> {
+    /// Whether some strike only calls about their order.
+    pub(super) fn some_are_of_orders(&self) -> bool {
+        self.list.iter().any(|(_, fault)| fault.order.is_some())
+    }
+
+    /// What strikes this call, which is about these orders. At most one fault that ends the call, the first that applies; spent faults disappear.
+    pub fn take(&mut self, endpoint: Endpoint, about: &BTreeSet<u64>, chance: &mut Chance) -> Vec<Kind> {
         let mut struck = Vec::new();
         let mut ended = false;
         for (_, fault) in &mut self.list {
-            if !fault.matches(endpoint) || (ended && fault.ends_the_call()) {
+            if !fault.matches(endpoint, about) || (ended && fault.ends_the_call()) {
                 continue;
             }
             if fault.percent.is_some_and(|percent| !chance.happens(percent)) {
@@ -276,7 +296,7 @@ impl FromStr for Fault {
             ),
             other => return Err(refuse(&format!("no fault `{other}`"))),
         };
-        Ok(Self { kind, target, remaining, percent })
+        Ok(Self { kind, target, remaining, percent, order: None })
     }
 }
 
@@ -305,13 +325,16 @@ impl fmt::Display for Fault {
         write!(f, "{name}:{target}")?;
         value.map_or(Ok(()), |value| write!(f, "={value}"))?;
         self.remaining.map_or(Ok(()), |remaining| write!(f, "x{remaining}"))?;
-        self.percent.map_or(Ok(()), |percent| write!(f, "@{percent}%"))
+        self.percent.map_or(Ok(()), |percent| write!(f, "@{percent}%"))?;
+        self.order.map_or(Ok(()), |order| write!(f, " of order {order}"))
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const NONE: BTreeSet<u64> = BTreeSet::new();
 
     fn fault(text: &str) -> Fault {
         text.parse().unwrap_or_else(|error: String| panic!("{error}"))
@@ -331,10 +354,10 @@ mod tests {
         let mut faults = Faults::default();
         faults.add(fault("status:jobqueue=503x2"));
         let mut chance = Chance::new(1);
-        assert!(faults.take(Endpoint::Token, &mut chance).is_empty());
-        assert_eq!(faults.take(Endpoint::JobQueue, &mut chance), [Kind::Status(503)]);
-        assert_eq!(faults.take(Endpoint::JobQueue, &mut chance), [Kind::Status(503)]);
-        assert!(faults.take(Endpoint::JobQueue, &mut chance).is_empty());
+        assert!(faults.take(Endpoint::Token, &NONE, &mut chance).is_empty());
+        assert_eq!(faults.take(Endpoint::JobQueue, &NONE, &mut chance), [Kind::Status(503)]);
+        assert_eq!(faults.take(Endpoint::JobQueue, &NONE, &mut chance), [Kind::Status(503)]);
+        assert!(faults.take(Endpoint::JobQueue, &NONE, &mut chance).is_empty());
         assert!(faults.list().is_empty());
     }
 
@@ -344,9 +367,24 @@ mod tests {
         for text in ["cut-afterx1", "hangx1", "delay=5s"] {
             faults.add(fault(text));
         }
-        let struck = faults.take(Endpoint::Supplied, &mut Chance::new(1));
+        let struck = faults.take(Endpoint::Supplied, &NONE, &mut Chance::new(1));
         assert_eq!(struck, [Kind::CutAfter, Kind::Delay(Duration::from_secs(5))]);
         assert_eq!(faults.list().len(), 2);
+    }
+
+    #[test]
+    fn a_fault_of_an_order_strikes_calls_about_it_and_what_it_names_that_is_about_none() {
+        let mut faults = Faults::default();
+        for text in ["status=503", "hang:token"] {
+            faults.add(Fault { order: Some(12), ..fault(text) });
+        }
+        let mut take =
+            |endpoint, about: &[u64]| faults.take(endpoint, &about.iter().copied().collect(), &mut Chance::new(1));
+        assert_eq!(take(Endpoint::JobQueue, &[12]), [Kind::Status(503)]);
+        assert_eq!(take(Endpoint::Supplied, &[11, 12]), [Kind::Status(503)]);
+        assert!(take(Endpoint::JobQueue, &[13]).is_empty() && take(Endpoint::Separation, &[]).is_empty());
+        assert_eq!(take(Endpoint::Token, &[]), [Kind::Hang]);
+        assert_eq!(faults.list()[0].1.to_string(), "status:any=503 of order 12");
     }
 
     #[test]
@@ -355,7 +393,7 @@ mod tests {
             let mut faults = Faults::default();
             faults.add(fault("hang@30%"));
             let mut chance = Chance::new(seed);
-            (0..1000).map(|_| faults.take(Endpoint::Products, &mut chance).len()).collect::<Vec<_>>()
+            (0..1000).map(|_| faults.take(Endpoint::Products, &NONE, &mut chance).len()).collect::<Vec<_>>()
         };
         assert_eq!(run(5), run(5));
         let struck: usize = run(5).iter().sum();

@@ -4,6 +4,7 @@
 //! mistake of ours cannot cancel out. `world` is the site apart from HTTP; faults strike on demand; `World::finish` lists
 //! whatever a partner should not have done. It simulates: never point a real clinic at it.
 
+mod about;
 pub mod check;
 pub mod clinic;
 pub mod clock;

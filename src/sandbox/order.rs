@@ -80,7 +80,8 @@ impl World {
         self.write_order_with(now, lines, "")
     }
 
-    /// [`Self::write_order`], with comments. Magic values in them switch faults on: `sandbox:fault=cut-after:jobqueuex1`.
+    /// [`Self::write_order`], with comments. Magic values in them switch faults on for the calls about this order:
+    /// `sandbox:fault=cut-after:jobqueuex1`.
     ///
     /// # Errors
     /// As there, and a magic value that is no fault.
@@ -153,7 +154,7 @@ impl World {
             supplier_order_number: None,
         };
         for fault in faults {
-            self.faults.add(fault);
+            self.faults.add(Fault { order: Some(id), ..fault });
         }
         self.orders.push(order.clone());
         self.version += 1;
@@ -220,7 +221,7 @@ mod tests {
         let order = world.write_order_with(0, &lines, comments).unwrap_or_else(|why| panic!("{why}"));
         assert_eq!(order.body["purchaseorder"]["comments"], comments);
         let faults: Vec<_> = world.faults.list().iter().map(|(_, fault)| fault.to_string()).collect();
-        assert_eq!(faults, ["cut-after:jobqueuex1", "hang:suppliedx2"]);
+        assert_eq!(faults, ["cut-after:jobqueuex1 of order 12", "hang:suppliedx2 of order 12"]);
         assert!(world.write_order_with(0, &lines, "sandbox:fault=nonsense").is_err());
         assert_eq!(world.orders.len(), 1);
     }

@@ -69,7 +69,8 @@ impl World {
     pub fn serve(&mut self, now: Millis, request: &Request) -> Served {
         self.tick(now);
         let (endpoint, methods) = endpoint_of(&request.path);
-        let faults = self.faults.take(endpoint, &mut self.chance);
+        let about = self.about(endpoint, request);
+        let faults = self.faults.take(endpoint, &about, &mut self.chance);
         let mut served = Served { answer: Answer::json(200, Value::Null), delay: None, transfer: Transfer::Whole };
         let mut instead = None;
         let mut status_after = None;

@@ -3,7 +3,7 @@
 //! Guarantees: nothing here reads a clock or a socket; the same calls at the same moments under the same seed give the
 //! same world. It refuses what a practice system refuses, and remembers every call that a partner should not have made.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
@@ -44,6 +44,9 @@ pub struct World {
     /// Chance under the seed.
     #[serde(skip)]
     pub chance: Chance,
+    /// Orders by the invoice numbers that were heard of for them, while a fault wants to know.
+    #[serde(skip)]
+    pub(super) heard: BTreeMap<String, BTreeSet<u64>>,
     /// Rises with every change, so that a change can be noticed and saved.
     #[serde(skip)]
     pub version: u64,

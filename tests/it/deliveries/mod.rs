@@ -1,6 +1,7 @@
 //! Deliveries: exactly once in effect, whatever ezyVet does (DESIGN.md 2.4 to 2.7).
 
 mod desk;
+mod site;
 mod tax;
 
 use crate::support::ezyvet::Fault;

@@ -1,0 +1,146 @@
+//! Deliveries to the simulated ezyVet: what it stores, what an order's faults strike, what it does and denies.
+
+use super::MINUTE;
+use super::desk::{Desk, START};
+use rust_decimal::Decimal;
+use spsi_partner::delivery::staff;
+use spsi_partner::sandbox::{self, Options, OrderLine, Sandbox, clock, options::Approve, product::Listed};
+use std::time::Duration;
+
+struct Site {
+    desk: Desk,
+    sandbox: Sandbox,
+    time: clock::Clock,
+}
+
+impl Site {
+    async fn open(flags: &[&str]) -> Self {
+        let desk = Desk::open_with(flags).await;
+        let time = clock::Clock::manual(START.unix_timestamp() * 1000);
+        let options = Options {
+            bind: "127.0.0.1:0".into(),
+            approve: Approve::Manual,
+            partner_id: "p".into(),
+            client_id: "c".into(),
+            client_secret: "s3cret".into(),
+            site_uid: "u".into(),
+            ..Options::default()
+        };
+        let sandbox = sandbox::start_with_clock(options, time.clone()).await.expect("a sandbox");
+        let listed = |code: &str| Listed {
+            active: true,
+            code: code.into(),
+            name: code.into(),
+            category: "x".into(),
+            units_per_outer: Decimal::ONE,
+            unit_of_measure: "box".into(),
+            price_per_unit: 4.into(),
+            list_price: 4.into(),
+            contract_price: None,
+            stock_available: 100.into(),
+        };
+        sandbox.world().link_catalogue(&[listed("TP1"), listed("TP2")]);
+        let there = "update site set base_url = $1";
+        sqlx::query(there).bind(&sandbox.url).execute(desk.pool()).await.expect("the site's address");
+        Self { desk, sandbox, time }
+    }
+
+    /// An order that the clinic wrote, with its magic values, accepted by us and shipped whole, of batch B1.
+    async fn shipped(&self, comments: &str) -> String {
+        let lines = [OrderLine::new("TP1", 10, 3), OrderLine::new("TP2", 5, 4)];
+        let written = self.sandbox.world().write_order_with(self.sandbox.now(), &lines, comments).expect("an order");
+        let number = self.desk.order(1).await;
+        let ids = "update purchase_order_line l set ezyvet_id = ($2::text[])[l.position] from purchase_order o
+                   where o.id = l.order_id and o.supplier_order_number = $1";
+        let items: Vec<String> = written.items.iter().map(|item| item.id.to_string()).collect();
+        sqlx::query(ids).bind(&number).bind(&items).execute(self.desk.pool()).await.expect("its lines");
+        let business = "update purchase_order set ownership_id = '2'";
+        sqlx::raw_sql(business).execute(self.desk.pool()).await.expect("its business");
+        let lines = [(items[0].as_str(), 10), (items[1].as_str(), 5)];
+        self.desk.ship(&number, &lines).await.expect("shipped").invoice_number
+    }
+
+    async fn step_after(&self, wait: Duration) {
+        self.time.advance(wait);
+        self.desk.step_after(wait).await;
+    }
+
+    fn approve_all(&self) -> usize {
+        let now = self.sandbox.now();
+        self.sandbox.world().approve_all(now)
+    }
+
+    /// Invoice numbers of the jobs at the site, in their order.
+    fn jobs(&self) -> Vec<String> {
+        self.sandbox.world().jobs.iter().filter_map(|job| job.invoice_number()).collect()
+    }
+}
+
+#[tokio::test]
+async fn batches_and_their_expiry_are_compared_with_what_the_site_stored() {
+    let site = Site::open(&[]).await;
+    let [sound, other] = [site.shipped("").await, site.shipped("").await];
+    site.desk.step().await;
+    assert_eq!(site.approve_all(), 2);
+    {
+        let mut world = site.sandbox.world();
+        let invoice = world.invoices.iter_mut().find(|invoice| invoice.draft.invoice_number == other).unwrap();
+        invoice.draft.lines[0].batch[0].expiry = invoice.draft.lines[0].batch[0].expiry.map(|at| at + 2 * 86_400);
+        invoice.draft.lines[1].batch[0].name = "B2".into();
+    }
+    site.step_after(20 * MINUTE).await;
+    let deliveries = site.desk.deliveries().await;
+    let by_number = |number: &str| {
+        let mut own = deliveries.iter().filter(|delivery| delivery.kind == "receive_invoice");
+        own.find(|delivery| delivery.invoice_number == number).unwrap()
+    };
+    assert_eq!((by_number(&sound).state.as_str(), by_number(&sound).differs), ("confirmed", false));
+    let detail = staff::show(site.desk.pool(), &site.desk.settings.site, by_number(&other).id).await.unwrap();
+    let items: Vec<_> = site.sandbox.world().orders[1].items.iter().map(|item| item.id).collect();
+    let expected = serde_json::json!([
+        { "what": format!("line {} batch expiry", items[0]), "sent": "2028-01-01", "stored": "2028-01-03" },
+        { "what": format!("line {} batch", items[1]), "sent": "B1", "stored": "B2" },
+    ]);
+    assert_eq!(detail.differences, expected);
+}
+
+#[tokio::test]
+async fn a_fault_that_an_order_brings_strikes_the_calls_about_this_order_alone() {
+    let site = Site::open(&[]).await;
+    let first = site.shipped("").await;
+    // Struck are its job and the look-up of its invoice; the job never arrives.
+    let second = site.shipped("sandbox:fault=cut-before:jobqueuex1 sandbox:fault=status:receiveinvoice=503x1").await;
+    let third = site.shipped("").await;
+    assert_eq!(site.sandbox.world().faults.list().len(), 2);
+    site.desk.step().await;
+    assert_eq!(site.jobs(), [first.clone(), third.clone()]);
+    let deliveries = site.desk.deliveries().await;
+    let states: Vec<_> = deliveries.iter().filter(|d| d.kind == "receive_invoice").map(|d| d.state.as_str()).collect();
+    assert_eq!(states, ["delivered", "unclear", "delivered"]);
+    let error = deliveries.iter().find(|d| d.invoice_number == second).unwrap().last_error.clone().unwrap();
+    assert!(error.contains("looking for the invoice") && error.contains("503"), "{error}");
+    assert!(site.sandbox.world().faults.list().is_empty());
+    for _ in 0..3 {
+        site.step_after(16 * MINUTE).await;
+    }
+    assert_eq!(site.jobs(), [first, third, second]);
+    assert!(site.desk.states().await.iter().all(|state| state.ends_with("delivered")));
+}
+
+#[tokio::test]
+async fn a_fault_of_an_orders_stock_strikes_its_own_batches_alone() {
+    let site = Site::open(&[]).await;
+    site.shipped("").await;
+    let order = site.shipped("sandbox:fault=status:supplied=503x2").await;
+    let other_batch =
+        "update delivery set payload = replace(payload::text, 'B1', 'B9')::jsonb where invoice_number = $1";
+    sqlx::query(other_batch).bind(&order).execute(site.desk.pool()).await.unwrap();
+    site.desk.step().await;
+    let deliveries = site.desk.deliveries().await;
+    for delivery in deliveries.iter().filter(|delivery| delivery.kind == "supplied") {
+        let expected = if delivery.invoice_number == order { "waiting" } else { "delivered" };
+        assert_eq!(delivery.state, expected, "{delivery:?}");
+    }
+    site.step_after(MINUTE).await;
+    assert!(site.desk.states().await.iter().all(|state| state.ends_with("delivered")));
+}
