@@ -121,7 +121,8 @@ pub(in crate::delivery) async fn find_inventory(
     .await
 }
 
-/// Products that may be meant, where no code fits: the supplier's own code, or the same code in another spelling.
+/// Products that may be meant, where no code fits: by the supplier's own code, the same code in another spelling, our
+/// barcode or our name.
 pub(in crate::delivery) async fn find_candidates(
     pool: &PgPool,
     site: SiteId,
@@ -130,8 +131,10 @@ pub(in crate::delivery) async fn find_candidates(
 ) -> Result<Vec<InventoryProduct>, sqlx::Error> {
     sqlx::query_as!(
         InventoryProduct,
-        "select uid, code, name from site_inventory_product
-         where site_id = $1 and lower(code) in (lower($2), lower($3)) order by uid limit 5",
+        "select i.uid, i.code, i.name from site_inventory_product i left join product p on p.code = $2
+         where i.site_id = $1 and (lower(i.code) in (lower($2), lower($3)) or lower(i.name) = lower(p.name)
+                                   or ltrim(i.code, '0') = nullif(ltrim(p.barcode, '0'), ''))
+         order by i.uid limit 5",
         site.0,
         supplier_code,
         code

@@ -81,7 +81,8 @@ pub(super) async fn count(pool: &PgPool, filter: &Filter) -> Result<Vec<StateCou
     .await
 }
 
-/// Products of open `supplied` calls without a uid. Candidates fit by our code, by the barcode, or by the name.
+/// Products of open `supplied` calls without a uid. Candidates fit by our code, by the barcode (which one side may write
+/// with leading zeros), or by the name.
 pub(super) async fn unmapped(pool: &PgPool, site: SiteId) -> Result<Vec<Unmapped>, sqlx::Error> {
     sqlx::query_as!(
         Unmapped,
@@ -91,7 +92,7 @@ pub(super) async fn unmapped(pool: &PgPool, site: SiteId) -> Result<Vec<Unmapped
                                              order by c.fit, c.uid)
                    from (select i.uid, i.code, i.name,
                                 case when lower(i.code) = lower(min(l.supplier_code)) then 'code'
-                                     when i.code = min(p.barcode) then 'barcode'
+                                     when ltrim(i.code, '0') = nullif(ltrim(min(p.barcode), '0'), '') then 'barcode'
                                      when lower(i.name) = lower(min(p.name)) then 'name' end as fit
                          from site_inventory_product i where i.site_id = $1) c
                    where c.fit is not null), '[]') as "candidates!"

@@ -1,5 +1,6 @@
 //! Deliveries: exactly once in effect, whatever ezyVet does (DESIGN.md 2.4 to 2.7).
 
+mod candidates;
 mod desk;
 mod site;
 mod tax;
