@@ -137,6 +137,16 @@ choice!(
     }
 );
 
+choice!(
+    /// What an answer of 500 to 599 (503 apart) says of a call that sends (SPSI.md 5.14).
+    ServerError {
+        /// It may have been done: treated as if no answer had come.
+        Unclear = "unclear",
+        /// It was not done: sent again, an invoice after a look.
+        NotDone = "not-done",
+    }
+);
+
 /// A length of time, written `500ms`, `30s`, `15m`, `8h`, `90d`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Span(pub Duration);

@@ -35,6 +35,8 @@ overridable! {
         unclear: Unclear = "SPSI_UNCLEAR", "resend";
         /// How long to wait between the two looks [SPSI.md 5.14]
         unclear_wait: Span = "SPSI_UNCLEAR_WAIT", "15m";
+        /// What an answer of 500 to 599 (503 apart) says of a call that sends: unclear (it may have been done: as without an answer) or not-done (sent again; an invoice after a look) [SPSI.md 5.14]
+        server_error: ServerError = "SPSI_SERVER_ERROR", "unclear";
         /// Longest wait for an answer of ezyVet
         #[validate(custom(function = "some_time"))]
         call_timeout: Span = "SPSI_CALL_TIMEOUT", "30s";

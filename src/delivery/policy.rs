@@ -3,8 +3,13 @@
 //! Guarantees: an invoice whose fate is unclear is never sent again before two looks with a wait between them, and once at
 //! the most; `supplied`, which would count stock twice, is never repeated unless ezyVet certainly did not do it; a wait
 //! that ezyVet asks for only ever delays.
+//!
+//! An answer of 500 to 599 is unclear, whoever's words it is in: a site may do the job, fail afterwards, and say so, and a
+//! job that waits for approval is not seen by a look, so that every repetition would be one more invoice under the number.
+//! The price: an invoice that met two such errors, and a `supplied` that met one, wait for staff. Only a 503 says that
+//! nothing was begun. `server_error=not-done` is for sites whose other errors are known to say the same.
 
-use crate::config::Unclear;
+use crate::config::{ServerError, Unclear};
 use crate::ezyvet::Outcome;
 use std::time::Duration;
 
@@ -49,6 +54,7 @@ pub struct Policy {
     pub retry_base: Duration,
     pub retry_max: Duration,
     pub unclear: Unclear,
+    pub server_error: ServerError,
     pub unclear_wait: Duration,
     pub receipt_poll: Duration,
     /// Longest wait between two questions for an approval.
@@ -113,9 +119,12 @@ impl Policy {
             Outcome::Refused { .. } => Next::Attention,
             Outcome::Forbidden { .. } if invoice => Next::Attention,
             Outcome::Forbidden { .. } => Next::Skip,
-            Outcome::Failed { own_words: true, .. } => Next::Retry { after: backoff, look_first: invoice, spent: true },
-            Outcome::Failed { status, .. } if invoice && !matches!(status, 502 | 504) => {
-                Next::Retry { after: backoff, look_first: true, spent: true }
+            Outcome::Failed { status: 503, .. } => Next::Retry { after: backoff, look_first: invoice, spent: true },
+            Outcome::Failed { status, own_words, .. }
+                if self.server_error == ServerError::NotDone
+                    && (*own_words || invoice && !matches!(status, 502 | 504)) =>
+            {
+                Next::Retry { after: backoff, look_first: invoice, spent: true }
             }
             Outcome::Failed { .. } | Outcome::Unclear { .. } if invoice => {
                 Next::LookAfter { after: Duration::ZERO, looks: 0 }
@@ -181,6 +190,7 @@ mod tests {
         retry_base: Duration::from_secs(5),
         retry_max: Duration::from_secs(3600),
         unclear: Unclear::Resend,
+        server_error: ServerError::Unclear,
         unclear_wait: Duration::from_secs(900),
         receipt_poll: Duration::from_secs(900),
         receipt_poll_max: Duration::from_secs(86_400),
@@ -231,11 +241,16 @@ mod tests {
 
         #[test]
         fn supplied_is_repeated_only_where_ezyvet_certainly_did_not_do_it(
-            outcome in outcome(), failures in 0u32..9, jitter in 0.0f64..=1.0,
+            outcome in outcome(), failures in 0u32..9, jitter in 0.0f64..=1.0, trusted in any::<bool>(),
         ) {
             let history = History { failures, ..FRESH };
-            let next = POLICY.after_send(Kind::Supplied, &outcome, &history, jitter);
-            let unsure = matches!(outcome, Outcome::Unclear { .. } | Outcome::Failed { own_words: false, .. });
+            let server_error = if trusted { ServerError::NotDone } else { ServerError::Unclear };
+            let next = Policy { server_error, ..POLICY }.after_send(Kind::Supplied, &outcome, &history, jitter);
+            let unsure = match outcome {
+                Outcome::Unclear { .. } => true,
+                Outcome::Failed { status, own_words, .. } => status != 503 && !(trusted && own_words),
+                _ => false,
+            };
             prop_assert_eq!(unsure, next == Next::Hold { look_after: None });
         }
 
@@ -273,6 +288,8 @@ mod tests {
     #[test]
     fn each_outcome_of_an_invoice_leads_where_the_design_says() {
         let next = |outcome| POLICY.after_send(Kind::ReceiveInvoice, &outcome, &FRESH, 1.0);
+        let trusting = Policy { server_error: ServerError::NotDone, ..POLICY };
+        let trusting = |outcome| trusting.after_send(Kind::ReceiveInvoice, &outcome, &FRESH, 1.0);
         let failed = |status, own_words| Outcome::Failed { status, text: text(), own_words };
         let look = Next::LookAfter { after: Duration::ZERO, looks: 0 };
         let look_then_send = Next::Retry { after: POLICY.retry_base, look_first: true, spent: true };
@@ -280,7 +297,11 @@ mod tests {
         assert_eq!(next(Outcome::Refused { status: 422, text: text() }), Next::Attention);
         assert_eq!(next(Outcome::Forbidden { text: text() }), Next::Attention);
         assert_eq!(next(failed(503, true)), look_then_send);
-        assert_eq!(next(failed(500, false)), look_then_send);
+        assert_eq!(next(failed(500, true)), look);
+        assert_eq!(next(failed(500, false)), look);
+        assert_eq!(trusting(failed(500, true)), look_then_send);
+        assert_eq!(trusting(failed(500, false)), look_then_send);
+        assert_eq!(trusting(failed(502, false)), look);
         assert_eq!(next(failed(502, false)), look);
         assert_eq!(next(failed(504, false)), look);
         assert_eq!(next(Outcome::Unclear { why: text() }), look);

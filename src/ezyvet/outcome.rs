@@ -20,9 +20,9 @@ pub enum Outcome {
     Unauthorised { text: String },
     /// Certain: not done; the site does not grant this (403).
     Forbidden { text: String },
-    /// A 5xx answer. `own_words`: it carries ezyVet's own messages or is a 503, so ezyVet knows that it did not do it;
-    /// otherwise something in between may have answered, or died half-way. A 502 or 504 never counts as ezyVet's own,
-    /// whatever it carries: its meaning is that whoever speaks does not know what became of the call.
+    /// A 5xx answer. `own_words`: it carries ezyVet's own messages or is a 503; otherwise something in between may have
+    /// answered, or died half-way. A 502 or 504 never counts as ezyVet's own, whatever it carries: its meaning is that
+    /// whoever speaks does not know what became of the call. Whether ezyVet did it before it failed, only a 503 tells (no).
     Failed { status: u16, text: String, own_words: bool },
     /// It may have been done: the request left, and no answer that can be read came back.
     Unclear { why: String },

@@ -144,6 +144,7 @@ impl Session {
             retry_base: settings.retry_base.0,
             retry_max: settings.retry_max.0,
             unclear: settings.unclear,
+            server_error: settings.server_error,
             unclear_wait: settings.unclear_wait.0,
             receipt_poll: settings.receipt_poll.0,
             receipt_poll_max: settings.receipt_poll_max.0,

@@ -144,3 +144,56 @@ async fn a_fault_of_an_orders_stock_strikes_its_own_batches_alone() {
     site.step_after(MINUTE).await;
     assert!(site.desk.states().await.iter().all(|state| state.ends_with("delivered")));
 }
+
+#[tokio::test]
+async fn a_site_that_does_the_job_and_answers_500_in_its_own_words_gets_no_invoice_without_end() {
+    let site = Site::open(&[]).await;
+    let number = site.shipped("sandbox:fault=status-after:jobqueue=500").await;
+    for _ in 0..8 {
+        site.step_after(20 * MINUTE).await;
+    }
+    // As where no answer comes: looked for, once more under the same number, and then for staff.
+    assert_eq!(site.jobs(), [number.clone(), number]);
+    let invoice = site.desk.deliveries().await.remove(0);
+    assert_eq!(invoice.state, "unclear");
+    assert!(invoice.last_error.unwrap().contains("job queue"));
+}
+
+#[tokio::test]
+async fn where_unclear_invoices_are_held_an_error_of_the_site_never_makes_a_second_one() {
+    let site = Site::open(&["--unclear", "hold"]).await;
+    let number = site.shipped("sandbox:fault=status-after:jobqueue=500x1").await;
+    for _ in 0..8 {
+        site.step_after(20 * MINUTE).await;
+    }
+    assert_eq!((site.jobs(), site.desk.states().await[0].as_str()), (vec![number], "receive_invoice unclear"));
+    // The clinic approves the job that we do not see: the shipment goes on by itself.
+    assert_eq!(site.approve_all(), 1);
+    site.step_after(25 * 60 * MINUTE).await;
+    assert_eq!(site.desk.states().await[0], "receive_invoice confirmed");
+    assert_eq!(site.sandbox.world().supplied.len(), 2);
+}
+
+#[tokio::test]
+async fn stock_is_not_counted_twice_where_a_site_counts_it_and_answers_500() {
+    let site = Site::open(&[]).await;
+    site.shipped("sandbox:fault=status-after:supplied=500x1").await;
+    for _ in 0..3 {
+        site.step_after(20 * MINUTE).await;
+    }
+    let states = site.desk.states().await;
+    assert_eq!(states, ["receive_invoice delivered", "supplied unclear", "supplied delivered"]);
+    let world = site.sandbox.world();
+    assert_eq!((world.supplied.len(), world.repeated_supplied()), (2, 0));
+}
+
+#[tokio::test]
+async fn a_site_whose_errors_are_known_to_mean_not_done_is_sent_to_again_by_itself() {
+    let site = Site::open(&["--server-error", "not-done"]).await;
+    let number = site.shipped("sandbox:fault=status:jobqueue=500x3 sandbox:fault=status:supplied=500x1").await;
+    for _ in 0..6 {
+        site.step_after(2 * MINUTE).await;
+    }
+    assert_eq!(site.jobs(), [number]);
+    assert!(site.desk.states().await.iter().all(|state| state.ends_with("delivered")));
+}
