@@ -61,7 +61,8 @@ pub struct Exchange {
 }
 
 impl Exchange {
-    fn without_answer(outcome: Outcome) -> Self {
+    /// A call of which no answer came, or that was not made at all.
+    pub fn without_answer(outcome: Outcome) -> Self {
         Self { outcome, status: None, body: String::new(), rate: RateHeaders::default() }
     }
 }

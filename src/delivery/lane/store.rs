@@ -196,6 +196,11 @@ pub(in crate::delivery) async fn find_token(
     Ok(row.map(|row| (row.token, row.expires_at)))
 }
 
+/// Forgets the token that is about to be replaced; in a transaction that holds the fence.
+pub(in crate::delivery) async fn forget_token(connection: &mut PgConnection, site: SiteId) -> Result<(), sqlx::Error> {
+    sqlx::query!("delete from site_token where site_id = $1", site.0).execute(connection).await.map(drop)
+}
+
 /// Keeps a new token, if the lease still holds.
 pub(in crate::delivery) async fn store_token(
     pool: &PgPool,

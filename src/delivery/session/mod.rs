@@ -14,7 +14,7 @@ use crate::clinics::sites::{Connection, SiteError};
 use crate::clock::Clock;
 use crate::config::WorkerSettings;
 use crate::ezyvet::{Client, Endpoint, Exchange, Limits, Outcome, RateHeaders, Request};
-use crate::secret::{KeyRing, Plain, random_bytes};
+use crate::secret::{KeyRing, random_bytes};
 use sqlx::{PgPool, Postgres, Transaction};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -84,6 +84,8 @@ pub(super) struct Made {
     pub exchange: Exchange,
     /// None: made by staff, not for a delivery.
     pub attempt: Option<i64>,
+    /// Of the token that it was made with.
+    generation: u64,
 }
 
 /// A held site.
@@ -267,41 +269,36 @@ impl Session {
     /// Makes a call for a delivery: begins an attempt, calls, and on a 401 refreshes the token and repeats, once. `due` is
     /// brought up to date with what is stored. The caller settles.
     pub async fn call(&self, due: &mut Due, purpose: Purpose, request: &Request) -> Result<Made, Stop> {
-        let (token, generation) = self.token(None).await?;
-        let made = self.attempt(Some((due, purpose)), &token, request).await?;
+        self.token(None).await?;
+        let made = self.attempt(Some((due, purpose)), request).await?;
         if !matches!(made.exchange.outcome, Outcome::Unauthorised { .. }) {
             return Ok(made);
         }
-        let token = match self.token(Some(generation)).await {
-            Ok((token, _)) => token,
+        match self.token(Some(made.generation)).await {
+            Ok(_) => {}
             // The 401 stands, and is what is settled.
             Err(Stop::NoToken(_) | Stop::Later(_)) => return Ok(made),
             Err(stop) => return Err(stop),
-        };
+        }
         if let Err(error) = self.finish(&made).await {
             tracing::warn!(delivery = %due.id, %error, "an attempt's end could not be written down");
         }
         // Where the repetition cannot be begun, the 401 stands too: it is certain that nothing was done.
-        Ok(self.attempt(Some((due, purpose)), &token, request).await.unwrap_or(made))
+        Ok(self.attempt(Some((due, purpose)), request).await.unwrap_or(made))
     }
 
     /// Makes a call for staff, without an attempt.
     pub async fn call_for_staff(&self, request: &Request) -> Result<Exchange, Stop> {
-        let (token, generation) = self.token(None).await?;
-        let made = self.attempt(None, &token, request).await?;
+        self.token(None).await?;
+        let made = self.attempt(None, request).await?;
         if !matches!(made.exchange.outcome, Outcome::Unauthorised { .. }) {
             return Ok(made.exchange);
         }
-        let (token, _) = self.token(Some(generation)).await?;
-        Ok(self.attempt(None, &token, request).await?.exchange)
+        self.token(Some(made.generation)).await?;
+        Ok(self.attempt(None, request).await?.exchange)
     }
 
-    async fn attempt(
-        &self,
-        delivery: Option<(&mut Due, Purpose)>,
-        token: &Plain,
-        request: &Request,
-    ) -> Result<Made, Stop> {
+    async fn attempt(&self, delivery: Option<(&mut Due, Purpose)>, request: &Request) -> Result<Made, Stop> {
         let ticket = self.reserve(request.endpoint).await?;
         let attempt = match self.begin(delivery, request).await {
             Ok(attempt) => attempt,
@@ -310,9 +307,15 @@ impl Session {
                 return Err(stop);
             }
         };
-        let exchange = self.parts.client.call(&self.site.base_url, token, request, self.limits()).await;
+        let Some((token, generation)) = self.newest_token().await else {
+            self.lane.lock().await.budget.never_sent(ticket);
+            let why = "the site's token was lost or refused meanwhile".to_owned();
+            let exchange = Exchange::without_answer(Outcome::NeverSent { why });
+            return Ok(Made { exchange, attempt, generation: 0 });
+        };
+        let exchange = self.parts.client.call(&self.site.base_url, &token, request, self.limits()).await;
         self.landed(ticket, &exchange.outcome, exchange.rate).await;
-        Ok(Made { exchange, attempt })
+        Ok(Made { exchange, attempt, generation })
     }
 
     async fn begin(&self, delivery: Option<(&mut Due, Purpose)>, request: &Request) -> Result<Option<i64>, Stop> {
@@ -381,9 +384,10 @@ impl Session {
         attempts::finish(connection, attempt, &ended, self.now()).await
     }
 
-    async fn commit_fence(&self) -> Result<(), Stop> {
-        self.fenced().await?.commit().await?;
-        Ok(())
+    async fn forget_token(&self) -> Result<(), Stop> {
+        let mut transaction = self.fenced().await?;
+        lanes::forget_token(&mut transaction, self.lease.site).await?;
+        Ok(transaction.commit().await?)
     }
 }
 

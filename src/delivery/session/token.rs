@@ -59,6 +59,7 @@ impl Session {
     }
 
     async fn ask_for_token(&self, tokens: &mut Tokens) -> Result<(Plain, u64), Stop> {
+        tokens.current = None;
         let wants_inventory = self.site.settings.deliver != Deliver::Invoice;
         let mut granted = self.request_token(wants_inventory).await?;
         let scope_refused = |outcome: &Outcome| match outcome {
@@ -80,7 +81,10 @@ impl Session {
                 let margin = self.site.settings.token_margin.0.min((granted.expires_at - now).unsigned_abs() / 10);
                 let expires_at = granted.expires_at - margin;
                 let sealed = self.parts.keys.seal(granted.token.expose().as_bytes(), &token_owner(self.lease))?;
-                lanes::store_token(&self.parts.pool, self.lease, &sealed, expires_at, now).await?;
+                // We hold the only live token; without the database it serves as long as we hold the site.
+                if let Err(error) = lanes::store_token(&self.parts.pool, self.lease, &sealed, expires_at, now).await {
+                    tracing::warn!(site = %self.site.name, %error, "a new token could not be stored");
+                }
                 tokens.generations += 1;
                 let generation = tokens.generations;
                 tokens.current = Some(Token { token: granted.token.clone(), expires_at, generation });
@@ -91,7 +95,6 @@ impl Session {
                 let mut lane = self.lane.lock().await;
                 lane.failures = lane.failures.max(self.site.settings.breaker_failures);
                 self.tripped.store(true, Ordering::Relaxed);
-                tokens.current = None;
                 tokens.trouble = Some(outcome.clone());
                 tracing::warn!(site = %self.site.name, %outcome, "no token");
                 Err(Stop::NoToken(outcome))
@@ -99,10 +102,18 @@ impl Session {
         }
     }
 
+    /// The token that a call is sent with: the newest, for the one that the call was begun with may have been replaced
+    /// while it waited for its turn. None: the newest was lost, or refused.
+    pub(super) async fn newest_token(&self) -> Option<(Plain, u64)> {
+        let tokens = self.tokens.lock().await;
+        tokens.current.as_ref().map(|token| (token.token.clone(), token.generation))
+    }
+
     async fn request_token(&self, inventory: bool) -> Result<Result<Granted, Outcome>, Stop> {
         let ticket = self.reserve(Endpoint::Token).await?;
-        // Stores the budget with this call in it, and makes sure that we still hold the site.
-        if let Err(stop) = self.commit_fence().await {
+        // Stores the budget with this call in it, makes sure that we still hold the site, and forgets the token that this
+        // call kills: whatever becomes of the answer, nobody calls with that one again.
+        if let Err(stop) = self.forget_token().await {
             self.lane.lock().await.budget.never_sent(ticket);
             return Err(stop);
         }

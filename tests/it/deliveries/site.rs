@@ -197,3 +197,20 @@ async fn a_site_whose_errors_are_known_to_mean_not_done_is_sent_to_again_by_itse
     assert_eq!(site.jobs(), [number]);
     assert!(site.desk.states().await.iter().all(|state| state.ends_with("delivered")));
 }
+
+#[tokio::test]
+async fn a_token_whose_answer_was_lost_is_asked_for_again_and_the_dead_one_never_used() {
+    let site = Site::open(&[]).await;
+    site.shipped("").await;
+    site.desk.step().await;
+    // The token dies, the new one is issued, and its answer does not arrive.
+    site.sandbox.fault("token-killed:jobqueuex1").unwrap();
+    site.sandbox.fault("cut-after:tokenx1").unwrap();
+    site.shipped("").await;
+    for _ in 0..6 {
+        site.step_after(MINUTE).await;
+    }
+    assert!(site.desk.states().await.iter().all(|state| state.ends_with("delivered")));
+    let world = site.sandbox.world();
+    assert_eq!((world.tokens.len(), world.finish().map_err(|events| events[0].to_string())), (3, Ok(())));
+}
