@@ -36,7 +36,7 @@ overridable! {
         /// How long to wait between the two looks [SPSI.md 5.14]
         unclear_wait: Span = "SPSI_UNCLEAR_WAIT", "15m";
         /// What an answer of 500 to 599 (503 apart) says of a call that sends: unclear (it may have been done: as without an answer) or not-done (sent again; an invoice after a look) [SPSI.md 5.14]
-        server_error: ServerError = "SPSI_SERVER_ERROR", "unclear";
+        server_error: ServerError = "SPSI_SERVER_ERROR", "not-done";
         /// Longest wait for an answer of ezyVet
         #[validate(custom(function = "some_time"))]
         call_timeout: Span = "SPSI_CALL_TIMEOUT", "30s";

@@ -4,10 +4,11 @@
 //! the most; `supplied`, which would count stock twice, is never repeated unless ezyVet certainly did not do it; a wait
 //! that ezyVet asks for only ever delays.
 //!
-//! An answer of 500 to 599 is unclear, whoever's words it is in: a site may do the job, fail afterwards, and say so, and a
-//! job that waits for approval is not seen by a look, so that every repetition would be one more invoice under the number.
-//! The price: an invoice that met two such errors, and a `supplied` that met one, wait for staff. Only a 503 says that
-//! nothing was begun. `server_error=not-done` is for sites whose other errors are known to say the same.
+//! An answer of 500 to 599 in ezyVet's own envelope is an answer (SPSI.md 2): the call was not done, and is repeated, an
+//! invoice after a look. From something in between, or as a 502 or 504, it leaves a `supplied` unclear. A site that does
+//! the job, fails afterwards and says so would get an invoice twice, where the job still waits for approval and a look
+//! does not see it: `server_error=unclear` treats every such answer but a 503 as if none had come, at the price that an
+//! invoice that met two, and a `supplied` that met one, wait for staff.
 
 use crate::config::{ServerError, Unclear};
 use crate::ezyvet::Outcome;
@@ -190,7 +191,7 @@ mod tests {
         retry_base: Duration::from_secs(5),
         retry_max: Duration::from_secs(3600),
         unclear: Unclear::Resend,
-        server_error: ServerError::Unclear,
+        server_error: ServerError::NotDone,
         unclear_wait: Duration::from_secs(900),
         receipt_poll: Duration::from_secs(900),
         receipt_poll_max: Duration::from_secs(86_400),
@@ -288,8 +289,8 @@ mod tests {
     #[test]
     fn each_outcome_of_an_invoice_leads_where_the_design_says() {
         let next = |outcome| POLICY.after_send(Kind::ReceiveInvoice, &outcome, &FRESH, 1.0);
-        let trusting = Policy { server_error: ServerError::NotDone, ..POLICY };
-        let trusting = |outcome| trusting.after_send(Kind::ReceiveInvoice, &outcome, &FRESH, 1.0);
+        let wary = Policy { server_error: ServerError::Unclear, ..POLICY };
+        let wary = |outcome| wary.after_send(Kind::ReceiveInvoice, &outcome, &FRESH, 1.0);
         let failed = |status, own_words| Outcome::Failed { status, text: text(), own_words };
         let look = Next::LookAfter { after: Duration::ZERO, looks: 0 };
         let look_then_send = Next::Retry { after: POLICY.retry_base, look_first: true, spent: true };
@@ -297,11 +298,11 @@ mod tests {
         assert_eq!(next(Outcome::Refused { status: 422, text: text() }), Next::Attention);
         assert_eq!(next(Outcome::Forbidden { text: text() }), Next::Attention);
         assert_eq!(next(failed(503, true)), look_then_send);
-        assert_eq!(next(failed(500, true)), look);
-        assert_eq!(next(failed(500, false)), look);
-        assert_eq!(trusting(failed(500, true)), look_then_send);
-        assert_eq!(trusting(failed(500, false)), look_then_send);
-        assert_eq!(trusting(failed(502, false)), look);
+        assert_eq!(next(failed(500, true)), look_then_send);
+        assert_eq!(next(failed(500, false)), look_then_send);
+        assert_eq!(wary(failed(500, true)), look);
+        assert_eq!(wary(failed(500, false)), look);
+        assert_eq!(wary(failed(503, true)), look_then_send);
         assert_eq!(next(failed(502, false)), look);
         assert_eq!(next(failed(504, false)), look);
         assert_eq!(next(Outcome::Unclear { why: text() }), look);

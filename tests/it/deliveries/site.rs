@@ -147,7 +147,7 @@ async fn a_fault_of_an_orders_stock_strikes_its_own_batches_alone() {
 
 #[tokio::test]
 async fn a_site_that_does_the_job_and_answers_500_in_its_own_words_gets_no_invoice_without_end() {
-    let site = Site::open(&[]).await;
+    let site = Site::open(&["--server-error", "unclear"]).await;
     let number = site.shipped("sandbox:fault=status-after:jobqueue=500").await;
     for _ in 0..8 {
         site.step_after(20 * MINUTE).await;
@@ -161,7 +161,7 @@ async fn a_site_that_does_the_job_and_answers_500_in_its_own_words_gets_no_invoi
 
 #[tokio::test]
 async fn where_unclear_invoices_are_held_an_error_of_the_site_never_makes_a_second_one() {
-    let site = Site::open(&["--unclear", "hold"]).await;
+    let site = Site::open(&["--server-error", "unclear", "--unclear", "hold"]).await;
     let number = site.shipped("sandbox:fault=status-after:jobqueue=500x1").await;
     for _ in 0..8 {
         site.step_after(20 * MINUTE).await;
@@ -176,7 +176,7 @@ async fn where_unclear_invoices_are_held_an_error_of_the_site_never_makes_a_seco
 
 #[tokio::test]
 async fn stock_is_not_counted_twice_where_a_site_counts_it_and_answers_500() {
-    let site = Site::open(&[]).await;
+    let site = Site::open(&["--server-error", "unclear"]).await;
     site.shipped("sandbox:fault=status-after:supplied=500x1").await;
     for _ in 0..3 {
         site.step_after(20 * MINUTE).await;
@@ -188,8 +188,8 @@ async fn stock_is_not_counted_twice_where_a_site_counts_it_and_answers_500() {
 }
 
 #[tokio::test]
-async fn a_site_whose_errors_are_known_to_mean_not_done_is_sent_to_again_by_itself() {
-    let site = Site::open(&["--server-error", "not-done"]).await;
+async fn after_an_error_in_the_sites_own_words_it_is_sent_to_again_by_itself() {
+    let site = Site::open(&[]).await;
     let number = site.shipped("sandbox:fault=status:jobqueue=500x3 sandbox:fault=status:supplied=500x1").await;
     for _ in 0..6 {
         site.step_after(2 * MINUTE).await;
