@@ -1,0 +1,267 @@
+//! The figures: kept as they come, printed as tables, written as JSON, filled into a page.
+
+use crate::load::Rounds;
+use crate::options::Options;
+use crate::spread::Spread;
+use crate::stage::Stage;
+use anyhow::{Context as _, bail};
+use serde::Serialize;
+use spsi_partner::clock::Clock;
+use std::fmt::Write;
+use std::fs;
+use std::process::Command;
+
+#[derive(Serialize)]
+pub struct Report {
+    machine: Machine,
+    sections: Vec<Section>,
+    targets: Vec<Target>,
+    /// What was not measured, and why.
+    left_out: Vec<String>,
+}
+
+/// Where the figures come from.
+#[derive(Serialize)]
+struct Machine {
+    at: String,
+    remark: String,
+    mode: &'static str,
+    cores: usize,
+    processor: String,
+    memory: String,
+    load_before: String,
+    postgres: String,
+    postgres_settings: String,
+    rustc: String,
+    commit: String,
+}
+
+/// One table.
+#[derive(Clone, Serialize)]
+pub struct Section {
+    pub scenario: &'static str,
+    pub title: String,
+    pub products: usize,
+    pub columns: Vec<&'static str>,
+    pub rows: Vec<Row>,
+    pub note: String,
+}
+
+#[derive(Clone, Serialize)]
+pub struct Row {
+    pub who: String,
+    pub values: Vec<Option<Spread>>,
+}
+
+/// A target of the issue.
+#[derive(Serialize)]
+struct Target {
+    scenario: &'static str,
+    text: String,
+    value: Spread,
+    goal: Goal,
+    met: bool,
+}
+
+#[derive(Clone, Copy, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Goal {
+    AtLeast(f64),
+    AtMost(f64),
+}
+
+const MEDIAN: &str = "median ms";
+const RATIO: &str = "product is x times";
+
+impl Report {
+    pub fn new(options: &Options, stage: &Stage) -> Self {
+        let file = |path: &str, key: &str| {
+            let text = fs::read_to_string(path).unwrap_or_default();
+            let line = text
+                .lines()
+                .find_map(|line| line.strip_prefix(key)?.split_once(':'))
+                .map(|(_, value)| value.trim().to_owned());
+            line.unwrap_or_else(|| "unknown".to_owned())
+        };
+        let say = |program: &str, arguments: &[&str]| {
+            let output = Command::new(program).args(arguments).current_dir(env!("CARGO_MANIFEST_DIR")).output();
+            output.map_or(String::new(), |output| String::from_utf8_lossy(&output.stdout).trim().to_owned())
+        };
+        let changed =
+            if say("git", &["status", "--porcelain", "src", "Cargo.lock"]).is_empty() { "" } else { " with changes" };
+        let machine = Machine {
+            at: Clock::System.now().date().to_string(),
+            remark: options.remark.clone(),
+            mode: if options.short { "short" } else { "full" },
+            cores: std::thread::available_parallelism().map_or(0, usize::from),
+            processor: file("/proc/cpuinfo", "model name"),
+            memory: file("/proc/meminfo", "MemTotal"),
+            load_before: fs::read_to_string("/proc/loadavg").unwrap_or_default().trim().to_owned(),
+            postgres: stage.postgres_version.clone(),
+            postgres_settings: Stage::settings(),
+            rustc: say("rustc", &["-V"]),
+            commit: say("git", &["rev-parse", "--short", "HEAD"]) + changed,
+        };
+        Self { machine, sections: Vec::new(), targets: Vec::new(), left_out: Vec::new() }
+    }
+
+    pub fn add(&mut self, section: Section) {
+        eprintln!("{section}");
+        self.sections.push(section);
+    }
+
+    pub fn leave_out(&mut self, what: String) {
+        eprintln!("LEFT OUT: {what}\n");
+        self.left_out.push(what);
+    }
+
+    pub fn target(&mut self, scenario: &'static str, text: impl Into<String>, value: Spread, goal: Goal) {
+        let met = match goal {
+            Goal::AtLeast(least) => value.median >= least,
+            Goal::AtMost(most) => value.median <= most,
+        };
+        self.targets.push(Target { scenario, text: text.into(), value, goal, met });
+    }
+
+    /// What the issue asks of latencies when the catalogue grows tenfold.
+    pub fn compare_sizes(&mut self, small: usize, large: usize, most: f64) {
+        let of = |section: &Section| {
+            section.rows.iter().find(|row| row.who == "product")?.values.get(column(section)?).copied()?
+        };
+        let column_of = |products: usize, title: &str| {
+            of(self.sections.iter().find(|section| section.products == products && section.title == title)?)
+        };
+        let mut ratios = Vec::new();
+        for section in self.sections.iter().filter(|section| section.products == large && section.scenario.len() == 1) {
+            if let (Some(slow), Some(quick)) = (column_of(large, &section.title), column_of(small, &section.title)) {
+                ratios.push((
+                    section.scenario,
+                    section.title.clone(),
+                    Spread {
+                        median: slow.median / quick.median,
+                        least: slow.least / quick.most,
+                        most: slow.most / quick.least,
+                    },
+                ));
+            }
+        }
+        for (scenario, title, ratio) in ratios {
+            self.target(
+                scenario,
+                format!("{title}: median latency at {large} products, times that at {small}"),
+                ratio,
+                Goal::AtMost(most),
+            );
+        }
+    }
+
+    pub fn write(&self, options: &Options) -> anyhow::Result<()> {
+        let text = serde_json::to_string_pretty(self)?;
+        fs::write(&options.json, text).with_context(|| format!("cannot write {}", options.json.display()))?;
+        eprintln!("figures: {}", options.json.display());
+        let Some(file) = &options.markdown else { return Ok(()) };
+        let page = fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
+        let (Some((before, rest)), true) = (page.split_once("<!-- results -->"), page.contains("<!-- end -->")) else {
+            bail!("{} lacks `<!-- results -->` or `<!-- end -->`", file.display());
+        };
+        let after = rest.split_once("<!-- end -->").map_or("", |(_, after)| after);
+        let page = format!("{before}<!-- results -->\n{}<!-- end -->{after}", self.markdown()?);
+        fs::write(file, page).with_context(|| format!("cannot write {}", file.display()))
+    }
+
+    /// Machine, targets and tables.
+    pub fn markdown(&self) -> Result<String, std::fmt::Error> {
+        let mut page = String::new();
+        let machine = &self.machine;
+        if !machine.remark.is_empty() {
+            writeln!(page, "{}\n", machine.remark)?;
+        }
+        writeln!(
+            page,
+            "{}, {} mode, commit {}, {}; {} cores ({}), {}; load before {}; PostgreSQL {} ({}).\n",
+            machine.at,
+            machine.mode,
+            machine.commit,
+            machine.rustc,
+            machine.cores,
+            machine.processor,
+            machine.memory,
+            machine.load_before,
+            machine.postgres,
+            machine.postgres_settings
+        )?;
+        if !self.targets.is_empty() {
+            writeln!(page, "| | target | goal | measured | |\n|---|---|---|---|---|")?;
+        }
+        for target in &self.targets {
+            let goal = match target.goal {
+                Goal::AtLeast(least) => format!("at least {least}"),
+                Goal::AtMost(most) => format!("at most {most}"),
+            };
+            let met = if target.met { "met" } else { "**not met**" };
+            writeln!(page, "| {} | {} | {goal} | {} | {met} |", target.scenario, target.text, target.value)?;
+        }
+        for section in &self.sections {
+            write!(page, "\n{section}")?;
+        }
+        for left in &self.left_out {
+            writeln!(page, "\nLeft out: {left}")?;
+        }
+        Ok(page)
+    }
+}
+
+fn column(section: &Section) -> Option<usize> {
+    section.columns.iter().position(|column| *column == MEDIAN)
+}
+
+impl Section {
+    /// A table of contenders, the product first.
+    pub fn of_rounds(scenario: &'static str, title: impl Into<String>, products: usize, rounds: &[Rounds]) -> Self {
+        let row = |one: &Rounds| Row {
+            who: one.name.to_owned(),
+            values: vec![
+                Some(one.spread(|round| round.per_second)),
+                Some(one.spread(|round| round.median)),
+                Some(one.spread(|round| round.p99)),
+                one.rounds[0].processor.map(|_| one.spread(|round| round.processor.unwrap_or(f64::NAN))),
+                Some(rounds[0].ratio(one, |round| round.per_second)),
+            ],
+        };
+        let columns = vec!["answers/s", MEDIAN, "p99 ms", "server us/answer", RATIO];
+        Self {
+            scenario,
+            title: title.into(),
+            products,
+            columns,
+            rows: rounds.iter().map(row).collect(),
+            note: String::new(),
+        }
+    }
+}
+
+impl std::fmt::Display for Section {
+    /// Markdown that a terminal shows well enough.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        writeln!(f, "**({}) {}**, {} products\n", self.scenario, self.title, self.products)?;
+        let mut table =
+            vec![std::iter::once("").chain(self.columns.iter().copied()).map(str::to_owned).collect::<Vec<_>>()];
+        for row in &self.rows {
+            let values = row.values.iter().map(|value| value.map_or_else(|| "-".to_owned(), |value| value.to_string()));
+            table.push(std::iter::once(row.who.clone()).chain(values).collect());
+        }
+        let widths: Vec<usize> =
+            (0..=self.columns.len()).map(|at| table.iter().map(|row| row[at].len()).max().unwrap_or(0)).collect();
+        for (at, row) in table.iter().enumerate() {
+            for (cell, width) in row.iter().zip(&widths) {
+                write!(f, "| {cell:width$} ")?;
+            }
+            writeln!(f, "|")?;
+            if at == 0 {
+                widths.iter().try_for_each(|width| write!(f, "|{:-<width$}", "", width = width + 2))?;
+                writeln!(f, "|")?;
+            }
+        }
+        if self.note.is_empty() { Ok(()) } else { writeln!(f, "\n{}", self.note) }
+    }
+}
