@@ -54,7 +54,9 @@ pub struct Product {
     manufacturer: String,
     tax_code: &'static str,
     tax_rate: u32,
-    pub restricted: bool,
+    /// None: the file has no such column.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    restricted: Option<bool>,
 }
 
 /// One clinic, as the table has it.
@@ -72,6 +74,8 @@ pub struct Clinic {
 pub struct Catalogue {
     seed: Vec<SeedProduct>,
     pub products: usize,
+    /// Whether the file says which products are restricted.
+    pub has_restrictions: bool,
     /// Products by category and whether they are restricted.
     counts: BTreeMap<(String, bool), usize>,
 }
@@ -83,7 +87,7 @@ impl Catalogue {
         let seed: Result<Vec<SeedProduct>, _> = reader.deserialize().collect();
         let mut seed = seed?;
         seed.retain(|product| !product.list_price.is_empty());
-        let mut catalogue = Self { seed, products, counts: BTreeMap::new() };
+        let mut catalogue = Self { seed, products, has_restrictions: true, counts: BTreeMap::new() };
         for place in 0..products {
             let key = (catalogue.seed_of(place).category.clone(), is_restricted(place));
             *catalogue.counts.entry(key).or_default() += 1;
@@ -102,8 +106,8 @@ impl Catalogue {
         let (code, name) = if place < self.seed.len() {
             (seed.code.clone(), seed.name.clone())
         } else {
-            // The factor shares nothing with the modulus: no two places have one number.
-            let code = format!("{:08}-{:02}", at * 7_654_321 % 100_000_000, at % 5);
+            // The factor shares nothing with the modulus, so no two places have one number; the seed's have eight digits.
+            let code = format!("{:09}-{:02}", at * 7_654_321 % 1_000_000_000, at % 5);
             (code, format!("{} {}", self.brand(place), seed.name))
         };
         let barcode = match number(1, at) % 10 {
@@ -126,7 +130,7 @@ impl Catalogue {
             manufacturer: seed.manufacturer.clone(),
             tax_code: "GST",
             tax_rate: 10,
-            restricted: is_restricted(place),
+            restricted: self.has_restrictions.then(|| is_restricted(place)),
             code,
             name,
         }

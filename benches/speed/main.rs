@@ -6,6 +6,7 @@ mod data;
 mod database;
 mod import;
 mod load;
+mod memory;
 mod options;
 mod orders;
 mod queries;
@@ -23,19 +24,18 @@ mod whole;
 
 use anyhow::Context as _;
 use clap::Parser;
-use options::{Baseline, Options, Plan, Scenario};
+use options::{Baseline, Options, Plan, Scenario, USUAL_SIZE};
 use reads::Servers;
-use report::{Goal, Report, Row, Section};
-use spread::Spread;
+use report::Report;
 use stacks::Stack;
-use stage::{Market, Stage};
+use stage::Stage;
 use std::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
 
 // As the product: baselines must not lose by their allocator.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-const HUNDRED_THOUSAND: usize = 100_000;
 const MILLION: usize = 1_000_000;
 /// Issue 6: how much longer the median may take with ten times the products.
 const GROWTH: f64 = 2.5;
@@ -56,27 +56,38 @@ fn listen() -> anyhow::Result<(TcpListener, usize)> {
     Ok((listener, std::thread::available_parallelism().map_or(2, usize::from)))
 }
 
+/// Interrupted, it leaves neither servers nor databases behind.
 async fn run(options: &Options) -> anyhow::Result<()> {
-    let plan = options.plan();
     let stage = Stage::set_up(options.data_dir.as_deref()).await.context("setting up")?;
-    let mut report = Report::new(options, &stage);
+    let mut terminated = signal(SignalKind::terminate())?;
+    let measured = tokio::select! {
+        measured = measure(options, &stage) => measured,
+        _ = tokio::signal::ctrl_c() => Err(anyhow::anyhow!("interrupted")),
+        _ = terminated.recv() => Err(anyhow::anyhow!("terminated")),
+    };
+    stage.close().await?;
+    measured
+}
+
+async fn measure(options: &Options, stage: &Stage) -> anyhow::Result<()> {
+    let plan = options.plan();
+    let mut report = Report::new(options, stage);
     let (stacks, missing) = stacks::find();
     missing.into_iter().for_each(|missing| report.leave_out(missing));
     for size in plan.sizes.clone() {
-        let everything = AtSize { options, plan: &plan, stage: &stage, stacks: &stacks, size };
+        let everything = AtSize { options, plan: &plan, stage, stacks: &stacks, size };
         if let Err(error) = everything.measure(&mut report).await {
             report.leave_out(format!("what follows at {size} products: {error:#}"));
         }
     }
     if options.wants(Scenario::H)
-        && let Err(error) = import::run(&plan, &stage, &mut report).await
+        && let Err(error) = import::run(&plan, stage, &mut report).await
     {
         report.leave_out(format!("(h): {error:#}"));
     }
-    report.compare_sizes(HUNDRED_THOUSAND, MILLION, GROWTH);
+    report.compare_sizes(USUAL_SIZE, MILLION, GROWTH);
     println!("{}", report.markdown()?);
-    report.write(options)?;
-    stage.close().await
+    report.write(options)
 }
 
 /// All that is measured with so many products.
@@ -103,7 +114,7 @@ impl AtSize<'_> {
             stage.copy(&market.database, &orders_copy).await?;
         }
         let mut servers = Servers::start(stage, &market, stacks, None).await?;
-        memory(report, &market, &servers);
+        tell("memory", size, memory::run(&market, &servers, report).await, report);
         if reads {
             tell("(a) to (d)", size, reads::run(options, plan, stage, &market, &servers, report).await, report);
         }
@@ -134,46 +145,5 @@ impl AtSize<'_> {
 fn tell(scenario: &str, size: usize, measured: anyhow::Result<()>, report: &mut Report) {
     if let Err(error) = measured {
         report.leave_out(format!("{scenario} at {size} products broke: {error:#}"));
-    }
-}
-
-/// What a loaded catalogue takes, by the product's own metrics and by what the process has resident.
-fn memory(report: &mut Report, market: &Market, servers: &Servers) {
-    let log = servers.product.log();
-    let loaded = log.lines().find(|line| line.contains("catalogue loaded"));
-    let seconds = loaded.and_then(|line| line.split_once("seconds=")?.1.split_whitespace().next()?.parse().ok());
-    let products = market.catalogue.products;
-    let resident = servers.product.process().memory();
-    let megabytes = |bytes: u64| bytes as f64 / 1e6;
-    let per_hundred_thousand = megabytes(resident.now) * HUNDRED_THOUSAND as f64 / products as f64;
-    let one = |value: f64| Some(Spread::of([value]));
-    report.add(Section {
-        scenario: "memory",
-        title: "the product with its catalogue loaded and 200 clinics known".to_owned(),
-        products,
-        columns: vec!["load s", "resident MB", "MB for 100,000 products", "peak MB while loading"],
-        rows: vec![Row {
-            who: "product".to_owned(),
-            values: vec![
-                seconds.and_then(one),
-                one(megabytes(resident.now)),
-                one(per_hundred_thousand),
-                one(megabytes(resident.peak)),
-            ],
-        }],
-        note: "Resident memory of the whole process, argon2 and its threads included; prices of the clinics are in it."
-            .to_owned(),
-    });
-    if let Some(most) = match products {
-        HUNDRED_THOUSAND => Some(100.0),
-        MILLION => Some(900.0),
-        _ => None,
-    } {
-        report.target(
-            "memory",
-            format!("resident MB with {products} products"),
-            Spread::of([megabytes(resident.now)]),
-            Goal::AtMost(most),
-        );
     }
 }

@@ -76,6 +76,7 @@ pub struct Plan {
     /// Of one contender in one round.
     pub round: Duration,
     pub pull_rounds: usize,
+    pub storm_rounds: usize,
     pub storm_clinics: usize,
     /// Pulls of the textbook handler in the storm, which would take too long for all.
     pub storm_textbook: usize,
@@ -93,6 +94,7 @@ impl Options {
                 rounds: 3,
                 round: Duration::from_millis(600),
                 pull_rounds: 3,
+                storm_rounds: 1,
                 storm_clinics: 100,
                 storm_textbook: 32,
                 import_rows: 100_000,
@@ -103,6 +105,7 @@ impl Options {
                 rounds: 5,
                 round: Duration::from_secs(2),
                 pull_rounds: 5,
+                storm_rounds: 3,
                 storm_clinics: 500,
                 storm_textbook: 64,
                 import_rows: 1_000_000,

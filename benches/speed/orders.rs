@@ -198,7 +198,14 @@ fn pgbench(
     let output = Command::new("pgbench")
         .args(["-n", "-M", "prepared", "-l", "-U", "postgres", "-f", SQL])
         .args(["-D", &format!("clinics={CLINICS}"), "-D", &format!("products={products}")])
-        .args(["-c", &connections.to_string(), "-j", &threads.to_string(), "-T", &time.as_secs().max(1).to_string()])
+        .args([
+            "-c",
+            &connections.to_string(),
+            "-j",
+            &threads.to_string(),
+            "-T",
+            &time.as_secs_f64().ceil().to_string(),
+        ])
         .arg("-h")
         .arg(stage.socket_dir())
         .arg(format!("--log-prefix={}", directory.path().join("log").display()))

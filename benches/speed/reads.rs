@@ -7,7 +7,7 @@ use crate::load::{Contender, Rounds, Shot, Target, measure};
 use crate::options::{Options, Plan, Scenario, USUAL_SIZE};
 use crate::queries::{self, Query, Reading};
 use crate::report::{Goal, Report, Section};
-use crate::server::Server;
+use crate::server::{Memory, Server};
 use crate::spread::Spread;
 use crate::stacks::Stack;
 use crate::stage::{self, Market, Stage};
@@ -29,6 +29,8 @@ pub struct Servers {
     /// By clinic.
     pub tokens: Vec<String>,
     pub client_ids: Vec<String>,
+    /// Of the product before its first request.
+    pub loaded: Memory,
 }
 
 impl Servers {
@@ -40,6 +42,7 @@ impl Servers {
         tokens: Option<Vec<String>>,
     ) -> anyhow::Result<Self> {
         let product = stage.serve(&market.database)?;
+        let loaded = product.process().memory();
         let client_ids = stage::client_ids(&market.catalogue);
         let tokens = match tokens {
             Some(tokens) => tokens,
@@ -53,6 +56,7 @@ impl Servers {
             product,
             tokens,
             client_ids,
+            loaded,
         })
     }
 

@@ -3,7 +3,7 @@
 use anyhow::{Context as _, bail};
 use std::fs::{self, File};
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -16,7 +16,6 @@ const TICK: Duration = Duration::from_millis(10);
 pub struct Server {
     pub address: SocketAddr,
     process: Process,
-    log: PathBuf,
 }
 
 /// A child; ended when dropped.
@@ -40,7 +39,7 @@ impl Server {
         loop {
             let text = fs::read_to_string(&log)?;
             if let Some(address) = text.lines().find_map(address) {
-                return Ok(Self { address, process, log });
+                return Ok(Self { address, process });
             }
             if let Some(status) = process.0.try_wait()? {
                 bail!("{name} ended ({status}): {}", text.trim());
@@ -54,10 +53,6 @@ impl Server {
 
     pub fn process(&self) -> &Process {
         &self.process
-    }
-
-    pub fn log(&self) -> String {
-        fs::read_to_string(&self.log).unwrap_or_default()
     }
 }
 

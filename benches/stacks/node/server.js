@@ -61,22 +61,23 @@ async function serve () {
     }
     const values = [clinic.id, clinic.price_list_id, clinic.hidden_categories, clinic.hidden_products, clinic.only_categories,
       clinic.only_products, clinic.restricted_licence]
-    let rows = SELECT
+    let conditions = ''
+    let page = ''
     for (const column of ['name', 'code']) {
       const wanted = list(request.query[column]).concat(list(request.query[`${column}[]`]))
       if (wanted.length > 0) {
         values.push(wanted.map(like))
-        rows += ` and lower(p.${column}) like any ($${values.length})`
+        conditions += ` and lower(p.${column}) like any ($${values.length})`
       }
     }
-    rows += ' order by p.code'
     if (request.query.limit) {
       values.push(Number(request.query.limit), Number(request.query.limit) * Number(request.query.page || 0))
-      rows += ` limit $${values.length - 1} offset $${values.length}`
+      page = `limit $${values.length - 1} offset $${values.length}`
     }
+    const rows = SELECT.replace('/* conditions */', conditions).replace('/* page */', page)
     // JavaScript has no decimals: Postgres divides, which is a row of numbers less to make here.
     const statement = `select p.*, round(list_price / units_per_outer, 6) as unit_list_price,
-      round(coalesce(contract_price, list_price) / units_per_outer, 6) as unit_contract_price from (${rows}) p`
+      round(coalesce(contract_price, list_price) / units_per_outer, 6) as unit_contract_price from (${rows}) p order by p.code`
     const found = await pool.query(statement, values)
     return { products: found.rows.map(product) }
   })

@@ -83,18 +83,18 @@ async def products(request: Request):
     clinic = app.state.clinics[client]
     values = [clinic[key] for key in ("id", "price_list_id", "hidden_categories", "hidden_products", "only_categories",
                                       "only_products", "restricted_licence")]
-    statement = SELECT
+    conditions = page = ""
     query = request.query_params
     for column in ("name", "code"):
         wanted = query.getlist(column) + query.getlist(f"{column}[]")
         if wanted:
             values.append([like(text) for text in wanted])
-            statement += f" and lower(p.{column}) like any (${len(values)})"
-    statement += " order by p.code"
+            conditions += f" and lower(p.{column}) like any (${len(values)})"
     if "limit" in query:
         limit = int(query["limit"])
         values += [limit, limit * int(query.get("page", 0))]
-        statement += f" limit ${len(values) - 1} offset ${len(values)}"
+        page = f"limit ${len(values) - 1} offset ${len(values)}"
+    statement = SELECT.replace("/* conditions */", conditions).replace("/* page */", page)
     rows = await app.state.pool.fetch(statement, *values)
     return Response(orjson.dumps({"products": [product(row) for row in rows]}), media_type="application/json")
 
