@@ -115,8 +115,11 @@ impl Catalogue {
             1 => format!("0{}", 10_000_000_000 + number(2, at) % 80_000_000_000),
             _ => format!("{}", 4_000_000_000_000 + number(2, at) % 5_000_000_000_000),
         };
-        let related_urls =
-            if number(3, at) % 4 == 0 { format!("https://example.com/products/{code}") } else { String::new() };
+        let related_urls = if number(3, at).is_multiple_of(4) {
+            format!("https://example.com/products/{code}")
+        } else {
+            String::new()
+        };
         Product {
             r#type: seed.r#type.clone(),
             category: seed.category.clone(),

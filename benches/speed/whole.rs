@@ -20,13 +20,14 @@ const MOST_AT_ONCE_OF_BASELINES: usize = USUAL_SIZE;
 /// Whole answers are compared as JSON up to this size, beyond it by their number of products.
 const MOST_COMPARED: usize = USUAL_SIZE;
 const MEGABYTE: f64 = 1e6;
+const STATIC_BODY: &str = "static body";
 
 /// One contender's pulls in one coding.
 struct Pulls<'a> {
     name: &'static str,
     server: &'a Server,
     requests: Vec<Vec<u8>>,
-    /// Resident before any of them.
+    /// Resident before anybody pulled anything.
     idle: u64,
     times: Vec<f64>,
     growths: Vec<f64>,
@@ -37,10 +38,10 @@ struct Pulls<'a> {
 /// Expects servers that have just started: memory that was used once stays with a process.
 pub async fn run(plan: &Plan, market: &Market, servers: &Servers, report: &mut Report) -> anyhow::Result<()> {
     let products = market.catalogue.products;
-    warm_up(servers).await?;
+    let idle = warm_up(servers).await?;
     compare(servers, products <= MOST_COMPARED).await.context("(e) comparing")?;
     for (gzip, title) in [(false, "whole catalogue, plain"), (true, "whole catalogue, gzip")] {
-        let mut all = contenders(servers, gzip).await?;
+        let mut all = contenders(servers, gzip, &idle).await?;
         for turn in 0..=plan.pull_rounds {
             for pulls in &mut all {
                 pulls.one(turn).await.with_context(|| format!("(e) {}", pulls.name))?;
@@ -64,15 +65,22 @@ pub async fn run(plan: &Plan, market: &Market, servers: &Servers, report: &mut R
     Ok(())
 }
 
-/// What a clinic sees is worked out at its first request: that is not what a pull costs.
-async fn warm_up(servers: &Servers) -> anyhow::Result<()> {
+/// What a clinic sees is worked out at its first request: that is not what a pull costs. What is resident then, of each
+/// contender.
+async fn warm_up(servers: &Servers) -> anyhow::Result<Vec<u64>> {
     for server in servers.readers() {
         let mut connection = Connection::open(server.address).await?;
         for token in servers.tokens.iter().take(PULLERS) {
             connection.json(&get("/products?limit=1", token, false)).await?;
         }
     }
-    Ok(())
+    Ok(contending(servers).map(|(_, server)| server.process().memory().now).collect())
+}
+
+/// Everybody, the product first.
+fn contending(servers: &Servers) -> impl Iterator<Item = (&'static str, &Server)> {
+    let ours = [("product", &servers.product), (STATIC_BODY, &servers.static_body), ("textbook", &servers.textbook)];
+    ours.into_iter().chain(servers.stacks.iter().map(|(name, server)| (*name, server)))
 }
 
 async fn compare(servers: &Servers, as_json: bool) -> anyhow::Result<()> {
@@ -94,26 +102,19 @@ async fn compare(servers: &Servers, as_json: bool) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn contenders(servers: &Servers, gzip: bool) -> anyhow::Result<Vec<Pulls<'_>>> {
+async fn contenders<'a>(servers: &'a Servers, gzip: bool, idle: &[u64]) -> anyhow::Result<Vec<Pulls<'a>>> {
     let mut all = Vec::new();
     let requests = |target: &str| servers.tokens.iter().take(PULLERS).map(|token| get(target, token, gzip)).collect();
     let answer =
         Connection::open(servers.product.address).await?.ask(&get("/products", &servers.tokens[0], gzip)).await?;
     let static_target = format!("/{}", answer.bytes);
-    let named = [
-        ("product", &servers.product, "/products"),
-        ("static body", &servers.static_body, &static_target),
-        ("textbook", &servers.textbook, "/products"),
-    ];
-    let stacks = servers.stacks.iter().map(|(name, server)| (*name, server, "/products"));
-    for (name, server, target) in named.into_iter().chain(stacks) {
-        let idle = server.process().memory().now;
-        let requests = requests(target);
+    for ((name, server), idle) in contending(servers).zip(idle) {
+        let requests = requests(if name == STATIC_BODY { &static_target } else { "/products" });
         all.push(Pulls {
             name,
             server,
             requests,
-            idle,
+            idle: *idle,
             times: Vec::new(),
             growths: Vec::new(),
             bytes: 0,
