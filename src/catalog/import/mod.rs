@@ -122,6 +122,7 @@ pub async fn import(
         progress(Progress::Waiting);
         store::lock_imports(connection).await?;
     }
+    store::allow_memory(connection).await?;
     store::empty_staging(connection).await?;
 
     let mut summary = ImportSummary { file: names.0, prices_file: names.1, ..Default::default() };
@@ -192,8 +193,10 @@ async fn compare(
     summary: &mut ImportSummary,
 ) -> Result<(u64, u64), sqlx::Error> {
     let compared = store::compare(connection).await?;
-    let absent = store::count_absent(connection).await?;
-    let (absent_all, absent_listed) = if full { (absent.absent, absent.absent_listed) } else { (0, 0) };
+    let active = store::count_active(connection).await?;
+    // No code is staged twice, so those that are not named are the rest.
+    let (absent_all, absent_listed) =
+        if full { (active.all - compared.named_active, active.listed - compared.named_listed) } else { (0, 0) };
     summary.new = compared.new.unsigned_abs();
     summary.changed = compared.changed.unsigned_abs();
     summary.unchanged = compared.unchanged.unsigned_abs();
@@ -205,7 +208,7 @@ async fn compare(
     if compared.raised + compared.lowered > 0 {
         summary.list_prices.largest = store::find_movements(connection).await?;
     }
-    Ok(((compared.lost + absent_listed).unsigned_abs(), absent.listed.unsigned_abs()))
+    Ok(((compared.lost + absent_listed).unsigned_abs(), active.listed.unsigned_abs()))
 }
 
 /// The refusal of an import that takes too much off sale.

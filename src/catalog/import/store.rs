@@ -20,9 +20,19 @@ pub(super) async fn lock_imports(connection: &mut PgConnection) -> Result<(), sq
     Ok(())
 }
 
+/// What Postgres may use to sort or to join, for the rest of the transaction; at most twice as much for one hash table. A
+/// million codes fit in; with the default of 4 MB every comparison of a large file goes through temporary files.
+const WORK_MEMORY: &str = "128MB";
+
+/// Lets the transaction use as much memory as comparisons of large files want.
+pub(super) async fn allow_memory(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
+    sqlx::query_scalar!("select set_config('work_mem', $1, true)", WORK_MEMORY).fetch_one(connection).await?;
+    Ok(())
+}
+
 /// Empties the staging tables. Only under the lock.
 pub(super) async fn empty_staging(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
-    sqlx::query!("truncate staged_product_row, staged_price_row").execute(connection).await?;
+    sqlx::query!("truncate staged_product_row, staged_product_change, staged_price_row").execute(connection).await?;
     Ok(())
 }
 
@@ -37,9 +47,9 @@ pub(super) async fn copy_products(connection: &mut PgConnection) -> Result<PgCop
         .await
 }
 
-/// Tells the planner how much was staged; without it, large imports are joined row by row.
+/// Tells the planner how much was staged; without it, large imports are joined row by row. They are joined by these two only.
 pub(super) async fn analyze_products(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
-    sqlx::query!("analyze staged_product_row").execute(connection).await?;
+    sqlx::query!("analyze staged_product_row (line, code)").execute(connection).await?;
     Ok(())
 }
 
@@ -55,7 +65,7 @@ pub(super) struct Finding {
 pub(super) async fn find_repeated_codes(connection: &mut PgConnection) -> Result<Vec<Finding>, sqlx::Error> {
     sqlx::query_as!(
         Finding,
-        r#"with repeated as (
+        r#"with repeated as materialized (
                select code, min(line) as first_line from staged_product_row
                where code <> '' group by code having count(*) > 1
            )
@@ -102,12 +112,19 @@ pub(super) struct Comparison {
     pub lost: i64,
     pub raised: i64,
     pub lowered: i64,
+    /// Of the products named: active at present, and those of them that are for sale.
+    pub named_active: i64,
+    pub named_listed: i64,
 }
 
+/// Compares once, and keeps which rows change a product for [`update_products`].
 pub(super) async fn compare(connection: &mut PgConnection) -> Result<Comparison, sqlx::Error> {
-    sqlx::query_as!(
+    let compared = sqlx::query_as!(
         Comparison,
-        r#"select
+        r#"with compared as materialized (
+               select line, product_id, differs, active, old_active, list_price, old_list_price from staged_product),
+           changes as (insert into staged_product_change (line) select line from compared where differs)
+           select
                count(*) filter (where product_id is null) as "new!",
                count(*) filter (where differs and active = old_active) as "changed!",
                count(*) filter (where product_id is not null and not differs) as "unchanged!",
@@ -118,35 +135,28 @@ pub(super) async fn compare(connection: &mut PgConnection) -> Result<Comparison,
                count(*) filter (where old_active and old_list_price is not null and (not active or list_price is null))
                    as "lost!",
                count(*) filter (where list_price > old_list_price) as "raised!",
-               count(*) filter (where list_price < old_list_price) as "lowered!"
-           from staged_product"#
+               count(*) filter (where list_price < old_list_price) as "lowered!",
+               count(*) filter (where old_active) as "named_active!",
+               count(*) filter (where old_active and old_list_price is not null) as "named_listed!"
+           from compared"#
     )
-    .fetch_one(connection)
-    .await
+    .fetch_one(&mut *connection)
+    .await?;
+    sqlx::query!("analyze staged_product_change").execute(connection).await?;
+    Ok(compared)
 }
 
-/// Active products, and what becomes of those that a full import does not name.
-pub(super) struct Absent {
-    /// Active and for sale at present.
+/// Products that are active at present.
+pub(super) struct Active {
+    pub all: i64,
+    /// Those that are for sale.
     pub listed: i64,
-    /// Active and not in the file.
-    pub absent: i64,
-    /// Active, for sale and not in the file.
-    pub absent_listed: i64,
 }
 
-pub(super) async fn count_absent(connection: &mut PgConnection) -> Result<Absent, sqlx::Error> {
-    sqlx::query_as!(
-        Absent,
-        r#"select
-               count(*) filter (where p.list_price is not null) as "listed!",
-               count(*) filter (where s.code is null) as "absent!",
-               count(*) filter (where s.code is null and p.list_price is not null) as "absent_listed!"
-           from product p left join staged_product_row s on s.code = p.code
-           where p.active"#
-    )
-    .fetch_one(connection)
-    .await
+pub(super) async fn count_active(connection: &mut PgConnection) -> Result<Active, sqlx::Error> {
+    sqlx::query_as!(Active, r#"select count(*) as "all!", count(list_price) as "listed!" from product where active"#)
+        .fetch_one(connection)
+        .await
 }
 
 /// Some codes that are for sale and would not be any more, in byte order. `full`: those that the file lacks as well.
@@ -181,7 +191,7 @@ pub(super) async fn find_movements(connection: &mut PgConnection) -> Result<Vec<
     Ok(rows.into_iter().map(|row| Movement::new(row.code, row.old, row.new)).collect())
 }
 
-/// Changes the products that the staged rows name.
+/// Changes the products for which [`compare`] found a difference.
 pub(super) async fn update_products(connection: &mut PgConnection, now: OffsetDateTime) -> Result<(), sqlx::Error> {
     sqlx::query!(
         "update product p set
@@ -191,8 +201,8 @@ pub(super) async fn update_products(connection: &mut PgConnection, now: OffsetDa
              withdrawn_at = case when s.active then null else coalesce(p.withdrawn_at, $1) end,
              related_urls = s.related_urls, manufacturer = s.manufacturer, tax_code = s.tax_code,
              tax_rate = s.tax_rate, restricted = s.restricted
-         from staged_product s
-         where s.differs and p.id = s.product_id",
+         from staged_product_change c join staged_product s on s.line = c.line
+         where p.id = s.product_id",
         now
     )
     .execute(connection)
