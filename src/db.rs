@@ -1,14 +1,19 @@
 //! The pool, the migrations, and errors of named constraints.
 
 use crate::config::DatabaseSettings;
+use sqlx::Connection;
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
 use std::str::FromStr;
+use std::time::Duration;
 
 /// The schema's history. `spsi db migrate` and every `spsi serve` apply what is missing.
 pub static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!("./migrations");
 
 /// "spsi", 1: held alone by an import of the catalogue, and shared by shipments, until the transaction ends.
 pub const IMPORT_LOCK: i64 = 0x7370_7369_0001;
+
+/// A connection that was of use so short a time ago is taken to be alive: Postgres takes longer to come back after it went.
+const UNTESTED: Duration = Duration::from_millis(500);
 
 /// Opens a pool. Connects lazily: whether Postgres answers shows at the first query.
 pub fn pool(url: &str, settings: &DatabaseSettings) -> Result<PgPool, sqlx::Error> {
@@ -17,10 +22,22 @@ pub fn pool(url: &str, settings: &DatabaseSettings) -> Result<PgPool, sqlx::Erro
         ("idle_in_transaction_session_timeout", "60s"),
         ("statement_timeout", "10min"),
         ("timezone", "UTC"),
+        // Compiling a plan takes longer than any of our statements; Postgres does it where it overestimates them.
+        ("jit", "off"),
     ]);
     Ok(PgPoolOptions::new()
         .max_connections(settings.db_connections)
         .acquire_timeout(settings.db_timeout.0)
+        // The pool's own test asks Postgres whenever a connection is taken, which under load costs as much as a query.
+        .test_before_acquire(false)
+        .before_acquire(|connection, meta| {
+            Box::pin(async move {
+                if meta.idle_for < UNTESTED {
+                    return Ok(true);
+                }
+                Ok(connection.ping().await.is_ok())
+            })
+        })
         .connect_lazy_with(options))
 }
 

@@ -44,6 +44,10 @@ impl BitSet {
         self.count
     }
 
+    pub(super) fn contains(&self, member: u32) -> bool {
+        self.words.get(member as usize / 64).is_some_and(|word| word >> (member % 64) & 1 == 1)
+    }
+
     pub(super) fn words(&self) -> &[u64] {
         &self.words
     }

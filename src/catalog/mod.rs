@@ -12,6 +12,7 @@ mod gzip;
 pub mod http;
 pub mod import;
 mod micros;
+pub mod offers;
 mod packed;
 mod prices;
 mod product;

@@ -141,6 +141,12 @@ impl Prepared {
         })
     }
 
+    /// The list price of one unit, as JSON has it.
+    pub(super) fn unit_price<'a>(&self, arena: &'a [u8]) -> &'a [u8] {
+        let end = self.start + self.head as usize - AFTER_UNIT_PRICE.len();
+        &arena[end - usize::from(self.unit_price)..end]
+    }
+
     /// Appends the product as this clinic sees it.
     pub(super) fn write(
         &self,
@@ -154,9 +160,8 @@ impl Prepared {
         let outer_end = head_end + usize::from(self.outer_price);
         let barcode_end = outer_end + self.barcode as usize;
         let urls_end = barcode_end + self.urls as usize;
-        let unit_end = head_end - AFTER_UNIT_PRICE.len();
         let list_price = match settings.price_basis {
-            Basis::Unit => &arena[unit_end - usize::from(self.unit_price)..unit_end],
+            Basis::Unit => self.unit_price(arena),
             Basis::Outer => &arena[head_end..outer_end],
         };
         out.extend_from_slice(&arena[self.start..head_end]);

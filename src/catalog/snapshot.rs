@@ -58,7 +58,7 @@ pub(super) struct Goods {
     pub(super) arena: Vec<u8>,
     pub(super) prepared: Vec<Prepared>,
     pub(super) codes: Texts,
-    units_per_outer: Vec<Decimal>,
+    pub(super) units_per_outer: Vec<Decimal>,
     /// Ascending ids.
     positions: Vec<(ProductId, u32)>,
     /// By position: an index into the names.

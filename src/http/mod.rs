@@ -14,6 +14,7 @@ use crate::catalog::Catalog;
 use crate::catalog::http::{categories, products};
 use crate::clock::Clock;
 use crate::config::ServerSettings;
+use crate::orders::desk::Desk;
 use crate::orders::http::purchase_order;
 use crate::shutdown::Shutdown;
 use actix_http::error::DispatchError;
@@ -42,6 +43,7 @@ pub struct Services {
     pub clock: Clock,
     pub auth: Auth,
     pub catalog: Catalog,
+    pub desk: Desk,
 }
 
 /// What ezyVet calls (SPSI.md 1).
@@ -83,6 +85,7 @@ pub async fn serve(services: Services, listener: TcpListener, mut shutdown: Shut
             .app_data(web::Data::new(services.clock))
             .app_data(web::Data::new(services.auth))
             .app_data(web::Data::new(services.catalog))
+            .app_data(web::Data::new(services.desk))
             .wrap(Compress::default())
             .wrap(from_fn(span::observe))
             .configure(operations)

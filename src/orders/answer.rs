@@ -6,10 +6,24 @@ use crate::config::DeclineAnswer;
 use serde_json::{Map, Value, json};
 
 /// An answer as it is stored and sent: word for word the same for the same order again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reply {
+    pub status: u16,
+    /// JSON.
+    pub body: String,
+}
+
+/// What an answer says.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Answer {
     pub status: u16,
     pub body: Value,
+}
+
+impl Answer {
+    pub fn written(&self) -> Reply {
+        Reply { status: self.status, body: self.body.to_string() }
+    }
 }
 
 const HEADER: [&str; 17] = [

@@ -1,15 +1,16 @@
 //! `POST /purchaseorder`.
 
+use super::OrderError;
+use super::desk::Desk;
 use super::read::{ReadError, read};
-use super::{OrderError, place};
 use crate::auth::http::Caller;
 use crate::clock::Clock;
 use crate::config::ServerSettings;
 use crate::http::body;
 use crate::http::problem::{Envelope, Kind, Message, Problem};
+use actix_web::http::header::ContentType;
 use actix_web::http::{StatusCode, header};
 use actix_web::{HttpResponse, web};
-use sqlx::PgPool;
 
 /// Send a purchase order
 ///
@@ -39,16 +40,18 @@ use sqlx::PgPool;
 pub async fn purchase_order(
     caller: Caller,
     payload: web::Payload,
-    pool: web::Data<PgPool>,
+    desk: web::Data<Desk>,
     clock: web::Data<Clock>,
     settings: web::Data<ServerSettings>,
 ) -> Result<HttpResponse, Problem> {
     let body = body::read(payload, settings.max_body_bytes, settings.read_timeout.0).await?;
     let order = read(&body, settings.max_order_lines)?;
-    let answer = place(&pool, clock.now(), &caller.0, &order).await?;
-    let status = StatusCode::from_u16(answer.status).unwrap_or(StatusCode::OK);
-    metrics::counter!("spsi_orders_total", "status" => answer.status.to_string()).increment(1);
-    Ok(HttpResponse::build(status).insert_header((header::CACHE_CONTROL, "no-store")).json(answer.body))
+    let reply = desk.place(clock.now(), &caller.0, &order).await?;
+    let status = StatusCode::from_u16(reply.status).unwrap_or(StatusCode::OK);
+    metrics::counter!("spsi_orders_total", "status" => reply.status.to_string()).increment(1);
+    let mut response = HttpResponse::build(status);
+    response.insert_header((header::CACHE_CONTROL, "no-store")).content_type(ContentType::json());
+    Ok(response.body(reply.body))
 }
 
 impl From<ReadError> for Problem {

@@ -1,10 +1,12 @@
 //! Purchase orders: read, decided, stored, answered (SPSI.md 1, POST /purchaseorder).
 //!
-//! A 200 means that the order is committed. Decision and storage are one transaction; the same order of the same clinic
-//! again gets the same answer, however many copies arrive at once (SPSI.md 5.11).
+//! A 200 means that the order is committed. Decision and storage are one transaction, or one statement that stores the
+//! order only if what the decision rests on still holds ([`desk`]); the same order of the same clinic again gets the same
+//! answer, however many copies arrive at once (SPSI.md 5.11).
 
 pub mod answer;
 mod decide;
+pub mod desk;
 mod difference;
 pub mod document;
 mod form;
@@ -15,11 +17,12 @@ pub mod rules;
 mod staff;
 pub mod stock;
 mod store;
+mod unseen;
 
 use crate::audit;
 use crate::clinics::directory::Member;
 use crate::config::{ChangedOrder, ClinicSettings, RuleAction};
-use answer::Answer;
+use answer::{Answer, Reply};
 use decide::{ClinicTerms, Decision, ProductTerms, Verdict, decide};
 use read::OrderRequest;
 use serde_json::json;
@@ -47,28 +50,38 @@ pub enum OrderError {
     Database(#[from] sqlx::Error),
 }
 
-/// Decides about an order, stores it, and gives the answer; or the first answer, when we have the order already.
+/// Decides about an order, stores it, and gives the answer; or the first answer, when we have the order already. Everything
+/// is read under locks: what [`desk::Desk::place`] falls back to.
 pub async fn place(
     pool: &PgPool,
     now: OffsetDateTime,
     member: &Member,
     order: &OrderRequest,
-) -> Result<Answer, OrderError> {
-    let mut transaction = pool.begin().await?;
+) -> Result<Reply, OrderError> {
     let clinic = member.row.id;
     let codes: Vec<String> = order.lines.iter().map(|line| line.supplier_code.clone()).collect();
-    let stock_decides = matches!(member.settings.rule_stock_short, RuleAction::Hold | RuleAction::Decline);
-    // Copies of one order queue up here, and find what the first of them stored.
-    store::lock(&mut transaction, clinic, &order.ezyvet_id, &codes, stock_decides).await?;
-    let answer = match store::find_known(&mut transaction, clinic, &order.ezyvet_id).await? {
-        None => first(&mut transaction, now, member, order, &codes).await?,
-        Some(known) if known.content_digest == order.content_digest => {
-            return Ok(Answer { status: known.answer_status.unsigned_abs(), body: known.answer_body });
+    loop {
+        let mut transaction = pool.begin().await?;
+        // Copies of one order queue up here, and find what the first of them stored.
+        store::lock(&mut transaction, clinic, &order.ezyvet_id, &codes, stock_decides(member)).await?;
+        let reply = match store::find_known(&mut transaction, clinic, &order.ezyvet_id).await? {
+            None => first(&mut transaction, now, member, order, &codes).await?,
+            Some(known) if known.content_digest == order.content_digest => {
+                return Ok(Reply { status: known.answer_status.unsigned_abs(), body: known.answer_body });
+            }
+            Some(known) => Some(revised(&mut transaction, now, member, order, &codes, known).await?),
+        };
+        // Nothing: a copy was stored at the desk, which takes no lock for it, since we looked. It is found now.
+        if let Some(reply) = reply {
+            transaction.commit().await?;
+            return Ok(reply);
         }
-        Some(known) => revised(&mut transaction, now, member, order, &codes, known).await?,
-    };
-    transaction.commit().await?;
-    Ok(answer)
+    }
+}
+
+/// Whether what becomes of the clinic's orders depends on the stock.
+fn stock_decides(member: &Member) -> bool {
+    matches!(member.settings.rule_stock_short, RuleAction::Hold | RuleAction::Decline)
 }
 
 async fn first(
@@ -77,14 +90,15 @@ async fn first(
     member: &Member,
     order: &OrderRequest,
     codes: &[String],
-) -> Result<Answer, OrderError> {
+) -> Result<Option<Reply>, OrderError> {
     let row = &member.row;
     let terms = store::terms(connection, row.id, row.price_list_id, now.date(), order, codes, true).await?;
     let number = number::format(terms.number.unwrap_or_default().unsigned_abs());
-    let (decision, answer) = decided(member, order, terms, &number);
+    let (decision, reply) = decided_by(member, order, terms, &number);
     let (state, findings) = (state(decision.verdict), &decision.findings);
-    store::insert(connection, now, row.id, order, &number, state, findings, &answer, &actor(member)).await?;
-    Ok(answer)
+    let stored =
+        store::insert(connection, now, row.id, order, &number, state, findings, &reply, &actor(member), None).await?;
+    Ok(stored.map(|_| reply))
 }
 
 async fn revised(
@@ -94,7 +108,7 @@ async fn revised(
     order: &OrderRequest,
     codes: &[String],
     known: store::Known,
-) -> Result<Answer, OrderError> {
+) -> Result<Reply, OrderError> {
     let refused = |why: &str| {
         let text = format!("order {} is known as {} with other content, and {why}", order.ezyvet_id, known.number);
         Err(OrderError::Changed(text))
@@ -111,34 +125,45 @@ async fn revised(
     store::delete_lines(connection, now, known.id).await?;
     let row = &member.row;
     let terms = store::terms(connection, row.id, row.price_list_id, now.date(), order, codes, false).await?;
-    let (decision, answer) = decided(member, order, terms, &known.number);
+    let (decision, reply) = decided_by(member, order, terms, &known.number);
     let revision = known.revision + 1;
-    store::revise(connection, now, known.id, revision, order, state(decision.verdict), &decision.findings, &answer)
+    store::revise(connection, now, known.id, revision, order, state(decision.verdict), &decision.findings, &reply)
         .await?;
     stock::settle(connection, now, known.id).await?;
     let detail = json!({"revision": revision, "was": known.state, "state": state(decision.verdict), "findings": decision.findings});
     audit::record(connection, now, &actor(member), "order.revise", ("order", Some(known.id.0)), detail).await?;
-    Ok(answer)
+    Ok(reply)
 }
 
-fn decided(member: &Member, order: &OrderRequest, terms: store::Terms, number: &str) -> (Decision, Answer) {
-    let row = &member.row;
-    let clinic = ClinicTerms {
-        restricted_licence: row.restricted_licence,
-        on_hold: row.on_hold,
-        number_used_before: terms.used_before,
-        ship_to_mapped: terms.ship_to_mapped,
-    };
+/// The decision by what Postgres holds.
+fn decided_by(member: &Member, order: &OrderRequest, terms: store::Terms, number: &str) -> (Decision, Reply) {
+    let clinic = clinic_terms(member, terms.used_before, terms.ship_to_mapped);
     let products: HashMap<String, ProductTerms> =
         terms.products.into_iter().map(|product| (product.code.clone(), product_terms(product, member))).collect();
+    decided(member, order, &products, clinic, number)
+}
+
+fn clinic_terms(member: &Member, number_used_before: bool, ship_to_mapped: bool) -> ClinicTerms {
+    let row = &member.row;
+    let (restricted_licence, on_hold) = (row.restricted_licence, row.on_hold);
+    ClinicTerms { restricted_licence, on_hold, number_used_before, ship_to_mapped }
+}
+
+fn decided(
+    member: &Member,
+    order: &OrderRequest,
+    products: &HashMap<String, ProductTerms>,
+    clinic: ClinicTerms,
+    number: &str,
+) -> (Decision, Reply) {
     let settings: &ClinicSettings = &member.settings;
-    let decision = decide(order, &products, clinic, settings);
-    let answer = match decision.verdict {
+    let decision = decide(order, products, clinic, settings);
+    let answer: Answer = match decision.verdict {
         // A held order is answered like an accepted one: ezyVet has no word for "wait".
         Verdict::Accepted | Verdict::Held => answer::accepted(&order.body, number),
         Verdict::Declined => answer::declined(&order.body, number, &decision.findings, settings.decline_answer),
     };
-    (decision, answer)
+    (decision, answer.written())
 }
 
 fn product_terms(product: store::ProductRow, member: &Member) -> ProductTerms {

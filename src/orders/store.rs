@@ -1,12 +1,12 @@
 //! Rows of orders. Every query of a clinic's orders takes its [`ClinicId`]; those of staff say so.
 
-use super::answer::Answer;
+use super::answer::Reply;
 use super::decide::Finding;
 use super::read::OrderRequest;
 use crate::ids::{ClinicId, OrderId};
 use rust_decimal::Decimal;
 use serde_json::{Map, Value, json};
-use sqlx::PgConnection;
+use sqlx::{PgConnection, PgPool};
 use time::{Date, OffsetDateTime};
 
 /// "stoc": the first key of the locks that [`lock`] takes for products.
@@ -20,7 +20,7 @@ pub struct Known {
     pub revision: i32,
     pub content_digest: Vec<u8>,
     pub answer_status: i16,
-    pub answer_body: Value,
+    pub answer_body: String,
     /// Staff have taken units off it.
     pub part_cancelled: bool,
 }
@@ -86,7 +86,7 @@ pub async fn find_known(
 ) -> Result<Option<Known>, sqlx::Error> {
     sqlx::query_as!(
         Known,
-        r#"select id as "id: OrderId", supplier_order_number as number, state, revision, content_digest, answer_status, answer_body,
+        r#"select id as "id: OrderId", supplier_order_number as number, state, revision, content_digest, answer_status, answer_body::text as "answer_body!",
                   exists (select from purchase_order_line l where l.order_id = o.id and l.cancelled <> 0) as "part_cancelled!"
            from purchase_order o where clinic_id = $1 and ezyvet_id = $2 for update"#,
         clinic as ClinicId,
@@ -170,7 +170,19 @@ pub async fn delete_lines(connection: &mut PgConnection, now: OffsetDateTime, id
     Ok(())
 }
 
-/// Stores an order with its lines, what they reserve, its first revision and the audit entry, in one statement.
+/// What a decision rests on that was not read under locks: [`insert`] stores nothing where it has changed.
+#[derive(Clone, Copy, Debug)]
+pub struct Basis {
+    pub catalog_version: i64,
+    pub ship_to_mapped: bool,
+}
+
+/// Stores an order with its lines, what they reserve, its first revision and the audit entry, in one statement: the commit
+/// is the only wait. Returns the transaction.
+///
+/// Nothing, and nothing is stored, where the clinic has an order with this id already, or where the basis does not hold:
+/// another version of the catalogue, another word on the address, or an order with this purchase_order_number before.
+/// All of that is looked at in the one snapshot of the statement.
 #[expect(clippy::too_many_arguments, reason = "one row's worth of values")]
 pub async fn insert(
     connection: &mut PgConnection,
@@ -180,20 +192,36 @@ pub async fn insert(
     number: &str,
     state: &str,
     findings: &[Finding],
-    answer: &Answer,
+    reply: &Reply,
     actor: &str,
-) -> Result<(), sqlx::Error> {
+    basis: Option<Basis>,
+) -> Result<Option<i64>, sqlx::Error> {
     let lines = LineColumns::of(order);
-    sqlx::query!(
-        "with placed as (
+    sqlx::query_scalar!(
+        r#"with held as materialized (
+               select count(pg_advisory_xact_lock_shared($34, bucket)) as buckets
+               from (select distinct hashtext(code) & 255 as bucket from unnest($23::text[]) code order by 1) sorted),
+           sent as materialized (select $8::text::json as body),
+           placed as (
                insert into purchase_order (clinic_id, ezyvet_id, supplier_order_number, purchase_order_number, state, is_return,
                    content_digest, body, answer_status, answer_body, findings, ordered_at, ownership_id, shipping_address_id,
                    freight, freight_tax, tax, total, received_at, changed_at)
-               values ($1, $2, $3, $4, $5, $6, $7, $8::text::json, $9, $10::text::json, $11, $12, $13, $14, $15, $16, $17, $18, $19, $19)
+               select $1, $2, $3, $4, $5, $6, $7, sent.body, $9, $10::text::json, $11, $12, $13, $14, $15, $16, $17, $18, $19, $19
+               from held, sent
+               where held.buckets >= 0 and ($35::bigint is null or (
+                   exists (select from data_version where name = 'catalog' and value = $35)
+                   and ($4 = '' or not exists (
+                       select from purchase_order where clinic_id = $1 and purchase_order_number = $4 and ezyvet_id <> $2))
+                   and ($14 in ('', '0') or $36 = (
+                       exists (select from ezyvet_mapping
+                               where kind = 'ship_to' and site_id is null and clinic_id = $1 and ezyvet_id = $14)
+                       or exists (select from clinic c join ezyvet_mapping m on m.site_id = c.site_id and m.clinic_id is null
+                                  where c.id = $1 and m.kind = 'ship_to' and m.ezyvet_id = $14)))))
+               on conflict on constraint purchase_order_ezyvet_id_key do nothing
                returning id),
            revised as (
                insert into purchase_order_revision (order_id, revision, received_at, body, findings)
-               select id, 1, $19, $8::text::json, $11 from placed),
+               select id, 1, $19, sent.body, $11 from placed, sent),
            lined as (
                insert into purchase_order_line (order_id, position, ezyvet_id, product_id, supplier_code, outers, units_per_outer,
                    price_per_unit, tax_per_unit, quantity, total, total_tax, location_id, reserved)
@@ -204,10 +232,11 @@ pub async fn insert(
                        tax_per_unit, quantity, total, total_tax, location_id)),
            moved as (
                insert into stock_move (moved_at, codes)
-               select $19, array_agg(distinct code) from unnest($23::text[]) code
+               select $19, array_agg(distinct code) from placed, unnest($23::text[]) code
                where $5 in ('accepted', 'held') having count(*) > 0)
            insert into audit_entry (at, actor, action, subject_kind, subject_id, detail)
-           select $19, $32, 'order.place', 'order', id, $33 from placed",
+           select $19, $32, 'order.place', 'order', id, $33 from placed
+           returning pg_current_xact_id()::text::bigint as "transaction!""#,
         clinic as ClinicId,
         order.ezyvet_id,
         number,
@@ -216,8 +245,8 @@ pub async fn insert(
         order.is_return(),
         order.content_digest,
         json_text(&order.body),
-        answer.status as i16,
-        answer.body.to_string(),
+        reply.status as i16,
+        reply.body,
         json!(findings),
         order.ordered_at,
         order.ownership_id,
@@ -240,11 +269,34 @@ pub async fn insert(
         &lines.total_tax,
         &lines.location_id,
         actor,
-        json!({"number": number, "state": state, "findings": findings})
+        json!({"number": number, "state": state, "findings": findings}),
+        STOCK_LOCKS,
+        basis.map(|basis| basis.catalog_version),
+        basis.is_some_and(|basis| basis.ship_to_mapped)
     )
-    .execute(connection)
-    .await?;
-    Ok(())
+    .fetch_optional(connection)
+    .await
+}
+
+/// Whether staff have said which address this is, for the clinic or for its site.
+pub async fn is_ship_to_mapped(pool: &PgPool, clinic: ClinicId, ezyvet_id: &str) -> Result<bool, sqlx::Error> {
+    sqlx::query_scalar!(
+        r#"select exists (select from ezyvet_mapping
+                          where kind = 'ship_to' and site_id is null and clinic_id = $1 and ezyvet_id = $2)
+                  or exists (select from clinic c join ezyvet_mapping m on m.site_id = c.site_id and m.clinic_id is null
+                             where c.id = $1 and m.kind = 'ship_to' and m.ezyvet_id = $2) as "mapped!""#,
+        clinic as ClinicId,
+        ezyvet_id
+    )
+    .fetch_one(pool)
+    .await
+}
+
+/// Numbers that no order has, in ascending order. Those that are not used are lost.
+pub async fn draw_numbers(pool: &PgPool, count: i32) -> Result<Vec<i64>, sqlx::Error> {
+    sqlx::query_scalar!(r#"select nextval('supplier_order_seq') as "number!" from generate_series(1, $1)"#, count)
+        .fetch_all(pool)
+        .await
 }
 
 /// Replaces an order's content by a later sending. The caller has made sure that nothing of it was shipped, has deleted
@@ -258,7 +310,7 @@ pub async fn revise(
     order: &OrderRequest,
     state: &str,
     findings: &[Finding],
-    answer: &Answer,
+    reply: &Reply,
 ) -> Result<(), sqlx::Error> {
     let lines = LineColumns::of(order);
     sqlx::query!(
@@ -281,8 +333,8 @@ pub async fn revise(
         order.is_return(),
         order.content_digest,
         json_text(&order.body),
-        answer.status as i16,
-        answer.body.to_string(),
+        reply.status as i16,
+        reply.body,
         json!(findings),
         order.ordered_at,
         order.ownership_id,

@@ -15,17 +15,30 @@ use std::sync::Arc;
 use time::OffsetDateTime;
 use time::macros::datetime;
 
-const NOW: OffsetDateTime = datetime!(2026-03-01 12:00 UTC);
+pub const NOW: OffsetDateTime = datetime!(2026-03-01 12:00 UTC);
 
 /// A database with products `A` to `E`, 20 units of each on hand, and a clinic.
-struct Shop {
-    database: TestDatabase,
-    settings: Settings,
-    member: Arc<Member>,
+pub struct Shop {
+    pub database: TestDatabase,
+    pub settings: Settings,
+    pub member: Arc<Member>,
+}
+
+/// An order of these units of these codes, at 4 each.
+pub fn order(id: &str, lines: &[(&str, i64)]) -> Value {
+    let items: Vec<Value> = (1..)
+        .zip(lines)
+        .map(|(id, (code, units))| {
+            json!({"id": id, "supplier_code": code, "outers": units, "units_per_outer": 1, "quantity": units,
+                "price_per_unit": 4, "total": units * 4})
+        })
+        .collect();
+    let total: i64 = lines.iter().map(|(_, units)| units * 4).sum();
+    json!({"purchaseorder": {"id": id, "total": total, "purchase_order_item_list": items}})
 }
 
 impl Shop {
-    async fn open(clinic: &[&str]) -> Self {
+    pub async fn open(clinic: &[&str]) -> Self {
         let database = TestDatabase::new().await;
         let pool = database.pool();
         let rows: String = ["A", "B", "C", "D", "E"].map(|code| format!("{code},{code},t,c,1,box,4,20\n")).concat();
@@ -47,15 +60,7 @@ impl Shop {
 
     /// Sends an order; the status of its answer.
     async fn order(&self, id: &str, lines: &[(&str, i64)]) -> u16 {
-        let items: Vec<Value> = (1..)
-            .zip(lines)
-            .map(|(id, (code, units))| {
-                json!({"id": id, "supplier_code": code, "outers": units, "units_per_outer": 1, "quantity": units,
-                    "price_per_unit": 4, "total": units * 4})
-            })
-            .collect();
-        let total: i64 = lines.iter().map(|(_, units)| units * 4).sum();
-        let order = json!({"purchaseorder": {"id": id, "total": total, "purchase_order_item_list": items}});
+        let order = order(id, lines);
         let order = read(order.to_string().as_bytes(), 10_000).expect("an order");
         match orders::place(self.database.pool(), NOW, &self.member, &order).await {
             Ok(answer) => answer.status,
@@ -65,7 +70,7 @@ impl Shop {
     }
 
     /// The last order with this id of ezyVet's.
-    async fn number(&self, ezyvet_id: &str) -> String {
+    pub async fn number(&self, ezyvet_id: &str) -> String {
         let orders = orders::list(self.database.pool(), &Filter::default()).await.expect("orders");
         let order = orders.into_iter().find(|order| order.ezyvet_id == ezyvet_id).expect("the order");
         order.supplier_order_number
@@ -77,14 +82,14 @@ impl Shop {
     }
 
     /// On hand and reserved.
-    async fn stock(&self, code: &str) -> (String, String) {
+    pub async fn stock(&self, code: &str) -> (String, String) {
         let products = spsi_partner::catalog::list(self.database.pool(), None).await.expect("products");
         let product = products.into_iter().find(|product| product.code == code).expect("the product");
         let plain = spsi_partner::values::plain;
         (plain(product.stock_available), plain(product.stock_reserved))
     }
 
-    async fn assert_consistent(&self) {
+    pub async fn assert_consistent(&self) {
         assert_eq!(stock::wrong_reservations(self.database.pool()).await.expect("a count"), 0);
     }
 }

@@ -1,0 +1,274 @@
+//! Orders that are stored in one statement, by what is in memory: never by what is no longer so.
+
+use crate::orders_stock::{NOW, Shop, order};
+use serde_json::{Value, json};
+use spsi_partner::catalog::Catalog;
+use spsi_partner::catalog::import::{ImportOptions, SourceFile, import};
+use spsi_partner::clinics::mapping::{Kind, NewMapping, map};
+use spsi_partner::orders::desk::Desk;
+use spsi_partner::orders::{self, read::read};
+use std::sync::Arc;
+use std::time::Duration;
+use time::OffsetDateTime;
+
+/// A shop whose server has read the catalogue, and reads it again only when told.
+struct Server {
+    shop: Shop,
+    catalog: Catalog,
+    desk: Desk,
+}
+
+impl Server {
+    async fn open(clinic: &[&str]) -> Self {
+        let shop = Shop::open(clinic).await;
+        let catalog = Catalog::new(shop.database.pool().clone());
+        catalog.refresh(NOW).await.expect("refresh");
+        let desk = Desk::new(shop.database.pool().clone(), catalog.clone());
+        Self { shop, catalog, desk }
+    }
+
+    async fn send_at(&self, now: OffsetDateTime, order: &Value) -> (u16, String) {
+        let order = read(order.to_string().as_bytes(), 10_000).expect("an order");
+        let reply = self.desk.place(now, &self.shop.member, &order).await.expect("a reply");
+        (reply.status, reply.body)
+    }
+
+    async fn send(&self, order: &Value) -> u16 {
+        self.send_at(NOW, order).await.0
+    }
+
+    /// The rules that staff see noted at the last order with this id.
+    async fn findings(&self, ezyvet_id: &str) -> Vec<String> {
+        let number = self.shop.number(ezyvet_id).await;
+        let order = orders::show(self.shop.database.pool(), &number).await.expect("the order");
+        let findings = order.revisions.last().expect("a revision").findings.clone();
+        let rule = |finding: &Value| finding["rule"].as_str().expect("a rule").to_owned();
+        findings.as_array().expect("findings").iter().map(rule).collect()
+    }
+
+    /// How far the numbers of orders have been drawn: 64 at a time at once, one by one under locks.
+    async fn drawn(&self) -> i64 {
+        sqlx::query_scalar("select last_value from supplier_order_seq")
+            .fetch_one(self.shop.database.pool())
+            .await
+            .expect("a number")
+    }
+
+    async fn import(&self, rows: &str) {
+        let file =
+            format!("code,name,type,category,units_per_outer,unit_of_measure,list_price,stock_available\n{rows}");
+        let content = Box::new(std::io::Cursor::new(file.into_bytes()));
+        let file = SourceFile { name: "products.csv".into(), content };
+        let options = ImportOptions { allow_withdrawals: true, ..ImportOptions::default() };
+        import(self.shop.database.pool(), NOW, "test", Some(file), None, &options, &|_| {}).await.expect("import");
+    }
+
+    async fn map(&self, value: &str) {
+        let mapping = NewMapping { kind: Kind::ShipTo, ezyvet_id: "2".into(), value: value.into() };
+        map(self.shop.database.pool(), NOW, "test", "harbour", &[mapping]).await.expect("mapped");
+    }
+}
+
+#[tokio::test]
+async fn orders_are_stored_at_once_where_nothing_speaks_against_it() {
+    let server = Server::open(&[]).await;
+    for id in 0..5 {
+        assert_eq!(server.send(&order(&id.to_string(), &[("A", 1), ("B", 2), ("A", 1)])).await, 200);
+        assert_eq!(server.drawn().await, 64);
+        assert_eq!(server.findings(&id.to_string()).await, [""; 0]);
+    }
+    assert_eq!(server.send(&order("r", &[("A", -1)])).await, 200);
+    assert_eq!(server.drawn().await, 64, "a return too");
+    assert_eq!(server.findings("r").await, ["rule_return"]);
+    // What is known, not for sale or changed is looked at under locks.
+    assert_eq!(server.send(&order("x", &[("X", 1)])).await, 422);
+    assert_eq!(server.drawn().await, 65);
+    let first = server.send_at(NOW, &order("1", &[("A", 1), ("B", 2), ("A", 1)])).await;
+    assert_eq!(first, server.send_at(NOW, &order("1", &[("A", 1), ("B", 2), ("A", 1)])).await);
+    assert_eq!(server.send(&order("1", &[("A", 3)])).await, 200);
+    let changed = orders::show(server.shop.database.pool(), &server.shop.number("1").await).await.expect("the order");
+    assert_eq!((changed.revisions.len(), changed.items.len()), (2, 1));
+    assert_eq!(server.drawn().await, 65);
+    server.shop.assert_consistent().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn copies_at_once_are_one_order_whichever_way_they_take() {
+    let server = Arc::new(Server::open(&[]).await);
+    for id in 0..5 {
+        let mut sending = tokio::task::JoinSet::new();
+        for copy in 0..24 {
+            let server = Arc::clone(&server);
+            let sent =
+                read(order(&format!("o{id}"), &[("A", 1), ("B", 1)]).to_string().as_bytes(), 10).expect("an order");
+            sending.spawn(async move {
+                let (member, pool) = (&server.shop.member, server.shop.database.pool());
+                let reply = match copy % 3 {
+                    0 => orders::place(pool, NOW, member, &sent).await,
+                    _ => server.desk.place(NOW, member, &sent).await,
+                };
+                reply.expect("a reply").body
+            });
+        }
+        let replies = sending.join_all().await;
+        assert!(replies.iter().all(|reply| *reply == replies[0]), "{replies:?}");
+    }
+    let all = orders::list(server.shop.database.pool(), &orders::Filter::default()).await.expect("orders");
+    assert_eq!(all.len(), 5);
+    assert_eq!(server.shop.stock("A").await.1, "5", "each is counted once");
+    server.shop.assert_consistent().await;
+}
+
+#[tokio::test]
+async fn a_catalogue_that_changed_since_it_was_read_decides() {
+    let server = Server::open(&[]).await;
+    assert_eq!(server.send(&order("1", &[("A", 1)])).await, 200);
+    // A is dearer, B is withdrawn; the server has not seen it yet.
+    server.import("A,A,t,c,1,box,9,20\nC,C,t,c,1,box,4,20\n").await;
+    assert_eq!(server.send(&order("2", &[("B", 1)])).await, 422);
+    assert_eq!(server.send(&order("3", &[("A", 1)])).await, 200);
+    assert_eq!(server.findings("3").await, ["rule_price_below"], "4 is less than 9");
+    assert_eq!(server.send(&order("4", &[("C", 1)])).await, 200);
+    assert_eq!(server.drawn().await, 64 + 3, "none of them at once");
+    server.catalog.refresh(NOW).await.expect("refresh");
+    assert_eq!(server.send(&order("5", &[("A", 1)])).await, 200);
+    assert_eq!((server.drawn().await, server.findings("5").await), (67, vec!["rule_price_below".to_owned()]));
+    // Prices of another day are not what is in memory.
+    assert_eq!(server.send_at(NOW + Duration::from_secs(86_400), &order("6", &[("C", 1)])).await.0, 200);
+    assert_eq!(server.drawn().await, 68);
+}
+
+#[tokio::test]
+async fn a_number_that_was_used_before_is_noted() {
+    let server = Server::open(&[]).await;
+    let numbered = |id: &str, number: &str| {
+        let mut order = order(id, &[("A", 1)]);
+        order["purchaseorder"]["purchase_order_number"] = json!(number);
+        order
+    };
+    for (id, number, findings) in [
+        ("1", "7", vec![]),
+        ("2", "7", vec!["rule_repeated_number"]),
+        ("3", "8", vec![]),
+        ("4", "", vec![]),
+        ("5", "", vec![]),
+    ] {
+        assert_eq!(server.send(&numbered(id, number)).await, 200);
+        assert_eq!(server.findings(id).await, findings, "{id}");
+    }
+    assert_eq!(server.drawn().await, 65, "all but the repeated one at once");
+}
+
+#[tokio::test]
+async fn an_address_that_staff_have_told_or_taken_back_since_counts() {
+    let server = Server::open(&[]).await;
+    let to = |id: &str| {
+        let mut order = order(id, &[("A", 1)]);
+        order["purchaseorder"]["shipping_address_id"] = json!("2");
+        order
+    };
+    let unmapped = ["rule_ship_to_unmapped"];
+    for (id, drawn) in [("1", 64), ("2", 64)] {
+        assert_eq!(server.send(&to(id)).await, 200);
+        assert_eq!((server.findings(id).await, server.drawn().await), (unmapped.map(str::to_owned).to_vec(), drawn));
+    }
+    server.map("Harbour Street 1").await;
+    for (id, drawn) in [("3", 65), ("4", 65)] {
+        assert_eq!(server.send(&to(id)).await, 200);
+        assert_eq!((server.findings(id).await, server.drawn().await), (vec![], drawn));
+    }
+    server.map("").await;
+    for (id, drawn) in [("5", 66), ("6", 66)] {
+        assert_eq!(server.send(&to(id)).await, 200);
+        assert_eq!((server.findings(id).await, server.drawn().await), (unmapped.map(str::to_owned).to_vec(), drawn));
+    }
+}
+
+#[tokio::test]
+async fn stock_that_this_server_has_given_away_is_not_there_for_the_next_order() {
+    let server = Server::open(&[]).await;
+    assert_eq!(server.send(&order("1", &[("A", 15), ("B", 20)])).await, 200);
+    assert_eq!((server.findings("1").await.len(), server.drawn().await), (0, 64));
+    assert_eq!(server.send(&order("2", &[("A", 6)])).await, 200);
+    assert_eq!(server.findings("2").await, ["rule_stock_short"], "before the catalogue is read again");
+    assert_eq!(server.send(&order("3", &[("C", 15), ("C", 6)])).await, 200);
+    assert_eq!(server.findings("3").await, ["rule_stock_short"], "of two lines, the second");
+    server.catalog.refresh(NOW).await.expect("refresh");
+    assert_eq!(server.send(&order("4", &[("B", 1)])).await, 200);
+    assert_eq!(server.findings("4").await, ["rule_stock_short"], "after it");
+    assert_eq!(server.send(&order("5", &[("D", 20)])).await, 200);
+    assert_eq!(server.findings("5").await.len(), 0);
+    assert_eq!(server.drawn().await, 67);
+    server.shop.assert_consistent().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_order_that_stock_only_notes_waits_for_one_that_stock_decides() {
+    let server = Server::open(&[]).await;
+    let pool = server.shop.database.pool();
+    assert_eq!(server.send(&order("1", &[("A", 1)])).await, 200);
+    // As `place` holds A for an order of a clinic that gets only what is there.
+    let mut deciding = pool.begin().await.expect("begin");
+    sqlx::query("select pg_advisory_xact_lock(x'73746f63'::int, hashtext('A') & 255)")
+        .execute(&mut *deciding)
+        .await
+        .expect("lock");
+    assert_eq!(server.send(&order("2", &[("B", 1)])).await, 200, "other goods do not wait");
+    let waiting = order("3", &[("A", 1)]);
+    let mut waiting = std::pin::pin!(server.send(&waiting));
+    let early = tokio::time::timeout(Duration::from_millis(300), &mut waiting).await;
+    assert!(early.is_err(), "A is spoken for: {early:?}");
+    deciding.commit().await.expect("commit");
+    assert_eq!(waiting.await, 200);
+    assert_eq!(server.drawn().await, 64, "at once, all the same");
+}
+
+#[tokio::test]
+async fn both_ways_decide_alike() {
+    // Stock is told apart elsewhere; here both ways see the same.
+    let server = Server::open(&["rule_stock_short=off", "hidden_products=D", "rule_unknown_product=note"]).await;
+    server
+        .import(
+            "A,A,t,c,1,box,4,20\nB,B,t,c,3,box,10,20\nC,C,t,c,2.5,kg,7.77,20\nD,D,t,c,1,box,4,20\nE,E,t,c,1,box,,20\n",
+        )
+        .await;
+    server.catalog.refresh(NOW).await.expect("refresh");
+    let (member, pool) = (&server.shop.member, server.shop.database.pool());
+    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+    let mut next = |below: u64| {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state % below
+    };
+    let mut at_once = 0;
+    for round in 0..150 {
+        let lines: Vec<Value> = (1..=1 + next(3))
+            .map(|id| {
+                // Mostly what is for sale, as it is sold.
+                let (code, units, price) = [("A", "1", "4"), ("B", "3", "3.3333"), ("C", "2.5", "3.108"), ("B", "3", "3.333333"), ("A", "1", "4"), ("D", "1", "4"), ("E", "1", "4"), ("X", "1", "4")]
+                    [next(if round % 3 == 0 { 8 } else { 5 }) as usize];
+                let price = if next(6) == 0 { ["3.9", "3.97", "4.03", "5"][next(4) as usize] } else { price };
+                let units = if next(8) == 0 { "2" } else { units };
+                json!({"id": id, "supplier_code": code, "units_per_outer": units, "quantity": 1 + next(12), "price_per_unit": price})
+            })
+            .collect();
+        let sent = |id: String| {
+            let order = json!({"purchaseorder": {"id": id, "total": round % 5, "purchase_order_item_list": lines}});
+            read(order.to_string().as_bytes(), 10).expect("an order")
+        };
+        let before = server.drawn().await;
+        let desk = server.desk.place(NOW, member, &sent(format!("d{round}"))).await.expect("a reply");
+        at_once += u32::from([0, 64].contains(&(server.drawn().await - before)));
+        let locked = orders::place(pool, NOW, member, &sent(format!("p{round}"))).await.expect("a reply");
+        assert_eq!(desk.status, locked.status, "{lines:?}");
+        let rows: Vec<(String, Value)> =
+            sqlx::query_as("select state, findings from purchase_order where ezyvet_id = any($1) order by ezyvet_id")
+                .bind([format!("d{round}"), format!("p{round}")])
+                .fetch_all(pool)
+                .await
+                .expect("rows");
+        assert_eq!(rows[0], rows[1], "{lines:?}");
+    }
+    assert!((50..150).contains(&at_once), "{at_once} of 150 at once");
+}
