@@ -11,16 +11,19 @@ const MOST_ORDERS: usize = 20_000;
 #[derive(Default)]
 pub(super) struct Unseen(Mutex<Reserved>);
 
+/// Codes and units of one order.
+type Lines = Vec<(Box<str>, Decimal)>;
+
 #[derive(Default)]
 pub(super) struct Reserved {
-    orders: VecDeque<(i64, Vec<(Box<str>, Decimal)>)>,
+    orders: VecDeque<(i64, Lines)>,
     units: HashMap<Box<str>, Decimal>,
 }
 
 impl Unseen {
     /// Adds what a transaction has ordered. Goods going back reserve nothing.
     pub fn add<'a>(&self, transaction: i64, lines: impl Iterator<Item = (&'a str, Decimal)>) {
-        let lines: Vec<(Box<str>, Decimal)> =
+        let lines: Lines =
             lines.filter(|(_, units)| *units > Decimal::ZERO).map(|(code, units)| (code.into(), units)).collect();
         let mut reserved = self.lock();
         for (code, units) in &lines {
