@@ -5,7 +5,7 @@ use super::product::{ContractPrice, unit_price};
 use super::view::ClinicView;
 use crate::clinics::directory::Member;
 use crate::config::Basis;
-use crate::values::{DECIMAL_PLACES, parse_decimal};
+use crate::values::DECIMAL_PLACES;
 use rust_decimal::Decimal;
 use std::sync::{Arc, PoisonError};
 use time::OffsetDateTime;
@@ -68,7 +68,7 @@ impl Offers {
             (Some(price), Basis::Outer) => unit_price(price, units_per_outer)?,
             (None, _) => {
                 let text = std::str::from_utf8(goods.prepared[place].unit_price(&goods.arena)).ok()?;
-                parse_decimal(text).ok()?
+                text.parse().ok()?
             }
         };
         let stock_free = Decimal::new(view.snapshot.stock[place], DECIMAL_PLACES);
