@@ -2,7 +2,8 @@
 //!
 //! Guarantee: the same texts as `fold(text).contains(&fold(value))` finds for any of the values, in order of position.
 //! Every run of one, two or three bytes of the folded texts has a list of the texts that hold it. A value of up to three
-//! bytes is answered by its list alone; a longer one by the shortest of its lists, each hit then checked in the text.
+//! bytes is answered by its list alone; a longer one by the shortest of its lists, each hit then checked in the text. Codes
+//! are mostly digits, whose short runs are everywhere: their runs of five have lists too.
 //! Work goes block by block in order of position, so a search with a limit stops early.
 
 mod postings;
@@ -78,21 +79,26 @@ impl Hasher for GramHasher {
 
     fn write(&mut self, bytes: &[u8]) {
         for byte in bytes {
-            self.write_u32((*byte).into());
+            self.write_u64((*byte).into());
         }
     }
 
-    fn write_u32(&mut self, gram: u32) {
-        let mixed = (self.0 ^ u64::from(gram)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    fn write_u64(&mut self, gram: u64) {
+        let mixed = (self.0 ^ gram).wrapping_mul(0x9e37_79b9_7f4a_7c15);
         self.0 = mixed ^ (mixed >> 32);
     }
 }
 
-type GramMap = HashMap<u32, u32, BuildHasherDefault<GramHasher>>;
+type GramMap = HashMap<u64, u32, BuildHasherDefault<GramHasher>>;
 
-/// One to three bytes and how many, as a key.
-fn gram(bytes: &[u8]) -> u32 {
-    bytes.iter().fold(u32::try_from(bytes.len()).unwrap_or(0), |key, byte| key << 8 | u32::from(*byte))
+/// Runs of up to so many bytes have lists.
+const RUN: usize = 3;
+/// And of so many, in an index of codes.
+const LONG_RUN: usize = 5;
+
+/// One to five bytes and how many, as a key.
+fn gram(bytes: &[u8]) -> u64 {
+    bytes.iter().fold(bytes.len() as u64, |key, byte| key << 8 | u64::from(*byte))
 }
 
 /// Takes texts one by one.
@@ -101,14 +107,21 @@ pub struct TextIndexBuilder {
     texts: Texts,
     grams: GramMap,
     postings: PostingsBuilder,
+    long_runs: bool,
 }
 
 impl TextIndexBuilder {
+    /// The same for a text of few different bytes; all texts of an index are added in one way.
+    pub fn push_code(&mut self, code: &str) {
+        self.long_runs = true;
+        self.push(code);
+    }
+
     /// Adds a text at the next position.
     pub fn push(&mut self, text: &str) {
         let folded = fold(text);
         let position = u32::try_from(self.texts.len()).unwrap_or(u32::MAX);
-        for size in 1..=3 {
+        for size in (1..=RUN).chain(self.long_runs.then_some(LONG_RUN)) {
             for window in folded.as_bytes().windows(size) {
                 let next = self.postings.lists();
                 let list = *self.grams.entry(gram(window)).or_insert(next);
@@ -123,7 +136,12 @@ impl TextIndexBuilder {
         let universe = self.texts.len();
         self.texts.shrink();
         self.grams.shrink_to_fit();
-        TextIndex { texts: self.texts, grams: self.grams, postings: self.postings.finish(universe) }
+        TextIndex {
+            texts: self.texts,
+            grams: self.grams,
+            postings: self.postings.finish(universe),
+            long_runs: self.long_runs,
+        }
     }
 }
 
@@ -133,6 +151,7 @@ pub struct TextIndex {
     texts: Texts,
     grams: GramMap,
     postings: Postings,
+    long_runs: bool,
 }
 
 impl TextIndex {
@@ -159,11 +178,12 @@ impl TextIndex {
     /// `None`: some gram of the value is nowhere, so no text holds the value.
     fn term(&self, value: &[u8]) -> Option<Term<'_>> {
         let list = |bytes: &[u8]| self.grams.get(&gram(bytes)).copied();
-        if value.len() <= 3 {
+        if value.len() <= RUN {
             let cursors = vec![self.postings.cursor(list(value)?)];
             return Some(Term { cursors, check: None });
         }
-        let lists: Option<BTreeSet<u32>> = value.windows(3).map(list).collect();
+        let run = if self.long_runs && value.len() >= LONG_RUN { LONG_RUN } else { RUN };
+        let lists: Option<BTreeSet<u32>> = value.windows(run).map(list).collect();
         let mut lists: Vec<u32> = lists?.into_iter().collect();
         lists.sort_unstable_by_key(|list| self.postings.count(*list));
         let shortest = self.postings.count(lists[0]);
@@ -179,7 +199,7 @@ impl TextIndex {
 
     /// Bytes held.
     pub fn memory(&self) -> usize {
-        self.texts.memory() + self.grams.capacity() * 9 + self.postings.memory()
+        self.texts.memory() + self.grams.capacity() * 13 + self.postings.memory()
     }
 }
 

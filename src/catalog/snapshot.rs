@@ -120,7 +120,7 @@ impl SnapshotBuilder {
         self.categories.push(category);
         self.category_products.add(category, position);
         self.names.push(&product.name);
-        self.code_texts.push(&product.code);
+        self.code_texts.push_code(&product.code);
         if product.restricted {
             self.restricted.push(position);
         }

@@ -25,9 +25,10 @@ proptest! {
         texts in proptest::collection::vec("[abB]{0,12}|[abé]{1,9}", 0..700),
         values in proptest::collection::vec(prop_oneof![4 => "[abAé]{4,8}", 1 => "[abcÉ]{1,3}"], 1..4),
         wanted in proptest::collection::vec(prop_oneof![Just(u64::MAX), any::<u64>()], 11),
+        codes: bool,
     ) {
         let mut builder = TextIndexBuilder::default();
-        texts.iter().for_each(|text| builder.push(text));
+        texts.iter().for_each(|text| if codes { builder.push_code(text) } else { builder.push(text) });
         let index = builder.finish();
         let wanted = &wanted[..texts.len().div_ceil(64)];
         let plainly: Vec<u32> = (0..texts.len() as u32)
