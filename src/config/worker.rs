@@ -16,9 +16,9 @@ pub struct WorkerSettings {
     #[validate(custom(function = "some_time"))]
     #[arg(long, env = "SPSI_WORKER_POLL", default_value = "1s", hide_env_values = true)]
     pub worker_poll: Span,
-    /// Sites that one worker serves at the same time
+    /// Sites that one worker serves at the same time; with more than these at work, each gets its turn and less than its rate
     #[validate(range(min = 1, message = "must be at least 1"))]
-    #[arg(long, env = "SPSI_WORKER_SITES", default_value = "256", hide_env_values = true)]
+    #[arg(long, env = "SPSI_WORKER_SITES", default_value = "2048", hide_env_values = true)]
     pub worker_sites: usize,
     /// A site is given back after this even if more is due there, so that every site gets its turn
     #[validate(custom(function = "some_time"))]

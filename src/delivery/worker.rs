@@ -159,7 +159,7 @@ impl Worker {
         let at_once = i64::from(session.site.settings.calls_at_once);
         let mut held = Held::default();
         let mut closed: [Option<OffsetDateTime>; 3] = [None; 3];
-        let mut running = FuturesUnordered::new();
+        let (mut running, mut finished) = (FuturesUnordered::new(), Vec::new());
         let mut busy: Vec<(i64, usize)> = Vec::new();
         loop {
             let now = session.now();
@@ -172,7 +172,17 @@ impl Worker {
                         *room = 0;
                     }
                 }
-                let due = match self.find_due(session, now, wanted, &busy).await {
+                // What runs goes on meanwhile: it holds connections that this look may have to wait for.
+                let found = {
+                    let mut finding = std::pin::pin!(self.find_due(session, now, wanted, &busy));
+                    loop {
+                        tokio::select! {
+                            found = &mut finding => break found,
+                            Some(done) = running.next(), if !running.is_empty() => finished.push(done),
+                        }
+                    }
+                };
+                let due = match found {
                     Ok(due) => due,
                     Err(error) => {
                         tracing::warn!(site = %session.site.name, %error, "due deliveries could not be read");
@@ -185,12 +195,19 @@ impl Worker {
                     running.push(async move { (id, class, step(session, due).await) });
                 }
             }
-            let Ok(next) = tokio::time::timeout(self.settings.worker_poll.0, running.next()).await else { continue };
-            let Some((id, class, result)) = next else { break };
-            busy.retain(|(other, _)| *other != id);
-            held.steps += 1;
-            if let Some(until) = report(session, result) {
-                closed[class] = Some(until);
+            if finished.is_empty() {
+                match tokio::time::timeout(self.settings.worker_poll.0, running.next()).await {
+                    Ok(Some(done)) => finished.push(done),
+                    Ok(None) => break,
+                    Err(_) => {}
+                }
+            }
+            for (id, class, result) in finished.drain(..) {
+                busy.retain(|(other, _)| *other != id);
+                held.steps += 1;
+                if let Some(until) = report(session, result) {
+                    closed[class] = Some(until);
+                }
             }
         }
         let open = closed.iter().flatten().min().copied();

@@ -15,13 +15,14 @@ use crate::clock::Clock;
 use crate::config::WorkerSettings;
 use crate::ezyvet::{Client, Endpoint, Exchange, Limits, Outcome, RateHeaders, Request};
 use crate::secret::{KeyRing, random_bytes};
-use sqlx::{PgPool, Postgres, Transaction};
+use sqlx::{PgConnection, PgPool, Postgres, Transaction};
+use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use time::OffsetDateTime;
 use token::Tokens;
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, MutexGuard};
 
 /// Why a step could not go on.
 #[derive(Debug, thiserror::Error)]
@@ -88,6 +89,33 @@ pub(super) struct Made {
     generation: u64,
 }
 
+/// A transaction that holds the fence, in its turn.
+pub(super) struct Fenced<'a> {
+    // Dropped in this order: the turn ends when the connection is free.
+    transaction: Transaction<'static, Postgres>,
+    _turn: MutexGuard<'a, ()>,
+}
+
+impl Fenced<'_> {
+    pub async fn commit(self) -> Result<(), sqlx::Error> {
+        self.transaction.commit().await
+    }
+}
+
+impl Deref for Fenced<'_> {
+    type Target = PgConnection;
+
+    fn deref(&self) -> &PgConnection {
+        &self.transaction
+    }
+}
+
+impl DerefMut for Fenced<'_> {
+    fn deref_mut(&mut self) -> &mut PgConnection {
+        &mut self.transaction
+    }
+}
+
 /// A held site.
 pub(super) struct Session {
     pub parts: Parts,
@@ -99,6 +127,8 @@ pub(super) struct Session {
     wanted: AtomicBool,
     /// The site is in trouble: nothing more is begun.
     tripped: AtomicBool,
+    /// Settlements of a site lock its lane's row, so they take turns: whoever waits here keeps no connection from others.
+    turns: Mutex<()>,
     /// Uids are looked up by one step at a time: the others find them stored.
     pub mapping: Mutex<()>,
 }
@@ -119,6 +149,7 @@ impl Session {
             lost: AtomicBool::new(false),
             wanted: AtomicBool::new(false),
             tripped: AtomicBool::new(false),
+            turns: Mutex::default(),
             mapping: Mutex::default(),
         }
     }
@@ -194,17 +225,16 @@ impl Session {
     }
 
     /// Opens a transaction that holds the fence. Settlements are made in it.
-    pub async fn fenced(&self) -> Result<Transaction<'static, Postgres>, Stop> {
-        let now = self.now();
+    pub async fn fenced(&self) -> Result<Fenced<'_>, Stop> {
+        let turn = self.turns.lock().await;
         let mut transaction = self.parts.pool.begin().await?;
-        let lane = self.lane.lock().await;
-        let budget = serde_json::to_value(&lane.budget).unwrap_or_default();
-        let kept = lanes::Kept {
-            until: now + self.parts.lease,
-            budget: &budget,
-            failures: lane.failures as i32,
-            inventory_absent_since: lane.inventory_absent_since,
+        let now = self.now();
+        // Copied within the turn, so that what is stored last is the newest; the budget goes on being used meanwhile.
+        let (budget, failures, inventory_absent_since) = {
+            let lane = self.lane.lock().await;
+            (serde_json::to_value(&lane.budget).unwrap_or_default(), lane.failures as i32, lane.inventory_absent_since)
         };
+        let kept = lanes::Kept { until: now + self.parts.lease, budget: &budget, failures, inventory_absent_since };
         match lanes::keep(&mut transaction, self.lease, &kept, now).await? {
             Some(wanted) => self.wanted.fetch_or(wanted, Ordering::Relaxed),
             None => {
@@ -212,7 +242,7 @@ impl Session {
                 return Err(Stop::Lost);
             }
         };
-        Ok(transaction)
+        Ok(Fenced { transaction, _turn: turn })
     }
 
     /// Gives the site back. `not_before`: nothing can be sent before, as far as the caller knows.
@@ -371,7 +401,7 @@ impl Session {
     }
 
     /// [`Self::finish`], in the transaction of a settlement.
-    pub async fn finish_in(&self, connection: &mut sqlx::PgConnection, made: &Made) -> Result<(), sqlx::Error> {
+    pub async fn finish_in(&self, connection: &mut PgConnection, made: &Made) -> Result<(), sqlx::Error> {
         let Some(attempt) = made.attempt else { return Ok(()) };
         let response: String = made.exchange.body.chars().take(self.parts.settings.kept_response).collect();
         let detail = made.exchange.outcome.to_string();
