@@ -4,12 +4,11 @@
 //! The decision is made by what is in memory: the catalogue, the clinic, and what is known of its addresses. The statement
 //! that stores the order makes sure in itself that Postgres says the same, and stores nothing otherwise
 //! ([`store::insert`]). Then, and where memory does not do, [`super::place`] reads everything under locks: for a clinic
-//! whose stock rule decides, an order that is known, a product that is not plainly for sale, a line that the stock may not
-//! suffice for.
+//! whose stock rule decides, an order that is known, a product that is not plainly for sale.
 //!
 //! Where stock only notes, the stock in memory is that which clinics are shown (at most `SPSI_REFRESH` old), less what this
-//! process has stored since: an order that another process takes within that time may have its note missing, never its
-//! goods, for reservations are added up from the lines.
+//! process has stored since: where another process moves stock within that time, the note may miss it. Reservations do not,
+//! for they are added up from the lines.
 
 use super::answer::Reply;
 use super::decide::ProductTerms;
@@ -20,9 +19,7 @@ use super::{OrderError, actor, clinic_terms, decided, number, place, state, stoc
 use crate::catalog::Catalog;
 use crate::catalog::offers::Offers;
 use crate::clinics::directory::Member;
-use crate::config::RuleAction;
 use crate::ids::ClinicId;
-use rust_decimal::Decimal;
 use sqlx::PgPool;
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -83,7 +80,7 @@ impl Desk {
         order: &OrderRequest,
     ) -> Result<Option<Reply>, OrderError> {
         let Some(offers) = self.catalog.offers(member, now).filter(|_| !stock_decides(member)) else { return Ok(None) };
-        let Some(products) = self.products(&offers, member, order) else { return Ok(None) };
+        let Some(products) = self.products(&offers, order) else { return Ok(None) };
         let clinic = member.row.id;
         let ship_to_mapped = self.is_mapped(clinic, &order.shipping_address_id).await?;
         let sequence = self.draw_number().await?;
@@ -105,22 +102,14 @@ impl Desk {
         Ok(Some(reply))
     }
 
-    /// The products ordered, if all of them are for sale to the clinic, and there is enough of each.
-    fn products(
-        &self,
-        offers: &Offers,
-        member: &Member,
-        order: &OrderRequest,
-    ) -> Option<HashMap<String, ProductTerms>> {
+    /// The products ordered, if all of them are for sale to the clinic.
+    fn products(&self, offers: &Offers, order: &OrderRequest) -> Option<HashMap<String, ProductTerms>> {
         let mut products: HashMap<String, ProductTerms> = HashMap::with_capacity(order.lines.len());
         let unseen = self.memory.unseen.after(offers.seen())?;
-        let counts = member.settings.rule_stock_short != RuleAction::Off;
-        let mut left: HashMap<&str, Decimal> = HashMap::with_capacity(order.lines.len());
         for line in &order.lines {
             let code = line.supplier_code.as_str();
             if !products.contains_key(code) {
                 let offer = offers.find(code)?;
-                let stock_free = offer.stock_free - unseen.of(code);
                 let terms = ProductTerms {
                     visible: true,
                     active: true,
@@ -128,16 +117,10 @@ impl Desk {
                     restricted: false,
                     units_per_outer: offer.units_per_outer,
                     price_per_unit: offer.price_per_unit,
-                    stock_free,
+                    stock_free: offer.stock_free - unseen.of(code),
                 };
                 products.insert(code.to_owned(), terms);
-                left.insert(code, stock_free);
             }
-            let left = left.entry(code).or_default();
-            if counts && line.quantity > *left {
-                return None;
-            }
-            *left -= line.quantity;
         }
         Some(products)
     }
