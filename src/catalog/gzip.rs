@@ -18,6 +18,8 @@ const SHORTEST: usize = 4;
 /// What deflate can say (RFC 1951, 3.2.5).
 const LONGEST: usize = 258;
 const FARTHEST: usize = 32 * 1024;
+/// Deflate has codes of up to 15 bits; four of these can be put at once.
+const LONGEST_CODE: u8 = 14;
 const LETTERS: usize = 256;
 const END: usize = 256;
 const LENGTH_SYMBOLS: usize = 29;
@@ -65,9 +67,10 @@ fn repeats(mut length: usize, distance: usize, sink: &mut impl Sink) {
     }
 }
 
-/// Where the next field begins (`,"` stands nowhere else but between texts of a list), or the end.
+/// Where the next field begins (`,"` stands nowhere else but between texts of a list), or the end. Fields are short: eight
+/// bytes are looked at inline before a search would have got under way.
 fn field_end(text: &[u8], mut range: Range<usize>) -> usize {
-    while let Some(comma) = memchr::memchr(b',', &text[range.clone()]) {
+    while let Some(comma) = comma(&text[range.clone()]) {
         let comma = range.start + comma;
         if text.get(comma + 1) == Some(&b'"') {
             return comma;
@@ -75,6 +78,21 @@ fn field_end(text: &[u8], mut range: Range<usize>) -> usize {
         range.start = comma + 1;
     }
     range.end
+}
+
+fn comma(text: &[u8]) -> Option<usize> {
+    const ONES: u64 = u64::MAX / 255;
+    let mut words = text.chunks_exact(8);
+    for (at, eight) in words.by_ref().enumerate() {
+        // Bytes that are commas become zero, and the lowest zero sets its highest bit.
+        let zeroed = word(eight) ^ (ONES * b',' as u64);
+        let found = zeroed.wrapping_sub(ONES) & !zeroed & (ONES << 7);
+        if found != 0 {
+            return Some(at * 8 + found.trailing_zeros() as usize / 8);
+        }
+    }
+    let rest = words.remainder();
+    rest.iter().position(|byte| *byte == b',').map(|at| text.len() - rest.len() + at)
 }
 
 fn common_start(one: &[u8], other: &[u8]) -> usize {
@@ -168,8 +186,8 @@ pub(super) struct Encoder {
 impl Encoder {
     /// Codes for texts in which symbols come about as often as in the sample.
     pub(super) fn new(sample: &Counts) -> Self {
-        let symbols = codes(&sample.letters, 15);
-        let distances = codes(&sample.distances, 15);
+        let symbols = codes(&sample.letters, LONGEST_CODE);
+        let distances = codes(&sample.distances, LONGEST_CODE);
         let mut encoder = Self {
             letters: Box::new([Code::default(); LETTERS]),
             end: symbols[END],

@@ -66,9 +66,16 @@ pub(super) struct PriceTable {
 #[derive(Debug)]
 enum Codes {
     Dense(Box<[u32]>),
-    /// Ascending positions.
-    Sparse(Box<[(u32, u32)]>),
+    Sparse {
+        /// Ascending positions.
+        codes: Box<[(u32, u32)]>,
+        /// Codes before each [`STRETCH`] of positions, so that few are looked through for one.
+        before: Box<[u32]>,
+    },
 }
+
+/// Positions that are looked through together.
+const STRETCH: usize = 256;
 
 impl PriceTable {
     /// `find` gives a product's position and its units per outer, and `products` is how many there are.
@@ -98,7 +105,10 @@ impl PriceTable {
             }
             Codes::Dense(dense.into())
         } else {
-            Codes::Sparse(codes.into())
+            let before = (0..=products.div_ceil(STRETCH) + 1)
+                .map(|stretch| codes.partition_point(|(position, _)| (*position as usize) < stretch * STRETCH) as u32)
+                .collect();
+            Codes::Sparse { codes: codes.into(), before }
         };
         Self { codes, large }
     }
@@ -106,8 +116,10 @@ impl PriceTable {
     pub(super) fn get(&self, position: u32) -> ContractPrice {
         let code = match &self.codes {
             Codes::Dense(codes) => codes[position as usize],
-            Codes::Sparse(codes) => {
-                codes.binary_search_by_key(&position, |(position, _)| *position).map_or(NONE, |at| codes[at].1)
+            Codes::Sparse { codes, before } => {
+                let stretch = position as usize / STRETCH;
+                let near = &codes[before[stretch] as usize..before[stretch + 1] as usize];
+                near.binary_search_by_key(&position, |(position, _)| *position).map_or(NONE, |at| near[at].1)
             }
         };
         match code {
@@ -117,6 +129,36 @@ impl PriceTable {
                 .binary_search_by_key(&position, |(position, _)| *position)
                 .map_or(ContractPrice::None, |at| ContractPrice::Large(self.large[at].1)),
             code => ContractPrice::Micros(code),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::collections::BTreeMap;
+
+    proptest! {
+        #[test]
+        fn every_position_has_its_price_and_no_other(
+            prices in proptest::collection::btree_map(0..2_000_u32, prop_oneof![9 => 0..9_999_i64, 1 => Just(1_i64 << 40)], 0..900),
+            products in 1..2_000_u32,
+        ) {
+            let prices: BTreeMap<u32, Decimal> =
+                prices.into_iter().map(|(position, cents)| (position, Decimal::new(cents, 2))).collect();
+            let all = prices.iter().map(|(position, price)| (ProductId(i64::from(*position) + 7), *price)).collect();
+            // Products that are not for sale have no position.
+            let find = |product: ProductId| u32::try_from(product.0 - 7).ok().filter(|at| *at < products).map(|at| (at, Decimal::ONE));
+            let table = PriceTable::new(&ContractPrices::new(all), Basis::Outer, products as usize, find);
+            for position in 0..products {
+                let price = match table.get(position) {
+                    ContractPrice::None => None,
+                    ContractPrice::Micros(micros) => Some(Decimal::new(micros.into(), 6)),
+                    ContractPrice::Large(price) => Some(price),
+                };
+                prop_assert_eq!(price, prices.get(&position).copied());
+            }
         }
     }
 }

@@ -85,14 +85,17 @@ pub(in crate::catalog) struct Writer<'a> {
 impl Sink for Writer<'_> {
     fn letters(&mut self, text: &[u8]) {
         let code = |letter: u8| self.encoder.letters[usize::from(letter)];
-        let mut three = text.chunks_exact(3);
-        for letters in &mut three {
-            let (one, two, three) = (code(letters[0]), code(letters[1]), code(letters[2]));
-            let (second, third) = (one.length, one.length + two.length);
-            let bits = u64::from(one.bits) | u64::from(two.bits) << second | u64::from(three.bits) << third;
-            self.bits.put(bits, (third + three.length).into());
+        let mut fours = text.chunks_exact(4);
+        for four in &mut fours {
+            let (mut bits, mut length) = (0, 0);
+            for letter in four {
+                let code = code(*letter);
+                bits |= u64::from(code.bits) << length;
+                length += u32::from(code.length);
+            }
+            self.bits.put(bits, length);
         }
-        three.remainder().iter().for_each(|letter| self.bits.put_code(code(*letter)));
+        fours.remainder().iter().for_each(|letter| self.bits.put_code(code(*letter)));
     }
 
     fn repeat(&mut self, length: usize, distance: usize) {

@@ -56,6 +56,11 @@ proptest! {
     }
 
     #[test]
+    fn a_comma_is_found_where_it_is(text in "[,\\-+\u{0}\u{ff},]{0,40}") {
+        prop_assert_eq!(comma(text.as_bytes()), text.bytes().position(|byte| byte == b','));
+    }
+
+    #[test]
     fn bits_may_be_appended_at_any_bit(before in 0..64_usize, bytes in proptest::collection::vec(any::<u8>(), 0..40), cut in 0..8_u32) {
         let count = (bytes.len() as u32 * 8).saturating_sub(cut);
         let from = [bytes.as_slice(), &[0; 7]].concat();
