@@ -7,21 +7,19 @@ use crate::auth::http::Caller;
 use crate::clock::Clock;
 use crate::config::ServerSettings;
 use crate::http::problem::{Envelope, Kind, Problem};
+use crate::http::turns::TakingTurns;
 use actix_web::body::{BodyStream, SizedStream};
 use actix_web::http::header::{self, AcceptEncoding, ContentEncoding, Encoding, Preference, Quality};
 use actix_web::{HttpMessage, HttpRequest, HttpResponse, HttpResponseBuilder, web};
-use bytes::{Bytes, BytesMut};
-use futures_util::stream::{self, Stream};
+use bytes::BytesMut;
 use serde::Serialize;
-use std::convert::Infallible;
 use std::sync::Arc;
-use std::task::Poll;
 use utoipa::ToSchema;
 
 /// Answers of fewer products are hardly shorter when packed, for the codes must be told.
 const WORTH_PACKING: u64 = 4;
 /// Plain pieces that are written in one go: together they take about as long as a packed one.
-const PIECES_AT_ONCE: usize = 8;
+const PIECES_AT_ONCE: usize = 4;
 
 /// The categories of what the clinic sees.
 #[derive(Serialize, ToSchema)]
@@ -170,29 +168,14 @@ pub async fn products(
                 body
             }))
         } else {
-            builder.body(BodyStream::new(paced(answer.packed(), 1)))
+            builder.body(BodyStream::new(TakingTurns::new(answer.packed(), 1)))
         }
     } else if answer.is_short() {
         builder.body(answer.written())
     } else {
         let pieces = answer.pieces();
         let length = pieces.content_length();
-        builder.body(SizedStream::new(length, paced(pieces, PIECES_AT_ONCE)))
-    })
-}
-
-/// The pieces as a body. After every `at_once` of them other requests of this thread get their turn: a socket takes
-/// megabytes before it is full, and a search must not wait for dozens of pulls to fill theirs.
-fn paced(mut pieces: impl Iterator<Item = Bytes>, at_once: usize) -> impl Stream<Item = Result<Bytes, Infallible>> {
-    let mut given = 0;
-    stream::poll_fn(move |context| {
-        if given == at_once {
-            given = 0;
-            context.waker().wake_by_ref();
-            return Poll::Pending;
-        }
-        given += 1;
-        Poll::Ready(pieces.next().map(Ok))
+        builder.body(SizedStream::new(length, TakingTurns::new(pieces, PIECES_AT_ONCE)))
     })
 }
 

@@ -11,7 +11,7 @@ const SAMPLE: usize = 4_096;
 /// Bytes that [`Bits::append`] may read behind what it appends.
 const BEHIND: usize = 7;
 /// Packed bytes that make a piece: they come of about four times as many plain ones.
-const PACKED_PIECE: usize = 48 * 1024;
+const PACKED_PIECE: usize = 32 * 1024;
 
 /// Most clinics have their products written so. For others answers are packed as well as these, only more slowly.
 const USUAL: BodySettings = BodySettings {

@@ -7,6 +7,7 @@ mod line;
 pub mod openapi;
 pub mod problem;
 mod span;
+pub mod turns;
 
 use crate::auth::Auth;
 use crate::auth::http::access_token;
