@@ -135,7 +135,10 @@ pub fn read(body: &[u8], max_lines: usize) -> Result<OrderRequest, ReadError> {
         request.lines.push(line);
     }
     order.insert(LINES.into(), Value::Array(lines));
-    order.iter().for_each(|(key, value)| refuse_nul(format!("{ROOT}.{key}"), value, &mut errors));
+    // Paths are put together only where there is something to tell.
+    if order.iter().any(|(key, value)| key.contains('\0') || holds_nul(value)) {
+        order.iter().for_each(|(key, value)| refuse_nul(format!("{ROOT}.{key}"), value, &mut errors));
+    }
     if !errors.is_empty() {
         return Err(ReadError::Fields(errors));
     }
@@ -163,6 +166,15 @@ fn refuse_nul(path: String, value: &Value, errors: &mut Vec<FieldError>) {
             items.iter().enumerate().for_each(|(at, value)| refuse_nul(format!("{path}[{at}]"), value, errors));
         }
         _ => {}
+    }
+}
+
+fn holds_nul(value: &Value) -> bool {
+    match value {
+        Value::String(text) => text.contains('\0'),
+        Value::Object(map) => map.iter().any(|(key, value)| key.contains('\0') || holds_nul(value)),
+        Value::Array(items) => items.iter().any(holds_nul),
+        _ => false,
     }
 }
 
@@ -344,17 +356,28 @@ fn content_digest(order: &Map<String, Value>) -> Vec<u8> {
     digest(&SHA256, text.as_bytes()).as_ref().to_vec()
 }
 
+/// As `{:?}` writes it, which looks at every letter for what must be escaped: digests that are stored must not change.
+fn quote(text: &str, out: &mut String) {
+    if text.bytes().all(|byte| (b' '..=b'~').contains(&byte) && byte != b'"' && byte != b'\\') {
+        out.extend(["\"", text, "\""]);
+    } else {
+        out.push_str(&format!("{text:?}"));
+    }
+}
+
 fn canonical(key: &str, value: &Value, out: &mut String) {
     match value {
         Value::Object(map) => {
             let mut entries: Vec<_> = map.iter().collect();
             entries.sort_by_key(|(key, _)| *key);
-            out.push_str(&format!("{key:?}{{"));
+            quote(key, out);
+            out.push('{');
             entries.into_iter().for_each(|(key, value)| canonical(key, value, out));
             out.push('}');
         }
         Value::Array(items) => {
-            out.push_str(&format!("{key:?}["));
+            quote(key, out);
+            out.push('[');
             items.iter().for_each(|value| canonical("", value, out));
             out.push(']');
         }
@@ -362,7 +385,10 @@ fn canonical(key: &str, value: &Value, out: &mut String) {
             let text = scalar_text(scalar).unwrap_or_default();
             let text = parse_decimal(&text).map_or(text, plain);
             if !text.is_empty() {
-                out.push_str(&format!("{key:?}={text:?};"));
+                quote(key, out);
+                out.push('=');
+                quote(&text, out);
+                out.push(';');
             }
         }
     }

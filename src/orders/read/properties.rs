@@ -118,6 +118,15 @@ fn form(prefix: &str, value: &Value, out: &mut url::form_urlencoded::Serializer<
 
 proptest! {
     #[test]
+    fn a_quoted_text_is_what_debug_writes(text in prop_oneof!["[ -~]{0,20}", any::<String>()]) {
+        let mut quoted = String::new();
+        quote(&text, &mut quoted);
+        prop_assert_eq!(quoted, format!("{text:?}"), "digests that are stored were made so");
+    }
+}
+
+proptest! {
+    #[test]
     fn an_order_reads_the_same_however_it_is_spelt(order in order(), hows in prop::collection::vec(any::<u8>(), 64)) {
         let plainly = read(order.body(&mut || 3 * 5).to_string().as_bytes(), 10).unwrap();
         let mut next = hows.iter().cycle();
