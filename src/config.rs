@@ -89,7 +89,7 @@ pub struct DatabaseSettings {
     /// Where the binaries of the private Postgres are [default: the newest found on the machine]
     #[arg(long, env = "SPSI_PG_BIN_DIR", hide_env_values = true)]
     pub pg_bin_dir: Option<PathBuf>,
-    /// Most connections of this process to Postgres
+    /// Most connections of this process to Postgres; the threads that take orders have as many again among them
     #[validate(range(min = 1, message = "must be at least 1"))]
     #[arg(long, env = "SPSI_DB_CONNECTIONS", default_value = "16", hide_env_values = true)]
     pub db_connections: u32,

@@ -56,6 +56,14 @@ impl Desk {
         Self { pool, catalog, memory: Arc::default() }
     }
 
+    /// The same desk with up to so many connections of its own: a connection is served by the event loop that it was opened
+    /// in, and an answer that another thread waits for costs a change of threads. To be called where it will be used.
+    pub fn on_this_thread(&self, connections: u32) -> Self {
+        let options = self.pool.options().clone().max_connections(connections.max(1));
+        let pool = options.connect_lazy_with(self.pool.connect_options().as_ref().clone());
+        Self { pool, ..self.clone() }
+    }
+
     /// Decides about an order, stores it, and gives the answer; or the first answer, when we have the order already.
     pub async fn place(
         &self,
