@@ -105,7 +105,7 @@ fn batch_differences(
     }
     let (Some(sent), Some(held)) = (sent.and_then(|batch| batch.expiry), held.first()) else { return };
     // Midnight of one time zone is not that of another; an expiry is a day.
-    let same_day = held.expiry.is_none_or(|held| (held - sent).abs() < 86_400);
+    let same_day = held.expiry.is_none_or(|held| held.abs_diff(sent) < 86_400);
     if !same_day {
         differences.push(difference(&what("batch expiry"), day(sent), held.expiry.map_or_else(String::new, day)));
     }
@@ -231,6 +231,11 @@ mod tests {
         let expected = ["line 9 batch expiry: 2028-01-01 / 2028-01-02"];
         assert_eq!(batch_told(json!([{"name": "B1", "expiry": 1830384000}])), expected);
         assert_eq!(batch_told(json!([{"name": "B1", "expiry": "2028-01-02"}])), expected);
+        // No time that a site could mean, and none that may stop us.
+        assert_eq!(
+            batch_told(json!([{"name": "B1", "expiry": i64::MIN}])),
+            [format!("line 9 batch expiry: 2028-01-01 / {}", i64::MIN)]
+        );
         let mut stored = as_sent();
         stored["line_item"][0]["batch"] = json!([{"name": "B7", "expiry": null}]);
         assert_eq!(told(&compare(&invoice(), &[held(stored)])), ["line 10 batch: none / B7"]);

@@ -22,7 +22,7 @@ pub enum Outcome {
     Forbidden { text: String },
     /// A 5xx answer. `own_words`: it carries ezyVet's own messages or is a 503; otherwise something in between may have
     /// answered, or died half-way. A 502 or 504 never counts as ezyVet's own, whatever it carries: its meaning is that
-    /// whoever speaks does not know what became of the call. Whether ezyVet did it before it failed, only a 503 tells (no).
+    /// whoever speaks does not know what became of the call. What the others say of it is a setting (`server_error`).
     Failed { status: u16, text: String, own_words: bool },
     /// It may have been done: the request left, and no answer that can be read came back.
     Unclear { why: String },
