@@ -129,18 +129,6 @@ mod tests {
     }
 
     #[test]
-    fn ten_thousand_lines_are_compared_in_no_time() {
-        let order = |quantity: i32| {
-            let lines: Vec<_> = (0..10_000).map(|id| json!({"id": id.to_string(), "quantity": quantity})).collect();
-            json!({ LINES: lines }).as_object().cloned().unwrap()
-        };
-        let began = std::time::Instant::now();
-        assert_eq!(difference(&order(1), &order(2)).len(), 10_000);
-        // Line by line against every line, it is fifty million comparisons: more than ten seconds in a debug build.
-        assert!(began.elapsed() < std::time::Duration::from_secs(5), "{:?}", began.elapsed());
-    }
-
-    #[test]
     fn a_revision_tells_what_it_changed_and_nothing_else() {
         let order = |value: Value| value.as_object().unwrap().clone();
         let before = order(json!({"comments": "a", "total": "44.0", "modified_at": "1", "freight": "0", LINES: [
