@@ -13,8 +13,10 @@
 use super::answer::Reply;
 use super::decide::ProductTerms;
 use super::read::OrderRequest;
-use super::store::{self, Basis};
+use super::store;
 use super::unseen::Unseen;
+use super::writer::Writer;
+use super::writer::store::{Basis, NewOrder};
 use super::{OrderError, actor, clinic_terms, decided, number, place, state, stock_decides};
 use crate::catalog::Catalog;
 use crate::catalog::offers::Offers;
@@ -34,6 +36,7 @@ const ADDRESSES: usize = 10_000;
 #[derive(Clone)]
 pub struct Desk {
     pool: PgPool,
+    writer: Writer,
     catalog: Catalog,
     memory: Arc<Memory>,
 }
@@ -53,15 +56,18 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 impl Desk {
     pub fn new(pool: PgPool, catalog: Catalog) -> Self {
-        Self { pool, catalog, memory: Arc::default() }
+        Self { writer: Writer::new(pool.clone()), pool, catalog, memory: Arc::default() }
     }
 
     /// The same desk with up to so many connections of its own: a connection is served by the event loop that it was opened
     /// in, and an answer that another thread waits for costs a change of threads. To be called where it will be used.
     pub fn on_this_thread(&self, connections: u32) -> Self {
         let options = self.pool.options().clone().max_connections(connections.max(1));
-        let pool = options.connect_lazy_with(self.pool.connect_options().as_ref().clone());
-        Self { pool, ..self.clone() }
+        // Rows are looked up by key, always. A plan is kept for the life of a connection, and one that was made while there
+        // were no orders yet would read through all of them.
+        let by_key = self.pool.connect_options().as_ref().clone().options([("enable_seqscan", "off")]);
+        let pool = options.connect_lazy_with(by_key);
+        Self { writer: Writer::new(pool.clone()), pool, ..self.clone() }
     }
 
     /// Decides about an order, stores it, and gives the answer; or the first answer, when we have the order already.
@@ -69,7 +75,7 @@ impl Desk {
         &self,
         now: OffsetDateTime,
         member: &Arc<Member>,
-        order: &OrderRequest,
+        order: &Arc<OrderRequest>,
     ) -> Result<Reply, OrderError> {
         let at_once = self.place_at_once(now, member, order).await?;
         let way = if at_once.is_some() { "at_once" } else { "locked" };
@@ -85,7 +91,7 @@ impl Desk {
         &self,
         now: OffsetDateTime,
         member: &Arc<Member>,
-        order: &OrderRequest,
+        order: &Arc<OrderRequest>,
     ) -> Result<Option<Reply>, OrderError> {
         let Some(offers) = self.catalog.offers(member, now).filter(|_| !stock_decides(member)) else { return Ok(None) };
         let Some(products) = self.products(&offers, order) else { return Ok(None) };
@@ -94,12 +100,19 @@ impl Desk {
         let sequence = self.draw_number().await?;
         let number = number::format(sequence.unsigned_abs());
         let (decision, reply) = decided(member, order, &products, clinic_terms(member, false, ship_to_mapped), &number);
-        let (state, findings, actor) = (state(decision.verdict), &decision.findings, actor(member));
-        let basis = Some(Basis { catalog_version: offers.version(), ship_to_mapped });
-        let mut connection = self.pool.acquire().await?;
-        let stored =
-            store::insert(&mut connection, now, clinic, order, &number, state, findings, &reply, &actor, basis).await?;
-        let Some(transaction) = stored else {
+        let state = state(decision.verdict);
+        let new = NewOrder {
+            now,
+            clinic,
+            order: Arc::clone(order),
+            number,
+            state,
+            findings: decision.findings,
+            reply: reply.clone(),
+            actor: actor(member),
+            basis: Some(Basis { catalog_version: offers.version(), ship_to_mapped }),
+        };
+        let Some(transaction) = self.writer.store(new).await? else {
             lock(&self.memory.numbers).push_front(sequence);
             lock(&self.memory.mapped).remove(&(clinic, order.shipping_address_id.clone()));
             return Ok(None);

@@ -11,6 +11,7 @@ use crate::http::problem::{Envelope, Kind, Message, Problem};
 use actix_web::http::header::ContentType;
 use actix_web::http::{StatusCode, header};
 use actix_web::{HttpResponse, web};
+use std::sync::Arc;
 
 /// Send a purchase order
 ///
@@ -45,7 +46,7 @@ pub async fn purchase_order(
     settings: web::Data<ServerSettings>,
 ) -> Result<HttpResponse, Problem> {
     let body = body::read(payload, settings.max_body_bytes, settings.read_timeout.0).await?;
-    let order = read(&body, settings.max_order_lines)?;
+    let order = Arc::new(read(&body, settings.max_order_lines)?);
     let reply = desk.place(clock.now(), &caller.0, &order).await?;
     let status = StatusCode::from_u16(reply.status).unwrap_or(StatusCode::OK);
     metrics::counter!("spsi_orders_total", "status" => reply.status.to_string()).increment(1);

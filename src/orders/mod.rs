@@ -18,6 +18,7 @@ mod staff;
 pub mod stock;
 mod store;
 mod unseen;
+mod writer;
 
 use crate::audit;
 use crate::clinics::directory::Member;
@@ -28,7 +29,9 @@ use read::OrderRequest;
 use serde_json::json;
 use sqlx::{PgConnection, PgPool};
 use std::collections::HashMap;
+use std::sync::Arc;
 use time::OffsetDateTime;
+use writer::store::NewOrder;
 
 pub use difference::Change;
 pub use staff::{
@@ -56,7 +59,7 @@ pub async fn place(
     pool: &PgPool,
     now: OffsetDateTime,
     member: &Member,
-    order: &OrderRequest,
+    order: &Arc<OrderRequest>,
 ) -> Result<Reply, OrderError> {
     let clinic = member.row.id;
     let codes: Vec<String> = order.lines.iter().map(|line| line.supplier_code.clone()).collect();
@@ -88,17 +91,26 @@ async fn first(
     connection: &mut PgConnection,
     now: OffsetDateTime,
     member: &Member,
-    order: &OrderRequest,
+    order: &Arc<OrderRequest>,
     codes: &[String],
 ) -> Result<Option<Reply>, OrderError> {
     let row = &member.row;
     let terms = store::terms(connection, row.id, row.price_list_id, now.date(), order, codes, true).await?;
     let number = number::format(terms.number.unwrap_or_default().unsigned_abs());
     let (decision, reply) = decided_by(member, order, terms, &number);
-    let (state, findings) = (state(decision.verdict), &decision.findings);
-    let stored =
-        store::insert(connection, now, row.id, order, &number, state, findings, &reply, &actor(member), None).await?;
-    Ok(stored.map(|_| reply))
+    let new = NewOrder {
+        now,
+        clinic: row.id,
+        order: Arc::clone(order),
+        number,
+        state: state(decision.verdict),
+        findings: decision.findings,
+        reply: reply.clone(),
+        actor: actor(member),
+        basis: None,
+    };
+    let stored = writer::store::insert(connection, std::slice::from_ref(&new)).await?;
+    Ok(stored.into_iter().next().flatten().map(|_| reply))
 }
 
 async fn revised(

@@ -10,7 +10,7 @@ use sqlx::{PgConnection, PgPool};
 use time::{Date, OffsetDateTime};
 
 /// "stoc": the first key of the locks that [`lock`] takes for products.
-const STOCK_LOCKS: i32 = 0x7374_6f63;
+pub(super) const STOCK_LOCKS: i32 = 0x7374_6f63;
 
 /// An order that we have already.
 pub struct Known {
@@ -170,114 +170,6 @@ pub async fn delete_lines(connection: &mut PgConnection, now: OffsetDateTime, id
     Ok(())
 }
 
-/// What a decision rests on that was not read under locks: [`insert`] stores nothing where it has changed.
-#[derive(Clone, Copy, Debug)]
-pub struct Basis {
-    pub catalog_version: i64,
-    pub ship_to_mapped: bool,
-}
-
-/// Stores an order with its lines, what they reserve, its first revision and the audit entry, in one statement: the commit
-/// is the only wait. Returns the transaction.
-///
-/// Nothing, and nothing is stored, where the clinic has an order with this id already, or where the basis does not hold:
-/// another version of the catalogue, another word on the address, or an order with this purchase_order_number before.
-/// All of that is looked at in the one snapshot of the statement.
-#[expect(clippy::too_many_arguments, reason = "one row's worth of values")]
-pub async fn insert(
-    connection: &mut PgConnection,
-    now: OffsetDateTime,
-    clinic: ClinicId,
-    order: &OrderRequest,
-    number: &str,
-    state: &str,
-    findings: &[Finding],
-    reply: &Reply,
-    actor: &str,
-    basis: Option<Basis>,
-) -> Result<Option<i64>, sqlx::Error> {
-    let lines = LineColumns::of(order);
-    sqlx::query_scalar!(
-        r#"with held as materialized (
-               select count(pg_advisory_xact_lock_shared($34, bucket)) as buckets
-               from (select distinct hashtext(code) & 255 as bucket from unnest($23::text[]) code order by 1) sorted),
-           sent as materialized (select $8::text::json as body),
-           placed as (
-               insert into purchase_order (clinic_id, ezyvet_id, supplier_order_number, purchase_order_number, state, is_return,
-                   content_digest, body, answer_status, answer_body, findings, ordered_at, ownership_id, shipping_address_id,
-                   freight, freight_tax, tax, total, received_at, changed_at)
-               select $1, $2, $3, $4, $5, $6, $7, sent.body, $9, $10::text::json, $11, $12, $13, $14, $15, $16, $17, $18, $19, $19
-               from held, sent
-               where held.buckets >= 0 and ($35::bigint is null or (
-                   exists (select from data_version where name = 'catalog' and value = $35)
-                   and ($4 = '' or not exists (
-                       select from purchase_order where clinic_id = $1 and purchase_order_number = $4 and ezyvet_id <> $2))
-                   and ($14 in ('', '0') or $36 = (
-                       exists (select from ezyvet_mapping
-                               where kind = 'ship_to' and site_id is null and clinic_id = $1 and ezyvet_id = $14)
-                       or exists (select from clinic c join ezyvet_mapping m on m.site_id = c.site_id and m.clinic_id is null
-                                  where c.id = $1 and m.kind = 'ship_to' and m.ezyvet_id = $14)))))
-               on conflict on constraint purchase_order_ezyvet_id_key do nothing
-               returning id),
-           revised as (
-               insert into purchase_order_revision (order_id, revision, received_at, body, findings)
-               select id, 1, $19, sent.body, $11 from placed, sent),
-           lined as (
-               insert into purchase_order_line (order_id, position, ezyvet_id, product_id, supplier_code, outers, units_per_outer,
-                   price_per_unit, tax_per_unit, quantity, total, total_tax, location_id, reserved)
-               select placed.id, line.*, case when $5 in ('accepted', 'held') then greatest(line.quantity, 0) else 0 end
-               from placed, unnest($20::int[], $21::text[], $22::text[], $23::text[], $24::numeric[], $25::numeric[], $26::numeric[],
-                   $27::numeric[], $28::numeric[], $29::numeric[], $30::numeric[], $31::text[])
-                   as line(position, ezyvet_id, product_id, supplier_code, outers, units_per_outer, price_per_unit,
-                       tax_per_unit, quantity, total, total_tax, location_id)),
-           moved as (
-               insert into stock_move (moved_at, codes)
-               select $19, array_agg(distinct code) from placed, unnest($23::text[]) code
-               where $5 in ('accepted', 'held') having count(*) > 0)
-           insert into audit_entry (at, actor, action, subject_kind, subject_id, detail)
-           select $19, $32, 'order.place', 'order', id, $33 from placed
-           returning pg_current_xact_id()::text::bigint as "transaction!""#,
-        clinic as ClinicId,
-        order.ezyvet_id,
-        number,
-        order.purchase_order_number,
-        state,
-        order.is_return(),
-        order.content_digest,
-        json_text(&order.body),
-        reply.status as i16,
-        reply.body,
-        json!(findings),
-        order.ordered_at,
-        order.ownership_id,
-        order.shipping_address_id,
-        order.freight,
-        order.freight_tax,
-        order.tax,
-        order.total,
-        now,
-        &lines.position,
-        &lines.ezyvet_id,
-        &lines.product_id,
-        &lines.supplier_code,
-        &lines.outers,
-        &lines.units_per_outer,
-        &lines.price_per_unit,
-        &lines.tax_per_unit,
-        &lines.quantity,
-        &lines.total,
-        &lines.total_tax,
-        &lines.location_id,
-        actor,
-        json!({"number": number, "state": state, "findings": findings}),
-        STOCK_LOCKS,
-        basis.map(|basis| basis.catalog_version),
-        basis.is_some_and(|basis| basis.ship_to_mapped)
-    )
-    .fetch_optional(connection)
-    .await
-}
-
 /// Whether staff have said which address this is, for the clinic or for its site.
 pub async fn is_ship_to_mapped(pool: &PgPool, clinic: ClinicId, ezyvet_id: &str) -> Result<bool, sqlx::Error> {
     sqlx::query_scalar!(
@@ -312,7 +204,7 @@ pub async fn revise(
     findings: &[Finding],
     reply: &Reply,
 ) -> Result<(), sqlx::Error> {
-    let lines = LineColumns::of(order);
+    let lines = LineColumns::of([order]);
     sqlx::query!(
         "with placed as (
              update purchase_order set purchase_order_number = $2, state = $3, is_return = $4, content_digest = $5, body = $6::text::json,
@@ -346,9 +238,9 @@ pub async fn revise(
         now,
         revision,
         &lines.position,
-        &lines.ezyvet_id,
-        &lines.product_id,
-        &lines.supplier_code,
+        &lines.ezyvet_id as &[&str],
+        &lines.product_id as &[&str],
+        &lines.supplier_code as &[&str],
         &lines.outers,
         &lines.units_per_outer,
         &lines.price_per_unit,
@@ -356,7 +248,7 @@ pub async fn revise(
         &lines.quantity,
         &lines.total,
         &lines.total_tax,
-        &lines.location_id
+        &lines.location_id as &[&str]
     )
     .execute(connection)
     .await?;
@@ -364,35 +256,39 @@ pub async fn revise(
 }
 
 /// Bound as text: a value bound as JSON is sent as jsonb, which does not keep the order of keys.
-fn json_text(map: &Map<String, Value>) -> String {
+pub(super) fn json_text(map: &Map<String, Value>) -> String {
     serde_json::to_string(map).unwrap_or_else(|_| json!(map).to_string())
 }
 
 /// Lines by column, as `unnest` wants them.
 #[derive(Default)]
-struct LineColumns {
-    position: Vec<i32>,
-    ezyvet_id: Vec<String>,
-    product_id: Vec<String>,
-    supplier_code: Vec<String>,
-    outers: Vec<Decimal>,
-    units_per_outer: Vec<Decimal>,
-    price_per_unit: Vec<Decimal>,
-    tax_per_unit: Vec<Decimal>,
-    quantity: Vec<Decimal>,
-    total: Vec<Decimal>,
-    total_tax: Vec<Decimal>,
-    location_id: Vec<String>,
+pub(super) struct LineColumns<'a> {
+    /// Of the line's order among the orders, from 1.
+    pub place: Vec<i32>,
+    pub position: Vec<i32>,
+    pub ezyvet_id: Vec<&'a str>,
+    pub product_id: Vec<&'a str>,
+    pub supplier_code: Vec<&'a str>,
+    pub outers: Vec<Decimal>,
+    pub units_per_outer: Vec<Decimal>,
+    pub price_per_unit: Vec<Decimal>,
+    pub tax_per_unit: Vec<Decimal>,
+    pub quantity: Vec<Decimal>,
+    pub total: Vec<Decimal>,
+    pub total_tax: Vec<Decimal>,
+    pub location_id: Vec<&'a str>,
 }
 
-impl LineColumns {
-    fn of(order: &OrderRequest) -> Self {
+impl<'a> LineColumns<'a> {
+    pub fn of(orders: impl IntoIterator<Item = &'a OrderRequest>) -> Self {
         let mut columns = Self::default();
-        for (position, line) in (1..).zip(&order.lines) {
+        let lines = (1..).zip(orders).flat_map(|(place, order)| (1..).zip(&order.lines).map(move |line| (place, line)));
+        for (place, (position, line)) in lines {
+            columns.place.push(place);
             columns.position.push(position);
-            columns.ezyvet_id.push(line.ezyvet_id.clone());
-            columns.product_id.push(line.product_id.clone());
-            columns.supplier_code.push(line.supplier_code.clone());
+            columns.ezyvet_id.push(&line.ezyvet_id);
+            columns.product_id.push(&line.product_id);
+            columns.supplier_code.push(&line.supplier_code);
             columns.outers.push(line.outers);
             columns.units_per_outer.push(line.units_per_outer);
             columns.price_per_unit.push(line.price_per_unit);
@@ -400,7 +296,7 @@ impl LineColumns {
             columns.quantity.push(line.quantity);
             columns.total.push(line.total);
             columns.total_tax.push(line.total_tax);
-            columns.location_id.push(line.location_id.clone());
+            columns.location_id.push(&line.location_id);
         }
         columns
     }

@@ -29,7 +29,7 @@ impl Server {
 
     async fn send_at(&self, now: OffsetDateTime, order: &Value) -> (u16, String) {
         let order = read(order.to_string().as_bytes(), 10_000).expect("an order");
-        let reply = self.desk.place(now, &self.shop.member, &order).await.expect("a reply");
+        let reply = self.desk.place(now, &self.shop.member, &order.into()).await.expect("a reply");
         (reply.status, reply.body)
     }
 
@@ -104,8 +104,8 @@ async fn copies_at_once_are_one_order_whichever_way_they_take() {
             sending.spawn(async move {
                 let (member, pool) = (&server.shop.member, server.shop.database.pool());
                 let reply = match copy % 3 {
-                    0 => orders::place(pool, NOW, member, &sent).await,
-                    _ => server.desk.place(NOW, member, &sent).await,
+                    0 => orders::place(pool, NOW, member, &sent.into()).await,
+                    _ => server.desk.place(NOW, member, &sent.into()).await,
                 };
                 reply.expect("a reply").body
             });
@@ -258,9 +258,9 @@ async fn both_ways_decide_alike() {
             read(order.to_string().as_bytes(), 10).expect("an order")
         };
         let before = server.drawn().await;
-        let desk = server.desk.place(NOW, member, &sent(format!("d{round}"))).await.expect("a reply");
+        let desk = server.desk.place(NOW, member, &sent(format!("d{round}")).into()).await.expect("a reply");
         at_once += u32::from([0, 64].contains(&(server.drawn().await - before)));
-        let locked = orders::place(pool, NOW, member, &sent(format!("p{round}"))).await.expect("a reply");
+        let locked = orders::place(pool, NOW, member, &sent(format!("p{round}")).into()).await.expect("a reply");
         assert_eq!(desk.status, locked.status, "{lines:?}");
         let rows: Vec<(String, Value)> =
             sqlx::query_as("select state, findings from purchase_order where ezyvet_id = any($1) order by ezyvet_id")

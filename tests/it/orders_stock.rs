@@ -62,7 +62,7 @@ impl Shop {
     async fn order(&self, id: &str, lines: &[(&str, i64)]) -> u16 {
         let order = order(id, lines);
         let order = read(order.to_string().as_bytes(), 10_000).expect("an order");
-        match orders::place(self.database.pool(), NOW, &self.member, &order).await {
+        match orders::place(self.database.pool(), NOW, &self.member, &order.into()).await {
             Ok(answer) => answer.status,
             Err(OrderError::Changed(_)) => 409,
             Err(error) => panic!("{error}"),
