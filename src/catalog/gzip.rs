@@ -3,12 +3,14 @@
 //! Two clinics' bodies differ in prices, in stock and in which products they hold, so packed bodies cannot be shared. What
 //! can be is the work: products look alike, field by field, so each is written as repeats of the one before it, found by
 //! comparing field with field instead of searching; the codes are worked out once per version of the catalogue; and so
-//! is the packed text of all that is the same for every clinic, which is copied wherever product and predecessor stand
-//! together as they do in the catalogue.
+//! are the packed text and the checksum of every product after its neighbours, which are copied wherever a clinic sees both
+//! as most clinics do.
 
+mod check;
 mod codes;
 mod output;
 
+pub(super) use check::LONGEST_PART;
 use codes::{Code, codes};
 pub(super) use output::{Bits, Output, Writer};
 use std::ops::Range;

@@ -113,6 +113,16 @@ impl PriceTable {
         Self { codes, large }
     }
 
+    /// Positions that have a price, in order.
+    pub(super) fn positions(&self) -> impl Iterator<Item = u32> + '_ {
+        let (dense, sparse) = match &self.codes {
+            Codes::Dense(codes) => (&codes[..], &[][..]),
+            Codes::Sparse { codes, .. } => (&[][..], &codes[..]),
+        };
+        let dense = (0..).zip(dense).filter(|(_, code)| **code != NONE).map(|(position, _)| position);
+        dense.chain(sparse.iter().map(|(position, _)| *position))
+    }
+
     pub(super) fn get(&self, position: u32) -> ContractPrice {
         let code = match &self.codes {
             Codes::Dense(codes) => codes[position as usize],
@@ -159,6 +169,7 @@ mod tests {
                 };
                 prop_assert_eq!(price, prices.get(&position).copied());
             }
+            prop_assert!(table.positions().eq(prices.keys().copied().filter(|position| *position < products)));
         }
     }
 }

@@ -41,6 +41,15 @@ pub struct BodySettings {
     pub withdrawn_for: WithdrawnFor,
 }
 
+impl BodySettings {
+    /// Whether a product is written alike for both.
+    pub(super) fn writes_like(&self, other: &Self) -> bool {
+        let Self { price_basis, missing_contract_price, barcode, withdrawn_for: _ } = *self;
+        (price_basis, missing_contract_price, barcode)
+            == (other.price_basis, other.missing_contract_price, other.barcode)
+    }
+}
+
 impl From<&ClinicSettings> for BodySettings {
     fn from(settings: &ClinicSettings) -> Self {
         Self {

@@ -80,6 +80,8 @@ pub struct ClinicView {
     pub(super) settings: BodySettings,
     price_list: Option<Arc<PriceTable>>,
     own_prices: Option<Arc<PriceTable>>,
+    /// Positions that have a price in one of the two.
+    pub(super) priced: Arc<BitSet>,
     pub(super) fingerprint: [u8; 32],
     /// When the next withdrawn product stops being listed.
     pub(super) good_until: Option<OffsetDateTime>,
@@ -95,9 +97,15 @@ impl ClinicView {
         let table = |prices: &Option<Arc<ContractPrices>>| {
             prices.as_ref().map(|prices| snapshot.goods.price_table(prices, rules.settings.price_basis))
         };
+        let (price_list, own_prices) = (table(&rules.price_list), table(&rules.own_prices));
+        let mut priced = vec![0; snapshot.product_count().div_ceil(64)];
+        for position in price_list.iter().chain(&own_prices).flat_map(|table| table.positions()) {
+            priced[position as usize / 64] |= 1 << (position % 64);
+        }
         Self {
-            price_list: table(&rules.price_list),
-            own_prices: table(&rules.own_prices),
+            price_list,
+            own_prices,
+            priced: Arc::new(BitSet::new(priced)),
             visible: Arc::new(visible),
             settings: rules.settings,
             fingerprint: scope.fingerprint,
@@ -116,6 +124,7 @@ impl ClinicView {
             settings: self.settings,
             price_list: self.price_list.clone(),
             own_prices: self.own_prices.clone(),
+            priced: Arc::clone(&self.priced),
             fingerprint: self.fingerprint,
             good_until: self.good_until,
             whole_length: OnceLock::new(),
@@ -138,6 +147,9 @@ impl ClinicView {
     }
 
     pub(super) fn contract_price(&self, position: u32) -> ContractPrice {
+        if !self.priced.contains(position) {
+            return ContractPrice::None;
+        }
         let own = self.own_prices.as_ref().map_or(ContractPrice::None, |table| table.get(position));
         match (own, &self.price_list) {
             (ContractPrice::None, Some(list)) => list.get(position),

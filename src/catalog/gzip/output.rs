@@ -47,14 +47,24 @@ impl Bits {
         self.put(u64::from(code.bits), code.length.into());
     }
 
-    /// Appends the first `count` bits of `from`, behind which at least seven more bytes must lie.
-    pub(in crate::catalog) fn append(&mut self, from: &[u8], mut count: u32) {
-        let mut from = from.windows(8).step_by(MOST_BITS as usize / 8);
-        while count > 0 {
-            let Some(Ok(word)) = from.next().map(<[u8; 8]>::try_from) else { break };
-            let now = count.min(MOST_BITS);
-            self.put(u64::from_le_bytes(word) & ((1 << now) - 1), now);
-            count -= now;
+    /// Appends the first `count` bits of `from`, behind which at least eight more bytes must lie.
+    pub(in crate::catalog) fn append(&mut self, from: &[u8], count: u32) {
+        let words = count as usize / 64;
+        let (mut waiting, shift) = (self.waiting, self.count);
+        let room = self.bytes[self.written..].chunks_exact_mut(8);
+        for (word, place) in from.chunks_exact(8).take(words).zip(room) {
+            let word = super::word(word);
+            place.copy_from_slice(&(waiting | word << shift).to_le_bytes());
+            // What does not fit; by 64 at once nothing can be shifted.
+            waiting = word >> 1 >> (63 - shift);
+        }
+        self.written += words * 8;
+        self.waiting = waiting;
+        let (last, rest) = (super::word(&from[words * 8..words * 8 + 8]), count % 64);
+        let low = rest.min(MOST_BITS);
+        self.put(last & ((1 << low) - 1), low);
+        if rest > low {
+            self.put(last >> low & ((1 << (rest - low)) - 1), rest - low);
         }
     }
 
@@ -110,7 +120,8 @@ impl Sink for Writer<'_> {
 #[derive(Debug)]
 pub(in crate::catalog) struct Output {
     pub(in crate::catalog) bits: Bits,
-    check: crc32fast::Hasher,
+    /// Checksum and length of what was told.
+    check: u32,
     length: u32,
 }
 
@@ -120,13 +131,21 @@ impl Output {
         bits.reserve(BEFORE.len() + encoder.head.len());
         BEFORE.iter().for_each(|byte| bits.put(u64::from(*byte), 8));
         encoder.head.iter().for_each(|code| bits.put_code(*code));
-        Self { bits, check: crc32fast::Hasher::new(), length: 0 }
+        Self { bits, check: 0, length: 0 }
     }
 
     /// Counts in plain text that is told to the bits.
     pub(in crate::catalog) fn count(&mut self, plain: &[u8]) {
-        self.check.update(plain);
+        let mut check = crc32fast::Hasher::new_with_initial(self.check);
+        check.update(plain);
+        self.check = check.finalize();
         self.length = self.length.wrapping_add(plain.len() as u32);
+    }
+
+    /// Counts in plain text of this checksum and length, at most [`LONGEST_PART`](super::LONGEST_PART).
+    pub(in crate::catalog) fn count_known(&mut self, check: u32, length: usize) {
+        self.check = super::check::joined(self.check, check, length);
+        self.length = self.length.wrapping_add(length as u32);
     }
 
     /// Ends the member: how long it was, and its checksum.
@@ -135,7 +154,7 @@ impl Output {
         self.bits.put_code(encoder.end);
         self.bits.align();
         self.bits.reserve(8);
-        self.bits.put(self.check.clone().finalize().into(), 32);
+        self.bits.put(self.check.into(), 32);
         self.bits.put(self.length.into(), 32);
     }
 }

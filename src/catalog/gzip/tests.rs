@@ -63,7 +63,7 @@ proptest! {
     #[test]
     fn bits_may_be_appended_at_any_bit(before in 0..64_usize, bytes in proptest::collection::vec(any::<u8>(), 0..40), cut in 0..8_u32) {
         let count = (bytes.len() as u32 * 8).saturating_sub(cut);
-        let from = [bytes.as_slice(), &[0; 7]].concat();
+        let from = [bytes.as_slice(), &[0; 8]].concat();
         let mut bits = Bits::default();
         bits.reserve(200);
         (0..before).for_each(|_| bits.put(1, 1));

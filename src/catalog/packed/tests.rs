@@ -50,8 +50,10 @@ proptest! {
         let moves: Vec<_> = moves.into_iter().map(|(product, stock)| (product, stock.into())).collect();
         let moved = snapshot.with_stock(1, &moves).unwrap();
         for snapshot in [snapshot, moved].map(Arc::new) {
-            for rules in &rules {
-                let view = Arc::new(ClinicView::new(Arc::clone(&snapshot), &ClinicScope::new(rules.clone()), NOW));
+            // The usual settings too, for which products are prepared.
+            let usually = |rules: &ScopeRules| ScopeRules { settings: everything().settings, ..rules.clone() };
+            for rules in rules.iter().cloned().chain(rules.iter().map(usually)).chain([everything()]) {
+                let view = Arc::new(ClinicView::new(Arc::clone(&snapshot), &ClinicScope::new(rules), NOW));
                 for query in queries.iter().chain([&ProductQuery::default()]) {
                     prop_assert_eq!(unpacked(view.products(query)), view.products(query).written(), "{:?}", query);
                 }
@@ -84,5 +86,6 @@ fn products_that_look_alike_are_told_shortly_and_mostly_by_what_is_prepared() {
     assert!(packed * 8 < plain.len(), "{packed} of {}", plain.len());
     assert_eq!(unpacked(answer()), plain);
     let packing = &snapshot.goods.packing;
-    assert_eq!(packing.entries.iter().filter(|entry| entry.bits > 0).count(), 29_998, "all but the first two");
+    let prepared = |near: usize| packing.entries[near - 1].iter().filter(|entry| entry.bits > 0).count();
+    assert_eq!([prepared(1), prepared(2)], [29_999, 29_998], "all that have one before them");
 }
