@@ -56,18 +56,13 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 impl Desk {
     pub fn new(pool: PgPool, catalog: Catalog) -> Self {
-        Self { writer: Writer::new(pool.clone()), pool, catalog, memory: Arc::default() }
+        Self { writer: Writer::new(&pool, pool.options().get_max_connections()), pool, catalog, memory: Arc::default() }
     }
 
-    /// The same desk with up to so many connections of its own: a connection is served by the event loop that it was opened
-    /// in, and an answer that another thread waits for costs a change of threads. To be called where it will be used.
+    /// The same desk, whose orders are stored over up to so many connections of its own. To be called in the thread that
+    /// will use it.
     pub fn on_this_thread(&self, connections: u32) -> Self {
-        let options = self.pool.options().clone().max_connections(connections.max(1));
-        // Rows are looked up by key, always. A plan is kept for the life of a connection, and one that was made while there
-        // were no orders yet would read through all of them.
-        let by_key = self.pool.connect_options().as_ref().clone().options([("enable_seqscan", "off")]);
-        let pool = options.connect_lazy_with(by_key);
-        Self { writer: Writer::new(pool.clone()), pool, ..self.clone() }
+        Self { writer: Writer::new(&self.pool, connections), ..self.clone() }
     }
 
     /// Decides about an order, stores it, and gives the answer; or the first answer, when we have the order already.

@@ -53,6 +53,9 @@ pub struct ProductRow {
 ///
 /// Products share 256 locks, so that an order of thousands of lines does not fill the server's table of locks. They are
 /// taken in one order and after the order's own, so nobody waits in a circle.
+///
+/// From here on the transaction looks rows up by key, always: a plan is kept for the life of a connection, and one that was
+/// made while there were no orders yet would read through all of them.
 pub async fn lock(
     connection: &mut PgConnection,
     clinic: ClinicId,
@@ -61,7 +64,8 @@ pub async fn lock(
     alone: bool,
 ) -> Result<(), sqlx::Error> {
     sqlx::query_scalar!(
-        r#"with key as materialized (select pg_advisory_xact_lock(hashtextextended($1 || ' ' || $2, 1)) as held),
+        r#"with key as materialized (select pg_advisory_xact_lock(hashtextextended($1 || ' ' || $2, 1)) as held,
+                       set_config('enable_seqscan', 'off', true)),
                 buckets as materialized (
                     select distinct hashtext(code) & 255 as bucket from key, unnest($3::text[]) code order by 1)
            select count(case when $4 then pg_advisory_xact_lock($5, bucket)

@@ -119,6 +119,162 @@ async fn copies_at_once_are_one_order_whichever_way_they_take() {
     server.shop.assert_consistent().await;
 }
 
+/// Sends all of them at once, and gives the answers in their order.
+async fn together(server: &Arc<Server>, orders: Vec<Value>) -> Vec<Result<u16, String>> {
+    let mut sending = tokio::task::JoinSet::new();
+    for (at, order) in orders.into_iter().enumerate() {
+        let server = Arc::clone(server);
+        sending.spawn(async move {
+            let order = read(order.to_string().as_bytes(), 10_000).expect("an order");
+            let reply = server.desk.place(NOW, &server.shop.member, &order.into()).await;
+            (at, reply.map(|reply| reply.status).map_err(|error| format!("{error:?}")))
+        });
+    }
+    let mut answers = sending.join_all().await;
+    answers.sort_by_key(|(at, _)| *at);
+    answers.into_iter().map(|(_, answer)| answer).collect()
+}
+
+impl Server {
+    /// Orders stored, and transactions that stored them.
+    async fn stored(&self) -> (i64, i64) {
+        sqlx::query_as("select count(*), count(distinct xmin::text) from purchase_order")
+            .fetch_one(self.shop.database.pool())
+            .await
+            .expect("counts")
+    }
+}
+
+#[tokio::test]
+async fn orders_that_wait_share_a_transaction_and_each_is_stored_whole() {
+    let server = Arc::new(Server::open(&[]).await);
+    assert_eq!(server.send(&order("first", &[("A", 1)])).await, 200);
+    let many: Vec<Value> = (0..40).map(|id| order(&format!("o{id}"), &[("A", 1), ("B", id % 3 + 1)])).collect();
+    assert_eq!(together(&server, many).await, vec![Ok(200); 40]);
+    let (orders, transactions) = server.stored().await;
+    assert_eq!(orders, 41);
+    assert!(transactions <= 12, "{transactions} transactions");
+    for id in 0..40 {
+        let found = orders::show(server.shop.database.pool(), &server.shop.number(&format!("o{id}")).await).await;
+        let found = found.expect("the order");
+        let quantities: Vec<String> = found.items.iter().map(|line| line.quantity.normalize().to_string()).collect();
+        assert_eq!(quantities, ["1".to_owned(), (id % 3 + 1).to_string()]);
+        assert_eq!(found.revisions.len(), 1);
+    }
+    let told: i64 =
+        sqlx::query_scalar("select count(distinct subject_id) from audit_entry where action = 'order.place'")
+            .fetch_one(server.shop.database.pool())
+            .await
+            .expect("a count");
+    assert_eq!(told, 41);
+    server.shop.assert_consistent().await;
+}
+
+#[tokio::test]
+async fn an_order_that_postgres_refuses_takes_no_other_with_it() {
+    let server = Arc::new(Server::open(&[]).await);
+    sqlx::raw_sql(
+        "create function refuse_bad() returns trigger language plpgsql as
+             $$ begin if new.ezyvet_id like 'bad%' then raise exception 'bad'; end if; return new; end $$;
+         create trigger refuse_bad before insert on purchase_order for each row execute function refuse_bad()",
+    )
+    .execute(server.shop.database.pool())
+    .await
+    .expect("a trigger");
+    let id = |at: usize| if at % 5 == 2 { format!("bad{at}") } else { format!("good{at}") };
+    let answers = together(&server, (0..20).map(|at| order(&id(at), &[("A", 1)])).collect()).await;
+    for (at, answer) in answers.iter().enumerate() {
+        assert_eq!(answer.is_ok(), at % 5 != 2, "{at}: {answer:?}");
+    }
+    assert_eq!(server.stored().await.0, 16);
+    server.shop.assert_consistent().await;
+}
+
+#[tokio::test]
+async fn a_number_that_comes_twice_at_once_is_noticed_and_one_id_is_one_order() {
+    let server = Arc::new(Server::open(&[]).await);
+    let with_number = |id: &str| {
+        let mut order = order(id, &[("A", 1)]);
+        order["purchaseorder"]["purchase_order_number"] = json!("PO-7");
+        order
+    };
+    let ids = ["a", "b", "a", "a", "b"];
+    assert_eq!(together(&server, ids.map(with_number).into()).await, vec![Ok(200); 5]);
+    assert_eq!(server.stored().await.0, 2);
+    let noticed = [server.findings("a").await, server.findings("b").await].concat();
+    assert_eq!(noticed, ["rule_repeated_number"]);
+}
+
+#[tokio::test]
+async fn an_order_is_stored_though_its_sender_has_gone() {
+    let server = Arc::new(Server::open(&[]).await);
+    assert_eq!(server.send(&order("first", &[("A", 1)])).await, 200);
+    let sent = read(order("gone", &[("A", 1)]).to_string().as_bytes(), 10).expect("an order").into();
+    // Long enough to be on its way, too short for an answer.
+    let answer =
+        tokio::time::timeout(Duration::from_micros(1), server.desk.place(NOW, &server.shop.member, &sent)).await;
+    assert!(answer.is_err(), "it was answered at once");
+    for _ in 0..500 {
+        if server.stored().await.0 == 2 {
+            return server.shop.assert_consistent().await;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    panic!("the order is not stored");
+}
+
+#[tokio::test]
+async fn postgres_that_goes_away_is_told_to_all_and_nothing_is_half_stored() {
+    let server = Arc::new(Server::open(&[]).await);
+    let desk = server.desk.on_this_thread(2);
+    assert_eq!(server.send(&order("first", &[("A", 1)])).await, 200);
+    let mut sending = tokio::task::JoinSet::new();
+    for id in 0..30 {
+        let (server, desk) = (Arc::clone(&server), desk.clone());
+        sending.spawn(async move {
+            let order = read(order(&format!("o{id}"), &[("A", 1)]).to_string().as_bytes(), 10).expect("an order");
+            desk.place(NOW, &server.shop.member, &order.into()).await.is_ok()
+        });
+    }
+    let cut = "select count(pg_terminate_backend(pid)) from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid()";
+    for _ in 0..5 {
+        tokio::time::sleep(Duration::from_millis(2)).await;
+        let _ = sqlx::query_scalar::<_, i64>(cut).fetch_one(server.shop.database.pool()).await;
+    }
+    let answered = sending.join_all().await.into_iter().filter(|done| *done).count() as i64;
+    let (stored, _) = server.stored().await;
+    assert!(stored > answered, "{answered} were answered with 200, {stored} are stored, the first included");
+    server.shop.assert_consistent().await;
+    // Sent again, all are there once.
+    for id in 0..30 {
+        let again = vec![order(&format!("o{id}"), &[("A", 1)])];
+        while together(&server, again.clone()).await != [Ok(200)] {}
+    }
+    assert_eq!(server.stored().await.0, 31);
+    server.shop.assert_consistent().await;
+}
+
+#[tokio::test]
+async fn orders_are_looked_up_by_key_whatever_the_plans_were_made_on() {
+    let server = Arc::new(Server::open(&[]).await);
+    let desk = server.desk.on_this_thread(1);
+    // Plans are kept from the sixth time on, when there are hardly any orders.
+    for id in 0..60 {
+        let order = read(order(&format!("o{id}"), &[("A", 1)]).to_string().as_bytes(), 10).expect("an order");
+        desk.place(NOW, &server.shop.member, &order.into()).await.expect("a reply");
+    }
+    let scanned = || async {
+        sqlx::query_scalar::<_, i64>("select seq_scan from pg_stat_user_tables where relname = 'purchase_order'")
+            .fetch_one(server.shop.database.pool())
+            .await
+            .expect("statistics")
+    };
+    // What a connection has counted is told when it idles, or when it ends.
+    drop(desk);
+    tokio::time::sleep(Duration::from_millis(1_500)).await;
+    assert_eq!(scanned().await, 0);
+}
+
 #[tokio::test]
 async fn a_catalogue_that_changed_since_it_was_read_decides() {
     let server = Server::open(&[]).await;

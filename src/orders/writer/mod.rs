@@ -50,8 +50,15 @@ struct Waiting {
 }
 
 impl Writer {
-    pub fn new(pool: PgPool) -> Self {
-        Self(Arc::new(Shared { pool, state: Mutex::default() }))
+    /// With up to so many connections of its own, to the database of the pool: a connection is served by the event loop
+    /// that it was opened in, and an answer that another thread waits for costs a change of threads. So a writer is to be
+    /// used in one thread, and keeps nobody else's connections.
+    pub fn new(pool: &PgPool, connections: u32) -> Self {
+        let options = pool.options().clone().max_connections(connections.max(1));
+        // Rows are looked up by key, always. A plan is kept for the life of a connection, and one that was made while there
+        // were no orders yet would read through all of them.
+        let by_key = pool.connect_options().as_ref().clone().options([("enable_seqscan", "off")]);
+        Self(Arc::new(Shared { pool: options.connect_lazy_with(by_key), state: Mutex::default() }))
     }
 
     /// Stores the order by [`store::insert`], maybe with others. It is stored also if nobody waits for the result any more.
