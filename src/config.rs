@@ -143,6 +143,9 @@ pub struct ServerSettings {
     #[validate(range(min = 1, message = "must be at least 1"))]
     #[arg(long, env = "SPSI_MAX_ORDER_LINES", default_value = "10000", hide_env_values = true)]
     pub max_order_lines: usize,
+    /// The most orders that share a statement and its commit, of those that wait for the database at once; 1: none.
+    #[arg(long, env = "SPSI_ORDERS_TOGETHER", default_value = "16", hide_env_values = true)]
+    pub orders_together: usize,
     /// Longest query of /products, in bytes (400 beyond it); no head of more than 128 KiB is read
     #[validate(range(min = 1024, message = "must be at least 1024"))]
     #[arg(long, env = "SPSI_MAX_QUERY_BYTES", default_value = "65536", hide_env_values = true)]

@@ -28,6 +28,7 @@ pub fn secrets_hidden(settings: &Settings) -> Vec<(&'static str, String)> {
         ("SPSI_MAX_BODY_BYTES", server.max_body_bytes.to_string()),
         ("SPSI_MAX_TOKEN_BODY_BYTES", server.max_token_body_bytes.to_string()),
         ("SPSI_MAX_ORDER_LINES", server.max_order_lines.to_string()),
+        ("SPSI_ORDERS_TOGETHER", server.orders_together.to_string()),
         ("SPSI_MAX_QUERY_BYTES", server.max_query_bytes.to_string()),
         ("SPSI_MAX_FILTER_VALUES", server.max_filter_values.to_string()),
         ("SPSI_MAX_FILTER_LENGTH", server.max_filter_length.to_string()),

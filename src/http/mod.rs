@@ -77,6 +77,7 @@ pub async fn serve(services: Services, listener: TcpListener, mut shutdown: Shut
         threads => threads,
     };
     let base_path = base_path(&settings.base_path)?;
+    let together = settings.orders_together;
     let connections = services.pool.options().get_max_connections().div_ceil(u32::try_from(threads).unwrap_or(1));
     let app = move || {
         let services = services.clone();
@@ -87,7 +88,7 @@ pub async fn serve(services: Services, listener: TcpListener, mut shutdown: Shut
             .app_data(web::Data::new(services.clock))
             .app_data(web::Data::new(services.auth))
             .app_data(web::Data::new(services.catalog))
-            .app_data(web::Data::new(services.desk.on_this_thread(connections)))
+            .app_data(web::Data::new(services.desk.on_this_thread(connections, together)))
             .wrap(Compress::default())
             .wrap(from_fn(span::observe))
             .configure(operations)

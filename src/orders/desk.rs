@@ -55,14 +55,20 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Desk {
+    /// Orders are stored over as many connections as the pool has, each by itself.
     pub fn new(pool: PgPool, catalog: Catalog) -> Self {
-        Self { writer: Writer::new(&pool, pool.options().get_max_connections()), pool, catalog, memory: Arc::default() }
+        Self {
+            writer: Writer::new(&pool, pool.options().get_max_connections(), 1),
+            pool,
+            catalog,
+            memory: Arc::default(),
+        }
     }
 
-    /// The same desk, whose orders are stored over up to so many connections of its own. To be called in the thread that
-    /// will use it.
-    pub fn on_this_thread(&self, connections: u32) -> Self {
-        Self { writer: Writer::new(&self.pool, connections), ..self.clone() }
+    /// The same desk, whose orders are stored over up to so many connections of its own, up to so many together. To be
+    /// called in the thread that will use it.
+    pub fn on_this_thread(&self, connections: u32, together: usize) -> Self {
+        Self { writer: Writer::new(&self.pool, connections, together), ..self.clone() }
     }
 
     /// Decides about an order, stores it, and gives the answer; or the first answer, when we have the order already.

@@ -119,14 +119,15 @@ async fn copies_at_once_are_one_order_whichever_way_they_take() {
     server.shop.assert_consistent().await;
 }
 
-/// Sends all of them at once, and gives the answers in their order.
+/// Sends all of them at once to a desk that stores up to 16 together, and gives the answers in their order.
 async fn together(server: &Arc<Server>, orders: Vec<Value>) -> Vec<Result<u16, String>> {
+    let desk = server.desk.on_this_thread(2, 16);
     let mut sending = tokio::task::JoinSet::new();
     for (at, order) in orders.into_iter().enumerate() {
-        let server = Arc::clone(server);
+        let (server, desk) = (Arc::clone(server), desk.clone());
         sending.spawn(async move {
             let order = read(order.to_string().as_bytes(), 10_000).expect("an order");
-            let reply = server.desk.place(NOW, &server.shop.member, &order.into()).await;
+            let reply = desk.place(NOW, &server.shop.member, &order.into()).await;
             (at, reply.map(|reply| reply.status).map_err(|error| format!("{error:?}")))
         });
     }
@@ -226,7 +227,7 @@ async fn an_order_is_stored_though_its_sender_has_gone() {
 #[tokio::test]
 async fn postgres_that_goes_away_is_told_to_all_and_nothing_is_half_stored() {
     let server = Arc::new(Server::open(&[]).await);
-    let desk = server.desk.on_this_thread(2);
+    let desk = server.desk.on_this_thread(2, 16);
     assert_eq!(server.send(&order("first", &[("A", 1)])).await, 200);
     let mut sending = tokio::task::JoinSet::new();
     for id in 0..30 {
@@ -257,7 +258,7 @@ async fn postgres_that_goes_away_is_told_to_all_and_nothing_is_half_stored() {
 #[tokio::test]
 async fn orders_are_looked_up_by_key_whatever_the_plans_were_made_on() {
     let server = Arc::new(Server::open(&[]).await);
-    let desk = server.desk.on_this_thread(1);
+    let desk = server.desk.on_this_thread(1, 16);
     // Plans are kept from the sixth time on, when there are hardly any orders.
     for id in 0..60 {
         let order = read(order(&format!("o{id}"), &[("A", 1)]).to_string().as_bytes(), 10).expect("an order");

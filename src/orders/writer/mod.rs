@@ -16,8 +16,7 @@ use tokio::sync::oneshot;
 const STATEMENTS: usize = 2;
 /// An order that has waited so long is not kept waiting for them, which wait themselves: for a lock, or for a slow disk.
 const PATIENCE: Duration = Duration::from_millis(20);
-/// Orders that share a statement, and how many lines they may have together.
-const ORDERS: usize = 16;
+/// Lines that the orders of a statement may have together: a longer order goes alone.
 const LINES: usize = 1_000;
 /// A connection that is kept without use for longer goes back to its pool, which sees to it that it is alive.
 const KEPT: Duration = Duration::from_millis(500);
@@ -31,6 +30,8 @@ pub(super) struct Writer(Arc<Shared>);
 
 struct Shared {
     pool: PgPool,
+    /// Orders that may share a statement.
+    together: usize,
     state: Mutex<State>,
 }
 
@@ -50,15 +51,16 @@ struct Waiting {
 }
 
 impl Writer {
-    /// With up to so many connections of its own, to the database of the pool: a connection is served by the event loop
+    /// With up to so many connections of its own to the database of the pool, for up to so many orders in a statement: a connection is served by the event loop
     /// that it was opened in, and an answer that another thread waits for costs a change of threads. So a writer is to be
     /// used in one thread, and keeps nobody else's connections.
-    pub fn new(pool: &PgPool, connections: u32) -> Self {
+    pub fn new(pool: &PgPool, connections: u32, together: usize) -> Self {
         let options = pool.options().clone().max_connections(connections.max(1));
         // Rows are looked up by key, always. A plan is kept for the life of a connection, and one that was made while there
         // were no orders yet would read through all of them.
         let by_key = pool.connect_options().as_ref().clone().options([("enable_seqscan", "off")]);
-        Self(Arc::new(Shared { pool: options.connect_lazy_with(by_key), state: Mutex::default() }))
+        let pool = options.connect_lazy_with(by_key);
+        Self(Arc::new(Shared { pool, together: together.max(1), state: Mutex::default() }))
     }
 
     /// Stores the order by [`store::insert`], maybe with others. It is stored also if nobody waits for the result any more.
@@ -149,7 +151,7 @@ impl Turn {
     /// What is to be stored next; nothing, and the turn is over, when nothing waits.
     fn next(&mut self) -> Option<Vec<Waiting>> {
         let mut state = self.writer.state();
-        let mut batch = take(&mut state.waiting);
+        let mut batch = take(&mut state.waiting, self.writer.0.together);
         if batch.is_empty() {
             state.writing -= 1;
             drop(state);
@@ -167,12 +169,12 @@ fn key(order: &NewOrder) -> (i64, &str) {
     (order.clinic.0, &order.order.ezyvet_id)
 }
 
-/// Takes those that can share a statement, the longest waiting first.
-fn take(waiting: &mut Vec<Waiting>) -> Vec<Waiting> {
+/// Takes up to so many that can share a statement, the longest waiting first.
+fn take(waiting: &mut Vec<Waiting>, most: usize) -> Vec<Waiting> {
     let (mut ids, mut numbers, mut lines) = (HashSet::new(), HashSet::new(), 0);
     let fits = |Waiting { order: new, .. }: &Waiting| {
         let (clinic, number) = (new.clinic.0, &new.order.purchase_order_number);
-        let together = ids.len() < ORDERS && (lines + new.order.lines.len() <= LINES || ids.is_empty());
+        let together = ids.len() < most && (lines + new.order.lines.len() <= LINES || ids.is_empty());
         let alone = together
             && ids.insert((clinic, new.order.ezyvet_id.clone()))
             && (number.is_empty() || numbers.insert((clinic, number.clone())));
