@@ -18,10 +18,50 @@ pub enum DecimalError {
     TooLarge,
 }
 
+/// Whether a text is a number just as [`plain`] writes it; not every such text needs to be known as one.
+pub fn is_plain(text: &str) -> bool {
+    let (whole, places) = text.split_once('.').map_or((text, None), |(whole, places)| (whole, Some(places)));
+    let digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
+    let whole_is = whole == "0" || (1..=12).contains(&whole.len()) && digits(whole) && !whole.starts_with('0');
+    whole_is && places.is_none_or(|places| (1..=6).contains(&places.len()) && digits(places) && !places.ends_with('0'))
+}
+
+/// A number of up to 18 digits and six places without sign, as nearly all are written.
+fn parse_short(text: &str) -> Option<Decimal> {
+    let (mut value, mut scale, mut point) = (0_i64, 0, false);
+    if !(1..=19).contains(&text.len()) || !text.as_bytes()[0].is_ascii_digit() {
+        return None;
+    }
+    for byte in text.bytes() {
+        match byte {
+            b'0'..=b'9' => {
+                value = value.checked_mul(10)?.checked_add(i64::from(byte - b'0'))?;
+                scale += u32::from(point);
+            }
+            b'.' if !point => point = true,
+            _ => return None,
+        }
+    }
+    if scale > DECIMAL_PLACES {
+        return None;
+    }
+    while scale > 0 && value % 10 == 0 {
+        (value, scale) = (value / 10, scale - 1);
+    }
+    Some(Decimal::new(value, scale)).filter(|value| *value < LARGEST)
+}
+
 /// Reads a decimal, with an exponent if there is one, and rounds it half away from zero to six places: what PHP makes
 /// of 0.3 (`0.30000000000000004`) reads as 0.3 (SPSI.md 4).
 pub fn parse_decimal(text: &str) -> Result<Decimal, DecimalError> {
     let text = text.trim();
+    match parse_short(text) {
+        Some(value) => Ok(value),
+        None => parse_any(text),
+    }
+}
+
+fn parse_any(text: &str) -> Result<Decimal, DecimalError> {
     let digits = text.strip_prefix(['+', '-']).unwrap_or(text);
     if !digits.starts_with(|c: char| c.is_ascii_digit() || c == '.')
         || !digits.contains(|c: char| c.is_ascii_digit())
@@ -99,6 +139,21 @@ pub mod optional_text {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn the_short_way_to_a_number_leads_where_the_long_one_does(text in "[0-9]{0,14}(\\.[0-9]{0,8})?") {
+            let (short, long) = (parse_short(&text), parse_any(&text));
+            if let Some(short) = short {
+                prop_assert_eq!(Ok((short, short.scale())), long.clone().map(|value| (value, value.scale())));
+            }
+            prop_assert_eq!(parse_decimal(&text), long.clone());
+            if is_plain(&text) {
+                prop_assert_eq!(long.map(plain), Ok(text));
+            }
+        }
+    }
 
     #[test]
     fn decimals_print_without_trailing_zeros() {

@@ -1,9 +1,11 @@
 //! What ezyVet is told about an order (SPSI.md 1, 5.1).
 
 use super::decide::Finding;
-use super::read::{LINES, ROOT, scalar_text};
+use super::read::{LINES, ROOT};
+use super::tree::{Node, Object};
 use crate::config::DeclineAnswer;
-use serde_json::{Map, Value, json};
+use serde::ser::{Serialize, Serializer};
+use serde_json::{Value, json};
 
 /// An answer as it is stored and sent: word for word the same for the same order again.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -13,19 +15,7 @@ pub struct Reply {
     pub body: String,
 }
 
-/// What an answer says.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Answer {
-    pub status: u16,
-    pub body: Value,
-}
-
-impl Answer {
-    pub fn written(&self) -> Reply {
-        Reply { status: self.status, body: self.body.to_string() }
-    }
-}
-
+const NUMBER: &str = "supplier_order_number";
 const HEADER: [&str; 17] = [
     "id",
     "active",
@@ -59,36 +49,80 @@ const LINE: [&str; 11] = [
     "ownership_id",
 ];
 
-/// The order as received with our number filled in. The documented scalars are strings (SPSI.md 1); what we do not know
-/// goes back as it came.
-pub fn accepted(order: &Map<String, Value>, number: &str) -> Answer {
-    Answer { status: 200, body: json!({ ROOT: echo(order, number) }) }
+/// The answer to an order that is stored, but for our number.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Echo {
+    text: String,
+    /// Where the number goes.
+    place: usize,
+}
+
+impl Echo {
+    /// The order as received with room for our number. The documented scalars are strings (SPSI.md 1); what we do not know
+    /// goes back as it came. `ours` goes where ezyVet has the fields, else to the end.
+    pub(super) fn of(order: &Object<'_>, ours: &[(&str, &str)]) -> Self {
+        let ours = [(NUMBER, "")].iter().chain(ours).map(|(key, text)| (*key, Node::Text((*text).into())));
+        let ours: Vec<_> = ours.collect();
+        let find = |key: &str| ours.iter().find(|(known, _)| *known == key).map(|(_, text)| text);
+        let fields = order.iter().map(|(key, value)| (key, find(key).unwrap_or(value)));
+        let added = ours.iter().filter(|(key, _)| !order.contains(key)).map(|(key, text)| (*key, text));
+        let mut text = format!("{{\"{ROOT}\":{{").into_bytes();
+        let mut place = 0;
+        for (at, (key, value)) in fields.chain(added).enumerate() {
+            if at > 0 {
+                text.push(b',');
+            }
+            write(&mut text, key);
+            text.push(b':');
+            match value {
+                Node::List(lines) if key == LINES => write(&mut text, &lines.iter().map(Line).collect::<Vec<_>>()),
+                value => write(&mut text, &Field { key, value, documented: &HEADER }),
+            }
+            if key == NUMBER {
+                place = text.len() - 1;
+            }
+        }
+        text.extend_from_slice(b"}}");
+        Self { text: String::from_utf8(text).unwrap_or_default(), place }
+    }
+
+    /// With our number, which needs no escapes.
+    pub fn with(&self, number: &str) -> Reply {
+        let (before, after) = self.text.split_at(self.place);
+        Reply { status: 200, body: [before, number, after].concat() }
+    }
+}
+
+fn write(out: &mut Vec<u8>, value: &(impl Serialize + ?Sized)) {
+    // Memory takes whatever is written to it, and all of our keys are texts.
+    let _ = serde_json::to_writer(out, value);
 }
 
 /// The decline in the reading that is set.
-pub fn declined(order: &Map<String, Value>, number: &str, findings: &[Finding], reading: DeclineAnswer) -> Answer {
+pub(super) fn declined<'a>(
+    order: impl FnOnce() -> Object<'a>,
+    number: &str,
+    findings: &[Finding],
+    reading: DeclineAnswer,
+) -> Reply {
     let reasons: Vec<&Finding> = findings.iter().filter(|finding| finding.action == "decline").collect();
+    let words: Vec<_> = reasons.iter().map(|finding| finding.text.as_str()).collect();
+    let words = words.join("; ");
     let status = match reading {
         DeclineAnswer::Status422 => 422,
         DeclineAnswer::Status400 => 400,
         DeclineAnswer::Status409 => 409,
         DeclineAnswer::Cancelled => {
-            let mut echo = echo(order, number);
-            let words: Vec<_> = reasons.iter().map(|finding| finding.text.as_str()).collect();
-            echo.insert("status".into(), "Cancelled".into());
-            echo.insert("comments".into(), format!("Declined: {}", words.join("; ")).into());
-            return Answer { status: 200, body: json!({ ROOT: echo }) };
+            let comments = format!("Declined: {words}");
+            return Echo::of(&order(), &[("status", "Cancelled"), ("comments", &comments)]).with(number);
         }
     };
     let messages: Vec<Value> = reasons
         .iter()
         .map(|finding| json!({"level": "error", "type": code(finding.rule), "text": finding.text, "fields": [finding.field]}))
         .collect();
-    let words: Vec<_> = reasons.iter().map(|finding| finding.text.as_str()).collect();
-    Answer {
-        status,
-        body: json!({"message": format!("The order was declined: {}", words.join("; ")), "messages": messages}),
-    }
+    let body = json!({"message": format!("The order was declined: {words}"), "messages": messages});
+    Reply { status, body: body.to_string() }
 }
 
 /// `rule_price_below` is a setting; the reason is `price_below`.
@@ -96,43 +130,74 @@ fn code(rule: &str) -> &str {
     rule.strip_prefix("rule_").unwrap_or(rule)
 }
 
-fn echo(order: &Map<String, Value>, number: &str) -> Map<String, Value> {
-    let mut echo = with_strings(order, &HEADER);
-    if let Some(Value::Array(lines)) = echo.get_mut(LINES) {
-        for line in lines {
-            if let Value::Object(fields) = line {
-                *fields = with_strings(fields, &LINE);
+/// A line with those of its fields as strings that are documented so.
+struct Line<'a>(&'a Node<'a>);
+
+impl Serialize for Line<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self.0 {
+            Node::Object(fields) => {
+                let field = |(key, value)| (key, Field { key, value, documented: &LINE });
+                serializer.collect_map(fields.iter().map(field))
             }
+            other => other.serialize(serializer),
         }
     }
-    echo.insert("supplier_order_number".into(), number.into());
-    echo
 }
 
-fn with_strings(map: &Map<String, Value>, documented: &[&str]) -> Map<String, Value> {
-    map.iter()
-        .map(|(key, value)| {
-            let text = documented.contains(&key.as_str()).then(|| scalar_text(value)).flatten();
-            (key.clone(), text.map_or_else(|| value.clone(), Value::String))
-        })
-        .collect()
+struct Field<'a> {
+    key: &'a str,
+    value: &'a Node<'a>,
+    documented: &'a [&'a str],
+}
+
+impl Serialize for Field<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self.value {
+            // Nearly all are strings as they come.
+            Node::Text(text) => serializer.serialize_str(text),
+            value => match value.scalar().filter(|_| self.documented.contains(&self.key)) {
+                Some(text) => serializer.serialize_str(&text),
+                None => value.serialize(serializer),
+            },
+        }
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn order() -> Map<String, Value> {
-        let order = json!({"id": 12, "total": 4.4, "comments": null, "active": true, "extra": {"a": 1}, "status": "Approved",
-            "purchase_order_item_list": [{"id": 9, "quantity": "1", "note": 5}]});
-        order.as_object().unwrap().clone()
+    fn order() -> Value {
+        json!({"id": 12, "total": 4.4, "comments": null, "active": true, "extra": {"a": 1}, "status": "Approved",
+            "purchase_order_item_list": [{"id": 9, "quantity": "1", "note": 5}]})
+    }
+
+    fn tree(value: Value) -> Object<'static> {
+        match value.into() {
+            Node::Object(object) => object,
+            other => panic!("{other:?} is no object"),
+        }
+    }
+
+    fn read(reply: &Reply) -> Value {
+        serde_json::from_str(&reply.body).unwrap()
     }
 
     #[test]
     fn documented_scalars_are_strings_and_unknown_fields_stay() {
         let expected = json!({"purchaseorder": {"id": "12", "total": "4.4", "comments": "", "active": "1", "extra": {"a": 1},
             "status": "Approved", "supplier_order_number": "SO-1", "purchase_order_item_list": [{"id": "9", "quantity": "1", "note": 5}]}});
-        assert_eq!(accepted(&order(), "SO-1"), Answer { status: 200, body: expected });
+        let reply = Echo::of(&tree(order()), &[]).with("SO-1");
+        assert_eq!((reply.status, read(&reply)), (200, expected));
+        // Where it stands already, the number goes to its place, and nowhere else.
+        let mut again = order();
+        again["extra"] = json!({"supplier_order_number": ""});
+        again["supplier_order_number"] = Value::Null;
+        again["last"] = 1.into();
+        let reply = Echo::of(&tree(again), &[]).with("SO-1");
+        assert!(reply.body.contains(r#""extra":{"supplier_order_number":""}"#), "{}", reply.body);
+        assert!(reply.body.ends_with(r#""supplier_order_number":"SO-1","last":1}}"#), "{}", reply.body);
     }
 
     #[test]
@@ -144,17 +209,16 @@ mod tests {
         for (reading, status) in
             [(DeclineAnswer::Status422, 422), (DeclineAnswer::Status400, 400), (DeclineAnswer::Status409, 409)]
         {
-            let answer = declined(&order(), "SO-1", &findings, reading);
+            let reply = declined(|| tree(order()), "SO-1", &findings, reading);
             let messages =
                 json!([{"level": "error", "type": "unknown_product", "text": "no X", "fields": ["purchaseorder.x"]}]);
-            assert_eq!(
-                answer,
-                Answer { status, body: json!({"message": "The order was declined: no X", "messages": messages}) }
-            );
+            let body = json!({"message": "The order was declined: no X", "messages": messages});
+            assert_eq!((reply.status, read(&reply)), (status, body));
         }
-        let answer = declined(&order(), "SO-1", &findings, DeclineAnswer::Cancelled);
+        let reply = declined(|| tree(order()), "SO-1", &findings, DeclineAnswer::Cancelled);
+        let echoed = &read(&reply)[ROOT];
         assert_eq!(
-            (answer.status, &answer.body[ROOT]["status"], &answer.body[ROOT]["comments"]),
+            (reply.status, &echoed["status"], &echoed["comments"]),
             (200, &json!("Cancelled"), &json!("Declined: no X"))
         );
     }

@@ -1,7 +1,8 @@
 //! What a revision changed, for people: fields of the header, lines that came, went or changed. Spelling does not count
 //! (`4`, `"4.0"`), nor do the fields that tell of the sending only.
 
-use super::read::{LINES, NOT_CONTENT, scalar_text};
+use super::read::{LINES, NOT_CONTENT};
+use super::tree::Node;
 use crate::values::{parse_decimal, plain};
 use serde::Serialize;
 use serde_json::{Map, Value};
@@ -75,8 +76,8 @@ fn fields(before: &Map<String, Value>, after: &Map<String, Value>, item: Option<
 /// A value as it counts; nothing for what is empty or absent.
 fn shown(value: Option<&Value>) -> Option<String> {
     let value = value?;
-    let text = match scalar_text(value) {
-        Some(text) => parse_decimal(&text).map_or(text, plain),
+    let text = match Node::from(value.clone()).scalar() {
+        Some(text) => parse_decimal(&text).map_or_else(|_| text.into_owned(), plain),
         None => value.to_string(),
     };
     Some(text).filter(|text| !text.is_empty())

@@ -17,13 +17,14 @@ pub mod rules;
 mod staff;
 pub mod stock;
 mod store;
+mod tree;
 mod unseen;
 mod writer;
 
 use crate::audit;
 use crate::clinics::directory::Member;
 use crate::config::{ChangedOrder, ClinicSettings, RuleAction};
-use answer::{Answer, Reply};
+use answer::Reply;
 use decide::{ClinicTerms, Decision, ProductTerms, Verdict, decide};
 use read::OrderRequest;
 use serde_json::json;
@@ -170,12 +171,12 @@ fn decided(
 ) -> (Decision, Reply) {
     let settings: &ClinicSettings = &member.settings;
     let decision = decide(order, products, clinic, settings);
-    let answer: Answer = match decision.verdict {
+    let reply = match decision.verdict {
         // A held order is answered like an accepted one: ezyVet has no word for "wait".
-        Verdict::Accepted | Verdict::Held => answer::accepted(&order.body, number),
-        Verdict::Declined => answer::declined(&order.body, number, &decision.findings, settings.decline_answer),
+        Verdict::Accepted | Verdict::Held => order.echo.with(number),
+        Verdict::Declined => answer::declined(|| order.tree(), number, &decision.findings, settings.decline_answer),
     };
-    (decision, answer.written())
+    (decision, reply)
 }
 
 fn product_terms(product: store::ProductRow, member: &Member) -> ProductTerms {

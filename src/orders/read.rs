@@ -1,11 +1,13 @@
 //! Reading a purchase order in every spelling that PHP clients use (SPSI.md 1 and 4): strings, numbers, booleans, null,
 //! a list that lost an index and became an object, JSON under any media type, a form. Every bad field is named at once.
 
+use super::answer::Echo;
 use super::form;
-use crate::values::{DECIMAL_PLACES, DecimalError, LARGEST, parse_decimal, plain, round};
+use super::tree::{Node, Object};
+use crate::values::{DECIMAL_PLACES, DecimalError, LARGEST, is_plain, parse_decimal, plain, round};
 use aws_lc_rs::digest::{SHA256, digest};
 use rust_decimal::Decimal;
-use serde_json::{Map, Value};
+use std::borrow::Cow;
 use std::collections::HashSet;
 use time::OffsetDateTime;
 
@@ -17,8 +19,10 @@ pub(super) const NOT_CONTENT: [&str; 5] = ["active", "created_at", "modified_at"
 /// An order as it was meant.
 #[derive(Clone, Debug, PartialEq)]
 pub struct OrderRequest {
-    /// As received, unknown fields included; the lines are a list, whatever they came as.
-    pub body: Map<String, Value>,
+    /// JSON, as received, unknown fields included; the lines are a list, whatever they came as.
+    pub body: String,
+    /// The answer, once it is stored.
+    pub echo: Echo,
     /// The same for two sendings of the same content.
     pub content_digest: Vec<u8>,
     pub ezyvet_id: String,
@@ -62,6 +66,11 @@ impl OrderRequest {
         self.total.is_sign_negative() && !self.total.is_zero()
             || self.lines.iter().all(|line| line.quantity < Decimal::ZERO)
     }
+
+    /// The body again, taken apart.
+    pub(super) fn tree(&self) -> Object<'_> {
+        serde_json::from_str(&self.body).map(Node::into_object).unwrap_or_default()
+    }
 }
 
 /// A field that cannot be read.
@@ -92,11 +101,11 @@ pub fn read(body: &[u8], max_lines: usize) -> Result<OrderRequest, ReadError> {
     let tree = if body.starts_with(b"{") {
         serde_json::from_slice(body).map_err(|error| ReadError::BadJson(error.to_string()))?
     } else {
-        form::tree(body).filter(|tree| tree.get(ROOT).is_some()).ok_or(ReadError::Neither)?
+        form::tree(body).filter(|tree| tree.get(ROOT).is_some()).map(Node::from).ok_or(ReadError::Neither)?
     };
-    let Value::Object(mut root) = tree else { return Err(ReadError::Neither) };
+    let Node::Object(mut root) = tree else { return Err(ReadError::Neither) };
     let mut order = match root.remove(ROOT) {
-        Some(Value::Object(order)) => order,
+        Some(Node::Object(order)) => order,
         Some(_) => return Err(bad(ROOT, "is not an object")),
         None => return Err(bad(ROOT, "is missing")),
     };
@@ -105,46 +114,53 @@ pub fn read(body: &[u8], max_lines: usize) -> Result<OrderRequest, ReadError> {
         return Err(ReadError::TooManyLines(lines.len(), max_lines));
     }
     let mut errors = Vec::new();
-    let mut header = Fields { map: &order, path: ROOT.to_owned(), errors: &mut errors };
-    let mut request = OrderRequest {
-        ezyvet_id: header.required_text("id"),
-        purchase_order_number: header.text("purchase_order_number"),
-        ownership_id: header.text("ownership_id"),
-        shipping_address_id: header.text("shipping_address_id"),
-        ordered_at: header.time("date"),
-        freight: header.decimal("freight").unwrap_or_default(),
-        freight_tax: header.decimal("freight_tax").unwrap_or_default(),
-        tax: header.decimal("tax").unwrap_or_default(),
-        total: header.decimal("total").unwrap_or_default(),
-        lines: Vec::with_capacity(lines.len()),
-        body: Map::new(),
-        content_digest: Vec::new(),
-    };
-    let mut seen = HashSet::new();
+    let mut header = Fields { map: &order, line: None, errors: &mut errors };
+    let ezyvet_id = header.required_text("id");
+    let purchase_order_number = header.text("purchase_order_number");
+    let ownership_id = header.text("ownership_id");
+    let shipping_address_id = header.text("shipping_address_id");
+    let ordered_at = header.time("date");
+    let [freight, freight_tax, tax, total] =
+        ["freight", "freight_tax", "tax", "total"].map(|key| header.decimal(key).unwrap_or_default());
+    let mut read: Vec<OrderLine> = Vec::with_capacity(lines.len());
+    let mut seen = HashSet::with_capacity(lines.len());
     for (index, line) in lines.iter().enumerate() {
-        let path = format!("{ROOT}.{LINES}[{index}]");
-        let Value::Object(map) = line else {
+        let Node::Object(map) = line else {
+            let path = format!("{ROOT}.{LINES}[{index}]");
             errors.push(FieldError { path, text: "is not an object".into() });
             continue;
         };
-        let line = read_line(Fields { map, path, errors: &mut errors });
+        let line = read_line(Fields { map, line: Some(index), errors: &mut errors });
         if !line.ezyvet_id.is_empty() && !seen.insert(line.ezyvet_id.clone()) {
             let path = format!("{ROOT}.{LINES}[{index}].id");
             errors.push(FieldError { path, text: format!("`{}` is the id of an earlier line too", line.ezyvet_id) });
         }
-        request.lines.push(line);
+        read.push(line);
     }
-    order.insert(LINES.into(), Value::Array(lines));
+    order.push(LINES, Node::List(lines));
     // Paths are put together only where there is something to tell.
-    if order.iter().any(|(key, value)| key.contains('\0') || holds_nul(value)) {
+    if order.iter().any(|(key, value)| key.contains('\0') || value.holds_nul()) {
         order.iter().for_each(|(key, value)| refuse_nul(format!("{ROOT}.{key}"), value, &mut errors));
     }
     if !errors.is_empty() {
         return Err(ReadError::Fields(errors));
     }
-    request.content_digest = content_digest(&order);
-    request.body = order;
-    Ok(request)
+    Ok(OrderRequest {
+        // All keys are texts.
+        body: serde_json::to_string(&order).unwrap_or_default(),
+        echo: Echo::of(&order, &[]),
+        content_digest: content_digest(&order),
+        ezyvet_id,
+        purchase_order_number,
+        ownership_id,
+        shipping_address_id,
+        ordered_at,
+        freight,
+        freight_tax,
+        tax,
+        total,
+        lines: read,
+    })
 }
 
 fn bad(path: &str, text: &str) -> ReadError {
@@ -152,40 +168,31 @@ fn bad(path: &str, text: &str) -> ReadError {
 }
 
 /// NUL has no place in Postgres, and in no order, unknown fields included, for they are stored as they came.
-fn refuse_nul(path: String, value: &Value, errors: &mut Vec<FieldError>) {
-    let holds_nul = path.contains('\0') || value.as_str().is_some_and(|text| text.contains('\0'));
+fn refuse_nul(path: String, value: &Node<'_>, errors: &mut Vec<FieldError>) {
+    let holds_nul = path.contains('\0') || matches!(value, Node::Text(text) if text.contains('\0'));
     if holds_nul {
         errors.push(FieldError { path: path.replace('\0', "\u{fffd}"), text: "holds a NUL character".into() });
         return;
     }
     match value {
-        Value::Object(map) => {
-            map.iter().for_each(|(key, value)| refuse_nul(format!("{path}.{key}"), value, errors));
+        Node::Object(object) => {
+            object.iter().for_each(|(key, value)| refuse_nul(format!("{path}.{key}"), value, errors));
         }
-        Value::Array(items) => {
+        Node::List(items) => {
             items.iter().enumerate().for_each(|(at, value)| refuse_nul(format!("{path}[{at}]"), value, errors));
         }
         _ => {}
     }
 }
 
-fn holds_nul(value: &Value) -> bool {
-    match value {
-        Value::String(text) => text.contains('\0'),
-        Value::Object(map) => map.iter().any(|(key, value)| key.contains('\0') || holds_nul(value)),
-        Value::Array(items) => items.iter().any(holds_nul),
-        _ => false,
-    }
-}
-
 /// A PHP list that lost an index arrives as an object (SPSI.md 4): its values, by number.
-fn list(value: Option<Value>) -> Result<Vec<Value>, ReadError> {
+fn list(value: Option<Node<'_>>) -> Result<Vec<Node<'_>>, ReadError> {
     let path = format!("{ROOT}.{LINES}");
     let lines = match value {
-        Some(Value::Array(lines)) => lines,
-        Some(Value::Object(map)) => {
-            let mut indexed = Vec::with_capacity(map.len());
-            for (key, value) in map {
+        Some(Node::List(lines)) => lines,
+        Some(Node::Object(object)) => {
+            let mut indexed = Vec::with_capacity(object.len());
+            for (key, value) in object.into_fields() {
                 let index: u64 =
                     key.parse().map_err(|_| bad(&path, "is neither a list nor an object with numbers as keys"))?;
                 indexed.push((index, value));
@@ -193,7 +200,7 @@ fn list(value: Option<Value>) -> Result<Vec<Value>, ReadError> {
             indexed.sort_by_key(|(index, _)| *index);
             indexed.into_iter().map(|(_, value)| value).collect()
         }
-        None | Some(Value::Null) => return Err(bad(&path, "is missing")),
+        None | Some(Node::Null) => return Err(bad(&path, "is missing")),
         Some(_) => return Err(bad(&path, "is not a list")),
     };
     if lines.is_empty() { Err(bad(&path, "is empty: an order has at least one line")) } else { Ok(lines) }
@@ -236,46 +243,44 @@ fn read_line(mut fields: Fields<'_>) -> OrderLine {
     }
 }
 
-/// A scalar as text: `null` is nothing, `true` is 1 and `false` is 0, as PHP has it.
-pub fn scalar_text(value: &Value) -> Option<String> {
-    match value {
-        Value::String(text) => Some(text.clone()),
-        Value::Number(number) => Some(number.to_string()),
-        Value::Bool(flag) => Some(u8::from(*flag).to_string()),
-        Value::Null => Some(String::new()),
-        Value::Array(_) | Value::Object(_) => None,
-    }
-}
-
 /// The fields of one object; what is wrong is collected.
 struct Fields<'a> {
-    map: &'a Map<String, Value>,
-    path: String,
+    map: &'a Object<'a>,
+    /// The line's place in the list; nothing for the header.
+    line: Option<usize>,
     errors: &'a mut Vec<FieldError>,
 }
 
-impl Fields<'_> {
+impl<'a> Fields<'a> {
     fn error(&mut self, key: &str, text: impl Into<String>) {
-        self.errors.push(FieldError { path: format!("{}.{key}", self.path), text: text.into() });
+        let path = match self.line {
+            None => format!("{ROOT}.{key}"),
+            Some(index) => format!("{ROOT}.{LINES}[{index}].{key}"),
+        };
+        self.errors.push(FieldError { path, text: text.into() });
     }
 
     /// Text, or nothing.
     fn text(&mut self, key: &str) -> String {
+        self.scalar(key).trim().to_owned()
+    }
+
+    fn scalar(&mut self, key: &str) -> Cow<'a, str> {
         let text = match self.map.get(key) {
-            None => return String::new(),
-            Some(value) => scalar_text(value),
+            None => return Cow::default(),
+            Some(value) => value.scalar(),
         };
         match text {
             None => self.error(key, "is not a single value"),
             Some(text) if text.len() > 1_000 => self.error(key, "is longer than 1000 bytes"),
-            Some(text) => return text.trim().to_owned(),
+            Some(text) => return text,
         }
-        String::new()
+        Cow::default()
     }
 
     /// Text that must be there, though it may be empty.
     fn present_text(&mut self, key: &str) -> String {
-        if !self.map.contains_key(key) {
+        if !self.map.contains(key) {
             self.error(key, "is missing");
         }
         self.text(key)
@@ -291,12 +296,13 @@ impl Fields<'_> {
     }
 
     fn decimal(&mut self, key: &str) -> Option<Decimal> {
-        let before = self.errors.len();
-        let text = self.text(key);
-        if text.is_empty() || self.errors.len() > before {
+        let text = self.scalar(key);
+        let text = text.trim();
+        // Nothing, too, where an error was told.
+        if text.is_empty() {
             return None;
         }
-        match parse_decimal(&text) {
+        match parse_decimal(text) {
             Ok(value) => Some(value),
             Err(error @ (DecimalError::NotANumber | DecimalError::TooLarge)) => {
                 let shown: String = text.chars().take(40).collect();
@@ -346,10 +352,10 @@ impl Fields<'_> {
 }
 
 /// A digest of the content: spelling (`4`, `4.0`, `"4"`), order of keys and the times of sending do not count.
-fn content_digest(order: &Map<String, Value>) -> Vec<u8> {
+fn content_digest(order: &Object<'_>) -> Vec<u8> {
     let mut text = String::new();
-    let mut content: Vec<_> = order.iter().filter(|(key, _)| !NOT_CONTENT.contains(&key.as_str())).collect();
-    content.sort_by_key(|(key, _)| *key);
+    let mut content: Vec<_> = order.iter().filter(|(key, _)| !NOT_CONTENT.contains(key)).collect();
+    content.sort_unstable_by_key(|(key, _)| *key);
     for (key, value) in content {
         canonical(key, value, &mut text);
     }
@@ -365,25 +371,26 @@ fn quote(text: &str, out: &mut String) {
     }
 }
 
-fn canonical(key: &str, value: &Value, out: &mut String) {
+fn canonical(key: &str, value: &Node<'_>, out: &mut String) {
     match value {
-        Value::Object(map) => {
-            let mut entries: Vec<_> = map.iter().collect();
-            entries.sort_by_key(|(key, _)| *key);
+        Node::Object(object) => {
+            let mut entries: Vec<_> = object.iter().collect();
+            entries.sort_unstable_by_key(|(key, _)| *key);
             quote(key, out);
             out.push('{');
             entries.into_iter().for_each(|(key, value)| canonical(key, value, out));
             out.push('}');
         }
-        Value::Array(items) => {
+        Node::List(items) => {
             quote(key, out);
             out.push('[');
             items.iter().for_each(|value| canonical("", value, out));
             out.push(']');
         }
         scalar => {
-            let text = scalar_text(scalar).unwrap_or_default();
-            let text = parse_decimal(&text).map_or(text, plain);
+            let text = scalar.scalar().unwrap_or_default();
+            let text =
+                if is_plain(&text) { text } else { parse_decimal(&text).map_or(text, |value| plain(value).into()) };
             if !text.is_empty() {
                 quote(key, out);
                 out.push('=');

@@ -5,7 +5,7 @@ use super::decide::Finding;
 use super::read::OrderRequest;
 use crate::ids::{ClinicId, OrderId};
 use rust_decimal::Decimal;
-use serde_json::{Map, Value, json};
+use serde_json::json;
 use sqlx::{PgConnection, PgPool};
 use time::{Date, OffsetDateTime};
 
@@ -228,7 +228,8 @@ pub async fn revise(
         state,
         order.is_return(),
         order.content_digest,
-        json_text(&order.body),
+        // Bound as text: a value bound as JSON is sent as jsonb, which does not keep the order of keys.
+        order.body,
         reply.status as i16,
         reply.body,
         json!(findings),
@@ -257,11 +258,6 @@ pub async fn revise(
     .execute(connection)
     .await?;
     Ok(())
-}
-
-/// Bound as text: a value bound as JSON is sent as jsonb, which does not keep the order of keys.
-pub(super) fn json_text(map: &Map<String, Value>) -> String {
-    serde_json::to_string(map).unwrap_or_else(|_| json!(map).to_string())
 }
 
 /// Lines by column, as `unnest` wants them.

@@ -2,7 +2,7 @@
 
 use super::*;
 use proptest::prelude::*;
-use serde_json::json;
+use serde_json::{Map, Value, json};
 
 /// A number in one of its spellings, chosen by `how`.
 fn spelt(micros: i64, how: u8) -> Value {
@@ -112,7 +112,7 @@ fn form(prefix: &str, value: &Value, out: &mut url::form_urlencoded::Serializer<
         Value::Array(items) => {
             (0..).zip(items).for_each(|(index, value)| form(&inner(&u32::to_string(&index)), value, out))
         }
-        scalar => drop(out.append_pair(prefix, &scalar_text(scalar).unwrap_or_default())),
+        scalar => drop(out.append_pair(prefix, &Node::from(scalar.clone()).scalar().unwrap_or_default())),
     }
 }
 

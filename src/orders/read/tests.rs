@@ -1,5 +1,5 @@
 use super::*;
-use serde_json::json;
+use serde_json::{Value, json};
 
 fn documented() -> Value {
     json!({"purchaseorder": {"id": "12", "active": "1", "created_at": "1514493886", "modified_at": "1514493886", "date": "1514466000",

@@ -7,6 +7,7 @@ mod store;
 use super::answer;
 use super::decide::Finding;
 use super::difference::{Change, difference};
+use super::tree::Node;
 use super::{OrderError, stock};
 use crate::audit;
 use crate::config::{ClinicSettings, Overrides};
@@ -317,8 +318,12 @@ pub async fn decline(
     let settings = defaults.overridden(&overrides);
     let finding =
         Finding { rule: "staff", action: "decline", field: super::read::ROOT.into(), text: reason.to_owned() };
-    let body: Map<String, Value> = locked.body.as_object().cloned().unwrap_or_default();
-    let answer = answer::declined(&body, &locked.number, &[finding], settings.decline_answer);
+    let answer = answer::declined(
+        || Node::from(locked.body.clone()).into_object(),
+        &locked.number,
+        &[finding],
+        settings.decline_answer,
+    );
     store::set_state(&mut transaction, now, id, "declined", Some(&answer)).await?;
     stock::settle(&mut transaction, now, id).await?;
     let detail = json!({"was": locked.state, "reason": reason});

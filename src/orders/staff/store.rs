@@ -3,7 +3,7 @@
 use super::cancel::OpenLine;
 use super::{ExportedLine, Filter, Order, OrderLine};
 use crate::ids::{ClinicId, OrderId, OrderLineId};
-use crate::orders::answer::Answer;
+use crate::orders::answer::Reply;
 use rust_decimal::Decimal;
 use serde_json::Value;
 use sqlx::{PgConnection, PgPool};
@@ -149,7 +149,7 @@ pub async fn set_state(
     now: OffsetDateTime,
     id: OrderId,
     state: &str,
-    answer: Option<&Answer>,
+    answer: Option<&Reply>,
 ) -> Result<(), sqlx::Error> {
     sqlx::query!(
         "update purchase_order set state = $2, changed_at = $3, answer_status = coalesce($4, answer_status),
@@ -159,7 +159,7 @@ pub async fn set_state(
         state,
         now,
         answer.map(|answer| answer.status as i16),
-        answer.map(|answer| answer.body.to_string())
+        answer.map(|answer| answer.body.as_str())
     )
     .execute(connection)
     .await?;

@@ -3,7 +3,7 @@
 use super::super::answer::Reply;
 use super::super::decide::Finding;
 use super::super::read::OrderRequest;
-use super::super::store::{LineColumns, STOCK_LOCKS, json_text};
+use super::super::store::{LineColumns, STOCK_LOCKS};
 use crate::ids::ClinicId;
 use rust_decimal::Decimal;
 use serde_json::{Value, json};
@@ -114,7 +114,7 @@ pub async fn insert(connection: &mut PgConnection, orders: &[NewOrder]) -> Resul
         &heads.state as &[&str],
         &heads.is_return,
         &heads.content_digest as &[&[u8]],
-        &heads.body,
+        &heads.body as &[&str],
         &heads.answer_status,
         &heads.answer as &[&str],
         &heads.findings,
@@ -164,7 +164,7 @@ struct Columns<'a> {
     state: Vec<&'a str>,
     is_return: Vec<bool>,
     content_digest: Vec<&'a [u8]>,
-    body: Vec<String>,
+    body: Vec<&'a str>,
     answer_status: Vec<i16>,
     answer: Vec<&'a str>,
     findings: Vec<Value>,
@@ -193,7 +193,7 @@ impl<'a> Columns<'a> {
             columns.state.push(new.state);
             columns.is_return.push(order.is_return());
             columns.content_digest.push(&order.content_digest);
-            columns.body.push(json_text(&order.body));
+            columns.body.push(&order.body);
             columns.answer_status.push(new.reply.status as i16);
             columns.answer.push(&new.reply.body);
             columns.findings.push(json!(new.findings));
