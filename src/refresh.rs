@@ -7,7 +7,13 @@ use crate::clock::Clock;
 use crate::shutdown::Shutdown;
 use sqlx::PgPool;
 use sqlx::postgres::PgListener;
-use std::time::Duration;
+use std::time::{Duration, Instant};
+
+/// What keeps up waits so many times as long as it worked: under a flood of orders, stock is read less often instead of
+/// taking the database from them.
+const IDLE_SHARE: u32 = 9;
+/// But never longer than so many intervals.
+const MOST_INTERVALS: u32 = 5;
 
 /// Everything that is kept in memory.
 #[derive(Clone)]
@@ -34,6 +40,7 @@ impl Refresher {
         let mut listener = None;
         let mut was_away = false;
         while !shutdown.has_begun() {
+            let began = Instant::now();
             match self.refresh().await {
                 Ok(()) if was_away => {
                     tracing::info!("clinics and catalogue are up to date again");
@@ -50,13 +57,16 @@ impl Refresher {
                     was_away = true;
                 }
             }
+            let busy = if was_away { Duration::ZERO } else { began.elapsed() };
+            let pause =
+                busy.saturating_mul(IDLE_SHARE).clamp(self.interval, self.interval.saturating_mul(MOST_INTERVALS));
             metrics::gauge!("spsi_refresh_failing").set(if was_away { 1.0 } else { 0.0 });
             if listener.is_none() && !was_away {
                 listener = self.listen().await;
             }
             tokio::select! {
                 () = shutdown.begun() => return,
-                () = tokio::time::sleep(self.interval) => {}
+                () = tokio::time::sleep(pause) => {}
                 heard = heard(&mut listener) => if !heard { listener = None },
             }
         }

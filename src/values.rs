@@ -146,9 +146,9 @@ mod tests {
         fn the_short_way_to_a_number_leads_where_the_long_one_does(text in "[0-9]{0,14}(\\.[0-9]{0,8})?") {
             let (short, long) = (parse_short(&text), parse_any(&text));
             if let Some(short) = short {
-                prop_assert_eq!(Ok((short, short.scale())), long.clone().map(|value| (value, value.scale())));
+                prop_assert_eq!(Ok((short, short.scale())), long.map(|value| (value, value.scale())));
             }
-            prop_assert_eq!(parse_decimal(&text), long.clone());
+            prop_assert_eq!(parse_decimal(&text), long);
             if is_plain(&text) {
                 prop_assert_eq!(long.map(plain), Ok(text));
             }

@@ -1,14 +1,14 @@
 //! Where orders arrive: stored in one round trip to Postgres where nothing speaks against it, so that the commit is the only
-//! wait and orders at once share it.
+//! wait, and orders at once share it ([`super::writer`]).
 //!
 //! The decision is made by what is in memory: the catalogue, the clinic, and what is known of its addresses. The statement
 //! that stores the order makes sure in itself that Postgres says the same, and stores nothing otherwise
-//! ([`store::insert`]). Then, and where memory does not do, [`super::place`] reads everything under locks: for a clinic
-//! whose stock rule decides, an order that is known, a product that is not plainly for sale.
+//! ([`super::writer::store::insert`]). Then, and where memory does not do, [`super::place`] reads everything under locks:
+//! for a clinic whose stock rule decides, an order that is known, a product that is not plainly for sale.
 //!
-//! Where stock only notes, the stock in memory is that which clinics are shown (at most `SPSI_REFRESH` old), less what this
-//! process has stored since: where another process moves stock within that time, the note may miss it. Reservations do not,
-//! for they are added up from the lines.
+//! Where stock only notes, the stock in memory is that which clinics are shown (as old as `SPSI_REFRESH`, or up to five
+//! times that under a flood of orders), less what this process has stored since: where another process moves stock within
+//! that time, the note may miss it. Reservations do not, for they are added up from the lines.
 
 use super::answer::Reply;
 use super::decide::ProductTerms;

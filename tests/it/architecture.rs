@@ -189,7 +189,12 @@ fn a_query_for_a_clinics_order_takes_the_clinic() {
         let source = sources.iter().find(|source| source.path == path).unwrap_or_else(|| panic!("no src/{path}"));
         source.code().map(|(_, line)| line).collect::<Vec<_>>().join("\n")
     };
-    let (calls, store) = (text("orders/mod.rs"), text("orders/store.rs"));
+    let calls = text("orders/mod.rs");
+    let store = text("orders/store.rs") + &text("orders/writer/store.rs");
+    assert!(
+        store.contains("pub struct NewOrder {") && store.contains("pub clinic: ClinicId,"),
+        "a new order names its clinic"
+    );
     let name = |text: &str| text.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect::<String>();
     let called: BTreeSet<String> = calls
         .match_indices("store::")
@@ -201,7 +206,10 @@ fn a_query_for_a_clinics_order_takes_the_clinic() {
     for function in called {
         let start = store.find(&format!("pub async fn {function}(")).unwrap_or_else(|| panic!("no store::{function}"));
         let signature = store[start..].split("->").next().unwrap_or_default();
-        assert!(["ClinicId", "OrderId"].iter().any(|id| signature.contains(id)), "for which clinic? {signature}");
+        assert!(
+            ["ClinicId", "OrderId", "NewOrder"].iter().any(|id| signature.contains(id)),
+            "for which clinic? {signature}"
+        );
     }
 }
 

@@ -13,7 +13,7 @@ use store::NewOrder;
 use tokio::sync::oneshot;
 
 /// Statements of one writer that are usually on their way at once: what comes meanwhile is gathered.
-const STATEMENTS: usize = 2;
+const STATEMENTS: usize = 1;
 /// An order that has waited so long is not kept waiting for them, which wait themselves: for a lock, or for a slow disk.
 const PATIENCE: Duration = Duration::from_millis(20);
 /// Lines that the orders of a statement may have together: a longer order goes alone.
