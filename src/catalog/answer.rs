@@ -4,13 +4,11 @@
 //! visible, and is written in pieces of some 56 KB, so that the whole catalogue never stands in memory a second time.
 
 use super::bits::members;
-use super::prices::finish;
 use super::query::ProductQuery;
 use super::search::{BLOCK_WORDS, Block, Search};
 use super::view::ClinicView;
-use aws_lc_rs::digest;
 use bytes::Bytes;
-use std::fmt::Write;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
 /// A piece is handed on when it is this long. With what is added for its last product it stays below 64 KB: the allocator
@@ -24,9 +22,6 @@ const AT_ONCE: u64 = 128;
 const USUAL_LENGTH: usize = 384;
 /// Words of the first block that is searched; each further one is twice as long, up to the largest.
 const FIRST_BLOCK: usize = 8;
-/// Raised when bodies come out otherwise for the same catalogue, so that clients' caches notice.
-const FORMAT: u8 = 1;
-
 /// Which products an answer holds.
 #[derive(Debug)]
 pub(super) enum Selection {
@@ -65,32 +60,12 @@ impl ClinicView {
     }
 
     /// An entity tag's inside for an answer to this query, or for `/categories` if there is none: it changes whenever
-    /// the body may have changed, and is the same in every process.
+    /// the body may have changed, and is the same in every process of a release.
     pub fn tag(&self, query: Option<&ProductQuery>) -> String {
-        let mut context = digest::Context::new(&digest::SHA256);
-        context.update(&[FORMAT]);
-        context.update(&self.snapshot.version.to_le_bytes());
-        context.update(&self.snapshot.stock_digest.to_le_bytes());
-        context.update(&self.fingerprint);
-        let until = self.good_until.map_or(i128::MAX, |until| until.unix_timestamp_nanos());
-        context.update(&until.to_le_bytes());
-        if let Some(query) = query {
-            for list in [&query.names, &query.codes, &query.categories] {
-                context.update(&list.len().to_le_bytes());
-                for value in list {
-                    context.update(&value.len().to_le_bytes());
-                    context.update(value.as_bytes());
-                }
-            }
-            context.update(&[u8::from(query.limit.is_some())]);
-            context.update(&query.limit.unwrap_or(0).to_le_bytes());
-            context.update(&query.page.to_le_bytes());
-        }
-        finish(context)[..16].iter().fold(String::with_capacity(32), |mut text, byte| {
-            // Writing to a String cannot fail.
-            let _ = write!(text, "{byte:02x}");
-            text
-        })
+        // A collision costs nothing but a tag that two queries share.
+        let mut hasher = DefaultHasher::new();
+        query.hash(&mut hasher);
+        format!("{}{:016x}", self.tag, hasher.finish())
     }
 
     /// Positions that match, in order, after those that the page passes over.

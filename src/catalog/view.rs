@@ -11,6 +11,9 @@ use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 use time::OffsetDateTime;
 
+/// Raised when bodies come out otherwise for the same catalogue, so that clients' caches notice.
+const FORMAT: u8 = 1;
+
 /// The rules by which a clinic sees the catalogue, as Postgres has them today.
 #[derive(Clone, Debug)]
 pub struct ScopeRules {
@@ -82,9 +85,11 @@ pub struct ClinicView {
     own_prices: Option<Arc<PriceTable>>,
     /// Positions that have a price in one of the two.
     pub(super) priced: Arc<BitSet>,
-    pub(super) fingerprint: [u8; 32],
+    fingerprint: [u8; 32],
+    /// What entity tags begin with: changes with all that the view shows.
+    pub(super) tag: String,
     /// When the next withdrawn product stops being listed.
-    pub(super) good_until: Option<OffsetDateTime>,
+    good_until: Option<OffsetDateTime>,
     /// Length of the answer that holds everything: every nightly pull asks for it.
     pub(super) whole_length: OnceLock<u64>,
 }
@@ -109,6 +114,7 @@ impl ClinicView {
             visible: Arc::new(visible),
             settings: rules.settings,
             fingerprint: scope.fingerprint,
+            tag: tag(&snapshot, &scope.fingerprint, good_until),
             good_until,
             whole_length: OnceLock::new(),
             snapshot,
@@ -126,6 +132,7 @@ impl ClinicView {
             own_prices: self.own_prices.clone(),
             priced: Arc::clone(&self.priced),
             fingerprint: self.fingerprint,
+            tag: tag(snapshot, &self.fingerprint, self.good_until),
             good_until: self.good_until,
             whole_length: OnceLock::new(),
         }
@@ -156,6 +163,16 @@ impl ClinicView {
             (own, _) => own,
         }
     }
+}
+
+fn tag(snapshot: &Snapshot, fingerprint: &[u8; 32], good_until: Option<OffsetDateTime>) -> String {
+    let mut context = digest::Context::new(&digest::SHA256);
+    context.update(&[FORMAT]);
+    context.update(&snapshot.version.to_le_bytes());
+    context.update(&snapshot.stock_digest.to_le_bytes());
+    context.update(fingerprint);
+    context.update(&good_until.map_or(i128::MAX, |until| until.unix_timestamp_nanos()).to_le_bytes());
+    finish(context)[..8].iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 fn visible(snapshot: &Snapshot, rules: &ScopeRules, now: OffsetDateTime) -> (BitSet, Option<OffsetDateTime>) {

@@ -32,8 +32,8 @@ async def lifespan(app):
         min_size=1, max_size=max(1, CONNECTIONS // WORKERS), server_settings={"plan_cache_mode": "force_custom_plan"})
     rows = await app.state.pool.fetch("select * from clinic where state = 'active'")
     app.state.clinics = {row["client_id"]: row for row in rows}
-    # The port is taken by the parent process before its workers start.
-    print(f"listening on http://127.0.0.1:{os.environ['SPEED_PORT']}", file=sys.stderr, flush=True)
+    # The port is taken by the parent process before its workers start. In one piece: each worker says it.
+    os.write(2, f"listening on http://127.0.0.1:{os.environ['SPEED_PORT']}\n".encode())
     yield
     await app.state.pool.close()
 

@@ -3,23 +3,24 @@
 
 pub(super) mod store;
 
-use sqlx::pool::PoolConnection;
-use sqlx::{PgPool, Postgres};
+use sqlx::{Connection, PgConnection, PgPool};
 use std::collections::HashSet;
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use store::NewOrder;
 use tokio::sync::oneshot;
+use tokio::time::timeout;
 
-/// Statements of one writer that are usually on their way at once: what comes meanwhile is gathered.
+/// Statements of one writer that are usually on their way at once: what comes meanwhile is gathered. More share the wait
+/// for the disk less.
 const STATEMENTS: usize = 1;
 /// An order that has waited so long is not kept waiting for them, which wait themselves: for a lock, or for a slow disk.
 const PATIENCE: Duration = Duration::from_millis(20);
 /// Lines that the orders of a statement may have together: a longer order goes alone.
 const LINES: usize = 1_000;
-/// A connection that is kept without use for longer goes back to its pool, which sees to it that it is alive.
-const KEPT: Duration = Duration::from_millis(500);
+/// A connection that was of use so short a time ago is taken to be alive.
+const UNTESTED: Duration = Duration::from_millis(500);
 
 /// Whether the order was stored, and if so by which transaction.
 type Stored = Result<Option<i64>, sqlx::Error>;
@@ -29,6 +30,7 @@ type Stored = Result<Option<i64>, sqlx::Error>;
 pub(super) struct Writer(Arc<Shared>);
 
 struct Shared {
+    /// Opens connections, and has none: those of a pool ask Postgres whether they live each time they are given back.
     pool: PgPool,
     /// Orders that may share a statement.
     together: usize,
@@ -41,8 +43,8 @@ struct State {
     waiting: Vec<Waiting>,
     /// Statements on their way.
     writing: usize,
-    /// Connections at hand, the last used last.
-    kept: Vec<(Instant, PoolConnection<Postgres>)>,
+    /// At most [`STATEMENTS`] connections at hand, with when they were last of use.
+    kept: Vec<(Instant, PgConnection)>,
 }
 
 struct Waiting {
@@ -51,9 +53,9 @@ struct Waiting {
 }
 
 impl Writer {
-    /// With up to so many connections of its own to the database of the pool, for up to so many orders in a statement: a connection is served by the event loop
-    /// that it was opened in, and an answer that another thread waits for costs a change of threads. So a writer is to be
-    /// used in one thread, and keeps nobody else's connections.
+    /// With up to so many connections of its own to the pool's database, for up to so many orders in a statement. To be used
+    /// in one thread: a connection is served by the event loop that it was opened in, and an answer that another thread
+    /// waits for costs a change of threads.
     pub fn new(pool: &PgPool, connections: u32, together: usize) -> Self {
         let options = pool.options().clone().max_connections(connections.max(1));
         // Rows are looked up by key, always. A plan is kept for the life of a connection, and one that was made while there
@@ -69,7 +71,7 @@ impl Writer {
         self.state().waiting.push(Waiting { order, done });
         self.begin(STATEMENTS);
         loop {
-            match tokio::time::timeout(PATIENCE, &mut stored).await {
+            match timeout(PATIENCE, &mut stored).await {
                 // The one who was to say it is gone: a panic, which has been logged.
                 Ok(said) => return said.unwrap_or(Err(sqlx::Error::WorkerCrashed)),
                 Err(_) => {
@@ -94,15 +96,23 @@ impl Writer {
         self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A connection that was of use just now, else one from the pool.
-    async fn connection(&self) -> Result<PoolConnection<Postgres>, sqlx::Error> {
+    /// A connection that lives.
+    async fn connection(&self) -> Result<PgConnection, sqlx::Error> {
         let kept = self.state().kept.pop();
-        if let Some((_, connection)) = kept.filter(|(since, _)| since.elapsed() < KEPT) {
-            return Ok(connection);
+        if let Some((since, mut connection)) = kept {
+            let limit = self.0.pool.options().get_acquire_timeout();
+            if since.elapsed() < UNTESTED || matches!(timeout(limit, connection.ping()).await, Ok(Ok(()))) {
+                return Ok(connection);
+            }
         }
-        // The others are older.
-        drop(std::mem::take(&mut self.state().kept));
-        self.0.pool.acquire().await
+        Ok(self.0.pool.acquire().await?.detach())
+    }
+
+    fn keep(&self, connection: PgConnection) {
+        let mut state = self.state();
+        if state.kept.len() < STATEMENTS {
+            state.kept.push((Instant::now(), connection));
+        }
     }
 }
 
@@ -144,7 +154,7 @@ impl Turn {
             }
         }
         if let Some(connection) = connection {
-            self.writer.state().kept.push((Instant::now(), connection));
+            self.writer.keep(connection);
         }
     }
 
@@ -187,17 +197,14 @@ fn take(waiting: &mut Vec<Waiting>, most: usize) -> Vec<Waiting> {
 }
 
 /// Stores the orders and tells each what became of it. Says whether the connection is still of use.
-async fn put(
-    connection: &mut PoolConnection<Postgres>,
-    orders: &[NewOrder],
-    told: Vec<oneshot::Sender<Stored>>,
-) -> bool {
+async fn put(connection: &mut PgConnection, orders: &[NewOrder], told: Vec<oneshot::Sender<Stored>>) -> bool {
     // Those who wait no longer have gone away; their orders are stored all the same.
     match store::insert(connection, orders).await {
         Ok(stored) => {
             for (done, stored) in told.into_iter().zip(stored) {
                 let _ = done.send(Ok(stored));
             }
+            return true;
         }
         Err(sqlx::Error::Database(_)) if orders.len() > 1 => {
             // Postgres refuses one of them, or met another statement: nothing is stored, and each goes alone.
@@ -206,13 +213,9 @@ async fn put(
                 let _ = done.send(stored.map(|stored| stored.into_iter().next().flatten()));
             }
         }
-        Err(error) => {
-            let lost = !matches!(error, sqlx::Error::Database(_));
-            fail(told, error);
-            return !lost;
-        }
+        Err(error) => fail(told, error),
     }
-    true
+    connection.ping().await.is_ok()
 }
 
 /// Tells all of them the same.
