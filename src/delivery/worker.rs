@@ -19,12 +19,16 @@ use futures_util::stream::{FuturesUnordered, StreamExt};
 use sqlx::PgPool;
 use sqlx::postgres::PgListener;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use time::OffsetDateTime;
 use tokio::task::JoinSet;
 
 /// How often it is seen whether attempts are old enough to go.
 const PRUNE_EVERY: Duration = Duration::from_secs(3600);
+/// A look for sites that have work goes over all that have, so it is followed by a rest of so many times as long, but not
+/// longer than the longest: what ends or comes meanwhile is served by one look.
+const REST: u32 = 4;
+const LONGEST_REST: Duration = Duration::from_millis(250);
 
 /// Why the worker, or staff in its place, could not go on.
 #[derive(Debug, thiserror::Error)]
@@ -75,16 +79,20 @@ impl Worker {
             if listener.is_none() {
                 listener = self.listen().await;
             }
+            let began = Instant::now();
             let free = self.settings.worker_sites.saturating_sub(holders.len());
-            match lane::take_due(&self.parts.pool, self.parts.clock.now(), self.parts.lease, free).await {
-                Ok(taken) => {
-                    for taken in taken {
-                        let (worker, stop) = (self.clone(), stop.clone());
-                        holders.spawn(async move { worker.hold_and_renew(taken, stop).await });
+            if free > 0 {
+                match lane::take_due(&self.parts.pool, self.parts.clock.now(), self.parts.lease, free).await {
+                    Ok(taken) => {
+                        for taken in taken {
+                            let (worker, stop) = (self.clone(), stop.clone());
+                            holders.spawn(async move { worker.hold_and_renew(taken, stop).await });
+                        }
                     }
+                    Err(error) => tracing::warn!(%error, "sites with due deliveries could not be taken"),
                 }
-                Err(error) => tracing::warn!(%error, "sites with due deliveries could not be taken"),
             }
+            let rest = (began.elapsed() * REST).min(LONGEST_REST);
             metrics::gauge!("spsi_sites_held").set(holders.len() as f64);
             tokio::select! {
                 () = wait(&mut listener) => {}
@@ -92,6 +100,11 @@ impl Worker {
                 Some(_) = holders.join_next() => {}
                 () = stop.begun() => {}
             }
+            tokio::select! {
+                () = tokio::time::sleep(rest) => {}
+                () = stop.begun() => {}
+            }
+            while holders.try_join_next().is_some() {}
         }
         while holders.join_next().await.is_some() {}
     }

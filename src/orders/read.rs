@@ -99,7 +99,9 @@ pub fn read(body: &[u8], max_lines: usize) -> Result<OrderRequest, ReadError> {
     let body = body.trim_ascii_start();
     let body = body.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(body).trim_ascii();
     let tree = if body.starts_with(b"{") {
-        serde_json::from_slice(body).map_err(|error| ReadError::BadJson(error.to_string()))?
+        // Looked through for what is no UTF-8 once, instead of text by text.
+        let read = str::from_utf8(body).map_or_else(|_| serde_json::from_slice(body), serde_json::from_str);
+        read.map_err(|error| ReadError::BadJson(error.to_string()))?
     } else {
         form::tree(body).filter(|tree| tree.get(ROOT).is_some()).map(Node::from).ok_or(ReadError::Neither)?
     };
