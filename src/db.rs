@@ -13,7 +13,7 @@ pub static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!("./migrations");
 pub const IMPORT_LOCK: i64 = 0x7370_7369_0001;
 
 /// A connection that was of use so short a time ago is taken to be alive: Postgres takes longer to come back after it went.
-const UNTESTED: Duration = Duration::from_millis(500);
+pub const UNTESTED: Duration = Duration::from_millis(500);
 
 /// Opens a pool. Connects lazily: whether Postgres answers shows at the first query.
 pub fn pool(url: &str, settings: &DatabaseSettings) -> Result<PgPool, sqlx::Error> {

@@ -11,8 +11,8 @@ use bytes::Bytes;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
-/// A piece is handed on when it is this long. With what is added for its last product it stays below 64 KB: the allocator
-/// (mimalloc) keeps larger blocks in pages of 4 MB each, all of which a pull would come to touch.
+/// A piece is handed on when it is this long. With what is added for its last product it stays below 64 KB, beyond which the
+/// allocator takes blocks from pages of their own.
 pub(super) const PIECE: usize = 56 * 1024;
 pub(super) const BEFORE: &[u8] = b"{\"products\":[";
 pub(super) const AFTER: &[u8] = b"]}";

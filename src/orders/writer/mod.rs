@@ -3,6 +3,7 @@
 
 pub(super) mod store;
 
+use crate::db::UNTESTED;
 use sqlx::{Connection, PgConnection, PgPool};
 use std::collections::HashSet;
 use std::io;
@@ -19,8 +20,6 @@ const STATEMENTS: usize = 1;
 const PATIENCE: Duration = Duration::from_millis(20);
 /// Lines that the orders of a statement may have together: a longer order goes alone.
 const LINES: usize = 1_000;
-/// A connection that was of use so short a time ago is taken to be alive.
-const UNTESTED: Duration = Duration::from_millis(500);
 
 /// Whether the order was stored, and if so by which transaction.
 type Stored = Result<Option<i64>, sqlx::Error>;
