@@ -140,6 +140,8 @@ impl AtSize<'_> {
             tell("(f)", size, storm::run(plan, &market, &servers, &clinics, report).await, report);
         }
         if is_usual && wants(&[Scenario::G]) {
+            orders::prepare(stage, &market).await?;
+            servers = servers.afresh(stage, &market, &[]).await?;
             let measured = orders::run(plan, stage, &market, &orders_copy, &servers, report).await;
             tell("(g)", size, measured, report);
             stage.drop_database(&orders_copy).await?;

@@ -113,6 +113,17 @@ impl Buyer {
     }
 }
 
+/// Enough of everything, for pgbench stores orders that nothing needs to be said about: notes on what is short would be
+/// written three times with each of the product's. The catalogue is to be loaded afresh then.
+pub async fn prepare(stage: &Stage, market: &Market) -> anyhow::Result<()> {
+    let pool = stage.pool(&market.database).await?;
+    for statement in ["update product set stock_available = 1e9", "vacuum analyze product"] {
+        sqlx::raw_sql(statement).execute(&pool).await?;
+    }
+    pool.close().await;
+    Ok(())
+}
+
 /// `copy` is a database like the product's, for pgbench.
 pub async fn run(
     plan: &Plan,
@@ -160,7 +171,28 @@ pub async fn run(
     let count: i64 = stored.iter().map(|(_, count)| count).sum();
     ensure!(count >= next.get() as i64 - 1, "{} orders were answered with 200, {count} are stored", next.get() - 1);
     eprintln!("orders stored: {stored:?}\n");
+    let product = texts(stage, &market.database).await?;
+    if missing.is_none() {
+        let by_hand = texts(stage, copy).await?;
+        let ratio = product / by_hand;
+        ensure!((0.9..1.1).contains(&ratio), "the product stores {product:.0} bytes of text an order, pgbench {by_hand:.0}");
+        eprintln!("text stored with an order: {product:.0} bytes, by pgbench {by_hand:.0}\n");
+    }
     Ok(())
+}
+
+/// Bytes of what is stored of an order as text and not as numbers, on average.
+async fn texts(stage: &Stage, database: &str) -> anyhow::Result<f64> {
+    let pool = stage.pool(database).await?;
+    let bytes = sqlx::query_scalar(
+        "select avg(2 * (octet_length(o.body::text) + octet_length(o.findings::text)) + octet_length(o.answer_body::text)
+             + octet_length(a.detail::text))::float8
+         from purchase_order o join audit_entry a on a.subject_kind = 'order' and a.subject_id = o.id",
+    )
+    .fetch_one(&pool)
+    .await?;
+    pool.close().await;
+    Ok(bytes)
 }
 
 fn missing() -> Option<String> {
