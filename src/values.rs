@@ -48,7 +48,8 @@ fn parse_short(text: &str) -> Option<Decimal> {
     while scale > 0 && value % 10 == 0 {
         (value, scale) = (value / 10, scale - 1);
     }
-    Some(Decimal::new(value, scale)).filter(|value| *value < LARGEST)
+    let decimal = Decimal::new(value, scale);
+    (text.len() <= 12 || decimal < LARGEST).then_some(decimal)
 }
 
 /// Reads a decimal, with an exponent if there is one, and rounds it half away from zero to six places: what PHP makes

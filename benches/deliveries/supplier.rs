@@ -77,9 +77,9 @@ impl Supplier {
              c as (insert into clinic (name, site_id, client_id, secret_hash, created_at)
                    select 'Clinic ' || id, id, 'clinic-' || id, '', now() from s order by id returning id),
              o as (insert into purchase_order (clinic_id, ezyvet_id, supplier_order_number, purchase_order_number, state,
-                       is_return, content_digest, body, answer_status, answer_body, ownership_id, shipping_address_id,
+                       is_return, body, answer_status, answer_body, ownership_id, shipping_address_id,
                        freight, freight_tax, tax, total, received_at, changed_at)
-                   select id, '1', 'SO-' || id, '15', 'shipped', false, '', '{}', 200, '{}', '1', '2', 0, 0, 0, 0, now(), now()
+                   select id, '1', 'SO-' || id, '15', 'shipped', false, '{}', 200, '{}', '1', '2', 0, 0, 0, 0, now(), now()
                    from c order by id returning id)
              insert into purchase_order_line (order_id, position, ezyvet_id, product_id, supplier_code, outers,
                  units_per_outer, price_per_unit, tax_per_unit, quantity, total, total_tax, location_id)

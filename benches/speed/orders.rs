@@ -175,7 +175,10 @@ pub async fn run(
     if missing.is_none() {
         let by_hand = texts(stage, copy).await?;
         let ratio = product / by_hand;
-        ensure!((0.9..1.1).contains(&ratio), "the product stores {product:.0} bytes of text an order, pgbench {by_hand:.0}");
+        ensure!(
+            (0.9..1.1).contains(&ratio),
+            "the product stores {product:.0} bytes of text an order, pgbench {by_hand:.0}"
+        );
         eprintln!("text stored with an order: {product:.0} bytes, by pgbench {by_hand:.0}\n");
     }
     Ok(())

@@ -27,9 +27,9 @@ written as materialized (
     from given),
 placed as (
     insert into purchase_order (clinic_id, ezyvet_id, supplier_order_number, purchase_order_number, state, is_return,
-        content_digest, body, answer_status, answer_body, findings, ordered_at, ownership_id, shipping_address_id,
+        body, answer_status, answer_body, findings, ordered_at, ownership_id, shipping_address_id,
         freight, freight_tax, tax, total, received_at, changed_at)
-    select clinic_id, ezyvet_id, number, '1500' || ezyvet_id, 'accepted', false, sha256(ezyvet_id::bytea), body::json, 200,
+    select clinic_id, ezyvet_id, number, '1500' || ezyvet_id, 'accepted', false, body::json, 200,
         ('{"purchaseorder":' || body || '}')::json, '[]', at, '1', '2', 0, 0, 46.50, 511.50, at, at
     from written
     returning id),

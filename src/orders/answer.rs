@@ -6,6 +6,7 @@ use super::tree::{Node, Object};
 use crate::config::DeclineAnswer;
 use serde::ser::{Serialize, Serializer};
 use serde_json::{Value, json};
+use std::cell::Cell;
 
 /// An answer as it is stored and sent: word for word the same for the same order again.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -61,12 +62,21 @@ impl Echo {
     /// The order as received with room for our number. The documented scalars are strings (SPSI.md 1); what we do not know
     /// goes back as it came. `ours` goes where ezyVet has the fields, else to the end.
     pub(super) fn of(order: &Object<'_>, ours: &[(&str, &str)]) -> Self {
+        Self::and_body(order, ours).0
+    }
+
+    /// The same, with the order as received in JSON: nearly always they are one text.
+    pub(super) fn and_body(order: &Object<'_>, ours: &[(&str, &str)]) -> (Self, String) {
+        let is_as_received = Cell::new(true);
         let ours = [(NUMBER, "")].iter().chain(ours).map(|(key, text)| (*key, Node::Text((*text).into())));
         let ours: Vec<_> = ours.collect();
         let find = |key: &str| ours.iter().find(|(known, _)| *known == key).map(|(_, text)| text);
         let fields = order.iter().map(|(key, value)| (key, find(key).unwrap_or(value)));
         let added = ours.iter().filter(|(key, _)| !order.contains(key)).map(|(key, text)| (*key, text));
-        let mut text = format!("{{\"{ROOT}\":{{").into_bytes();
+        let before = format!("{{\"{ROOT}\":");
+        let mut text = Vec::with_capacity(4_096);
+        text.extend_from_slice(before.as_bytes());
+        text.push(b'{');
         let mut place = 0;
         for (at, (key, value)) in fields.chain(added).enumerate() {
             if at > 0 {
@@ -75,15 +85,26 @@ impl Echo {
             write(&mut text, key);
             text.push(b':');
             match value {
-                Node::List(lines) if key == LINES => write(&mut text, &lines.iter().map(Line).collect::<Vec<_>>()),
-                value => write(&mut text, &Field { key, value, documented: &HEADER }),
+                Node::List(lines) if key == LINES => {
+                    let line = |line| Line { line, is_as_received: &is_as_received };
+                    write(&mut text, &lines.iter().map(line).collect::<Vec<_>>());
+                }
+                value => write(&mut text, &Field { key, value, documented: &HEADER, is_as_received: &is_as_received }),
             }
             if key == NUMBER {
                 place = text.len() - 1;
             }
         }
         text.extend_from_slice(b"}}");
-        Self { text: String::from_utf8(text).unwrap_or_default(), place }
+        // Both are made of texts.
+        let text = String::from_utf8(text).unwrap_or_default();
+        let is_ours = |(key, text): &(&str, Node<'_>)| order.get(key) == Some(text);
+        let body = if is_as_received.get() && ours.iter().all(is_ours) {
+            text[before.len()..text.len() - 1].to_owned()
+        } else {
+            serde_json::to_string(order).unwrap_or_default()
+        };
+        (Self { text, place }, body)
     }
 
     /// With our number, which needs no escapes.
@@ -131,13 +152,17 @@ fn code(rule: &str) -> &str {
 }
 
 /// A line with those of its fields as strings that are documented so.
-struct Line<'a>(&'a Node<'a>);
+struct Line<'a> {
+    line: &'a Node<'a>,
+    is_as_received: &'a Cell<bool>,
+}
 
 impl Serialize for Line<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        match self.0 {
+        match self.line {
             Node::Object(fields) => {
-                let field = |(key, value)| (key, Field { key, value, documented: &LINE });
+                let is_as_received = self.is_as_received;
+                let field = |(key, value)| (key, Field { key, value, documented: &LINE, is_as_received });
                 serializer.collect_map(fields.iter().map(field))
             }
             other => other.serialize(serializer),
@@ -149,6 +174,8 @@ struct Field<'a> {
     key: &'a str,
     value: &'a Node<'a>,
     documented: &'a [&'a str],
+    /// Turned to false where it is written as another text than it came.
+    is_as_received: &'a Cell<bool>,
 }
 
 impl Serialize for Field<'_> {
@@ -157,7 +184,10 @@ impl Serialize for Field<'_> {
             // Nearly all are strings as they come.
             Node::Text(text) => serializer.serialize_str(text),
             value => match value.scalar().filter(|_| self.documented.contains(&self.key)) {
-                Some(text) => serializer.serialize_str(&text),
+                Some(text) => {
+                    self.is_as_received.set(false);
+                    serializer.serialize_str(&text)
+                }
                 None => value.serialize(serializer),
             },
         }
@@ -198,6 +228,30 @@ mod tests {
         let reply = Echo::of(&tree(again), &[]).with("SO-1");
         assert!(reply.body.contains(r#""extra":{"supplier_order_number":""}"#), "{}", reply.body);
         assert!(reply.body.ends_with(r#""supplier_order_number":"SO-1","last":1}}"#), "{}", reply.body);
+    }
+
+    #[test]
+    fn the_body_is_the_order_as_received_in_whatever_spelling() {
+        let plain = json!({"id": "1", "total": "4.4", "supplier_order_number": "", "x": {"y": 1}, "purchase_order_item_list":
+            [{"id": "9", "quantity": "1", "note": 5}, "odd"], "last": "é\"\n"});
+        let mut orders = vec![plain.clone(), order()];
+        for (path, value) in [
+            ("/supplier_order_number", json!("SO-1")),
+            ("/supplier_order_number", json!(null)),
+            ("/total", json!(4.4)),
+            ("/purchase_order_item_list/0/quantity", json!(1)),
+            ("/purchase_order_item_list/0/id", json!(null)),
+            ("/purchase_order_item_list", json!({"0": 1})),
+        ] {
+            let mut order = plain.clone();
+            *order.pointer_mut(path).unwrap() = value;
+            orders.push(order);
+        }
+        for order in orders {
+            let (echo, body) = Echo::and_body(&tree(order.clone()), &[]);
+            assert_eq!(body, order.to_string());
+            assert_eq!(echo, Echo::of(&tree(order), &[]));
+        }
     }
 
     #[test]

@@ -1,7 +1,8 @@
 //! What a revision changed, for people: fields of the header, lines that came, went or changed. Spelling does not count
 //! (`4`, `"4.0"`), nor do the fields that tell of the sending only.
 
-use super::read::{LINES, NOT_CONTENT};
+use super::content::NOT_CONTENT;
+use super::read::LINES;
 use super::tree::Node;
 use crate::values::{parse_decimal, plain};
 use serde::Serialize;

@@ -5,6 +5,7 @@
 //! answer, however many copies arrive at once (SPSI.md 5.11).
 
 pub mod answer;
+mod content;
 mod decide;
 pub mod desk;
 mod difference;
@@ -70,7 +71,7 @@ pub async fn place(
         store::lock(&mut transaction, clinic, &order.ezyvet_id, &codes, stock_decides(member)).await?;
         let reply = match store::find_known(&mut transaction, clinic, &order.ezyvet_id).await? {
             None => first(&mut transaction, now, member, order, &codes).await?,
-            Some(known) if known.content_digest == order.content_digest => {
+            Some(known) if content::is_same(&known.body, &order.body) => {
                 return Ok(Reply { status: known.answer_status.unsigned_abs(), body: known.answer_body });
             }
             Some(known) => Some(revised(&mut transaction, now, member, order, &codes, known).await?),

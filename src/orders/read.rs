@@ -4,8 +4,8 @@
 use super::answer::Echo;
 use super::form;
 use super::tree::{Node, Object};
-use crate::values::{DECIMAL_PLACES, DecimalError, LARGEST, is_plain, parse_decimal, plain, round};
-use aws_lc_rs::digest::{SHA256, digest};
+use crate::values::{DECIMAL_PLACES, DecimalError, LARGEST, parse_decimal, plain, round};
+use memchr::memmem;
 use rust_decimal::Decimal;
 use std::borrow::Cow;
 use std::collections::HashSet;
@@ -13,8 +13,6 @@ use time::OffsetDateTime;
 
 pub const ROOT: &str = "purchaseorder";
 pub const LINES: &str = "purchase_order_item_list";
-/// Fields that may differ between two sendings of the same order: they tell of the sending, not of the goods.
-pub(super) const NOT_CONTENT: [&str; 5] = ["active", "created_at", "modified_at", "status", "supplier_order_number"];
 
 /// An order as it was meant.
 #[derive(Clone, Debug, PartialEq)]
@@ -23,8 +21,6 @@ pub struct OrderRequest {
     pub body: String,
     /// The answer, once it is stored.
     pub echo: Echo,
-    /// The same for two sendings of the same content.
-    pub content_digest: Vec<u8>,
     pub ezyvet_id: String,
     pub purchase_order_number: String,
     /// The business whose books are touched.
@@ -98,6 +94,7 @@ pub enum ReadError {
 pub fn read(body: &[u8], max_lines: usize) -> Result<OrderRequest, ReadError> {
     let body = body.trim_ascii_start();
     let body = body.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(body).trim_ascii();
+    let may_hold_nul = [&b"\\u0000"[..], b"%00", b"\0"].iter().any(|nul| memmem::find(body, nul).is_some());
     let tree = if body.starts_with(b"{") {
         // Looked through for what is no UTF-8 once, instead of text by text.
         let read = str::from_utf8(body).map_or_else(|_| serde_json::from_slice(body), serde_json::from_str);
@@ -140,18 +137,17 @@ pub fn read(body: &[u8], max_lines: usize) -> Result<OrderRequest, ReadError> {
         read.push(line);
     }
     order.push(LINES, Node::List(lines));
-    // Paths are put together only where there is something to tell.
-    if order.iter().any(|(key, value)| key.contains('\0') || value.holds_nul()) {
+    // Looked for only where there may be one, for that is nowhere, nearly always: in JSON it is escaped, in a form too.
+    if may_hold_nul && order.iter().any(|(key, value)| key.contains('\0') || value.holds_nul()) {
         order.iter().for_each(|(key, value)| refuse_nul(format!("{ROOT}.{key}"), value, &mut errors));
     }
     if !errors.is_empty() {
         return Err(ReadError::Fields(errors));
     }
+    let (echo, body) = Echo::and_body(&order, &[]);
     Ok(OrderRequest {
-        // All keys are texts.
-        body: serde_json::to_string(&order).unwrap_or_default(),
-        echo: Echo::of(&order, &[]),
-        content_digest: content_digest(&order),
+        body,
+        echo,
         ezyvet_id,
         purchase_order_number,
         ownership_id,
@@ -350,56 +346,6 @@ impl<'a> Fields<'a> {
             self.error(key, format!("`{}` is not a time in epoch seconds", plain(seconds)));
         }
         time
-    }
-}
-
-/// A digest of the content: spelling (`4`, `4.0`, `"4"`), order of keys and the times of sending do not count.
-fn content_digest(order: &Object<'_>) -> Vec<u8> {
-    let mut text = String::new();
-    let mut content: Vec<_> = order.iter().filter(|(key, _)| !NOT_CONTENT.contains(key)).collect();
-    content.sort_unstable_by_key(|(key, _)| *key);
-    for (key, value) in content {
-        canonical(key, value, &mut text);
-    }
-    digest(&SHA256, text.as_bytes()).as_ref().to_vec()
-}
-
-/// As `{:?}` writes it, which looks at every letter for what must be escaped: digests that are stored must not change.
-fn quote(text: &str, out: &mut String) {
-    if text.bytes().all(|byte| (b' '..=b'~').contains(&byte) && byte != b'"' && byte != b'\\') {
-        out.extend(["\"", text, "\""]);
-    } else {
-        out.push_str(&format!("{text:?}"));
-    }
-}
-
-fn canonical(key: &str, value: &Node<'_>, out: &mut String) {
-    match value {
-        Node::Object(object) => {
-            let mut entries: Vec<_> = object.iter().collect();
-            entries.sort_unstable_by_key(|(key, _)| *key);
-            quote(key, out);
-            out.push('{');
-            entries.into_iter().for_each(|(key, value)| canonical(key, value, out));
-            out.push('}');
-        }
-        Node::List(items) => {
-            quote(key, out);
-            out.push('[');
-            items.iter().for_each(|value| canonical("", value, out));
-            out.push(']');
-        }
-        scalar => {
-            let text = scalar.scalar().unwrap_or_default();
-            let text =
-                if is_plain(&text) { text } else { parse_decimal(&text).map_or(text, |value| plain(value).into()) };
-            if !text.is_empty() {
-                quote(key, out);
-                out.push('=');
-                quote(&text, out);
-                out.push(';');
-            }
-        }
     }
 }
 

@@ -18,7 +18,8 @@ pub struct Known {
     pub number: String,
     pub state: String,
     pub revision: i32,
-    pub content_digest: Vec<u8>,
+    /// JSON, as it was received last.
+    pub body: String,
     pub answer_status: i16,
     pub answer_body: String,
     /// Staff have taken units off it.
@@ -90,7 +91,7 @@ pub async fn find_known(
 ) -> Result<Option<Known>, sqlx::Error> {
     sqlx::query_as!(
         Known,
-        r#"select id as "id: OrderId", supplier_order_number as number, state, revision, content_digest, answer_status, answer_body::text as "answer_body!",
+        r#"select id as "id: OrderId", supplier_order_number as number, state, revision, body::text as "body!", answer_status, answer_body::text as "answer_body!",
                   exists (select from purchase_order_line l where l.order_id = o.id and l.cancelled <> 0) as "part_cancelled!"
            from purchase_order o where clinic_id = $1 and ezyvet_id = $2 for update"#,
         clinic as ClinicId,
@@ -211,23 +212,22 @@ pub async fn revise(
     let lines = LineColumns::of([order]);
     sqlx::query!(
         "with placed as (
-             update purchase_order set purchase_order_number = $2, state = $3, is_return = $4, content_digest = $5, body = $6::text::json,
-                 answer_status = $7, answer_body = $8::text::json, findings = $9, ordered_at = $10, ownership_id = $11, shipping_address_id = $12,
-                 freight = $13, freight_tax = $14, tax = $15, total = $16, changed_at = $17, revision = $18
+             update purchase_order set purchase_order_number = $2, state = $3, is_return = $4, body = $5::text::json,
+                 answer_status = $6, answer_body = $7::text::json, findings = $8, ordered_at = $9, ownership_id = $10, shipping_address_id = $11,
+                 freight = $12, freight_tax = $13, tax = $14, total = $15, changed_at = $16, revision = $17
              where id = $1
              returning id),
          revised as (
              insert into purchase_order_revision (order_id, revision, received_at, body, findings)
-             select id, $18, $17, $6::text::json, $9 from placed)
+             select id, $17, $16, $5::text::json, $8 from placed)
          insert into purchase_order_line (order_id, position, ezyvet_id, product_id, supplier_code, outers, units_per_outer,
              price_per_unit, tax_per_unit, quantity, total, total_tax, location_id)
-         select placed.id, line.* from placed, unnest($19::int[], $20::text[], $21::text[], $22::text[], $23::numeric[],
-             $24::numeric[], $25::numeric[], $26::numeric[], $27::numeric[], $28::numeric[], $29::numeric[], $30::text[]) line",
+         select placed.id, line.* from placed, unnest($18::int[], $19::text[], $20::text[], $21::text[], $22::numeric[],
+             $23::numeric[], $24::numeric[], $25::numeric[], $26::numeric[], $27::numeric[], $28::numeric[], $29::text[]) line",
         id as OrderId,
         order.purchase_order_number,
         state,
         order.is_return(),
-        order.content_digest,
         // Bound as text: a value bound as JSON is sent as jsonb, which does not keep the order of keys.
         order.body,
         reply.status as i16,

@@ -10,6 +10,8 @@ use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use store::NewOrder;
+use tokio::sync::mpsc::error::SendError;
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 
@@ -42,14 +44,21 @@ struct State {
     waiting: Vec<Waiting>,
     /// Statements on their way.
     writing: usize,
-    /// At most [`STATEMENTS`] connections at hand, with when they were last of use.
-    kept: Vec<(Instant, PgConnection)>,
+    /// To the task that takes the turns that do not overlap others. It stays, and so does its connection: to begin a task
+    /// costs more than to wake one.
+    resident: Option<UnboundedSender<Turn>>,
+    /// Whether somebody looks after those who wait for long.
+    is_watched: bool,
 }
 
 struct Waiting {
     order: NewOrder,
+    since: Instant,
     done: oneshot::Sender<Stored>,
 }
+
+/// A connection, with when it was last of use.
+type Kept = Option<(Instant, PgConnection)>;
 
 impl Writer {
     /// With up to so many connections of its own to the pool's database, for up to so many orders in a statement. To be used
@@ -66,28 +75,61 @@ impl Writer {
 
     /// Stores the order by [`store::insert`], maybe with others. It is stored also if nobody waits for the result any more.
     pub async fn store(&self, order: NewOrder) -> Stored {
-        let (done, mut stored) = oneshot::channel();
-        self.state().waiting.push(Waiting { order, done });
+        let (done, stored) = oneshot::channel();
+        if !self.queue(Waiting { order, since: Instant::now(), done }) {
+            tokio::spawn(self.clone().watch());
+        }
         self.begin(STATEMENTS);
+        // The one who was to say it is gone: a panic, which has been logged.
+        stored.await.unwrap_or(Err(sqlx::Error::WorkerCrashed))
+    }
+
+    /// Says whether somebody looks after it, should it have to wait: otherwise the caller is to.
+    fn queue(&self, waiting: Waiting) -> bool {
+        let mut state = self.state();
+        state.waiting.push(waiting);
+        state.writing < STATEMENTS || std::mem::replace(&mut state.is_watched, true)
+    }
+
+    /// Sees to it that those who have waited for [`PATIENCE`] are on their way, until nobody waits.
+    async fn watch(self) {
+        let most = usize::try_from(self.0.pool.options().get_max_connections()).unwrap_or(usize::MAX);
         loop {
-            match timeout(PATIENCE, &mut stored).await {
-                // The one who was to say it is gone: a panic, which has been logged.
-                Ok(said) => return said.unwrap_or(Err(sqlx::Error::WorkerCrashed)),
-                Err(_) => {
-                    self.begin(usize::try_from(self.0.pool.options().get_max_connections()).unwrap_or(usize::MAX))
-                }
+            tokio::time::sleep(PATIENCE).await;
+            let mut state = self.state();
+            if state.waiting.is_empty() {
+                state.is_watched = false;
+                return;
             }
+            let overdue = state.waiting.iter().filter(|waiting| waiting.since.elapsed() >= PATIENCE).count();
+            drop(state);
+            (0..overdue.div_ceil(self.0.together)).for_each(|_| self.begin(most));
         }
     }
 
     /// Sends what waits on its way, if fewer statements than that are.
     fn begin(&self, most: usize) {
         let mut state = self.state();
-        if !state.waiting.is_empty() && state.writing < most {
-            state.writing += 1;
+        if state.waiting.is_empty() || state.writing >= most {
+            return;
+        }
+        state.writing += 1;
+        let turn = Turn { writer: self.clone(), over: false };
+        if state.writing > 1 {
             drop(state);
-            let turn = Turn { writer: self.clone(), over: false };
-            tokio::spawn(turn.write());
+            tokio::spawn(async { drop(turn.write(None).await) });
+            return;
+        }
+        let left = match &state.resident {
+            Some(resident) => resident.send(turn).err().map(|SendError(turn)| turn),
+            None => Some(turn),
+        };
+        if let Some(turn) = left {
+            let (resident, turns) = unbounded_channel();
+            state.resident = Some(resident);
+            // A task that a runtime refuses, because it ends, gives its turn back, for which it needs the state.
+            drop(state);
+            tokio::spawn(reside(turn, turns));
         }
     }
 
@@ -96,8 +138,7 @@ impl Writer {
     }
 
     /// A connection that lives.
-    async fn connection(&self) -> Result<PgConnection, sqlx::Error> {
-        let kept = self.state().kept.pop();
+    async fn connection(&self, kept: Kept) -> Result<PgConnection, sqlx::Error> {
         if let Some((since, mut connection)) = kept {
             let limit = self.0.pool.options().get_acquire_timeout();
             if since.elapsed() < UNTESTED || matches!(timeout(limit, connection.ping()).await, Ok(Ok(()))) {
@@ -106,12 +147,13 @@ impl Writer {
         }
         Ok(self.0.pool.acquire().await?.detach())
     }
+}
 
-    fn keep(&self, connection: PgConnection) {
-        let mut state = self.state();
-        if state.kept.len() < STATEMENTS {
-            state.kept.push((Instant::now(), connection));
-        }
+/// Takes one turn after the other, over one connection, until the writer is gone.
+async fn reside(first: Turn, mut turns: UnboundedReceiver<Turn>) {
+    let mut kept = first.write(None).await;
+    while let Some(turn) = turns.recv().await {
+        kept = turn.write(kept).await;
     }
 }
 
@@ -130,31 +172,25 @@ impl Drop for Turn {
 }
 
 impl Turn {
-    /// Stores what waits until nothing does.
-    async fn write(mut self) {
-        let mut connection = None;
+    /// Stores what waits until nothing does. Gives the connection back, if it is still of use.
+    async fn write(mut self, mut kept: Kept) -> Kept {
         while let Some(batch) = self.next() {
-            let mut held = match connection.take() {
-                Some(connection) => connection,
-                None => match self.writer.connection().await {
-                    Ok(connection) => connection,
-                    Err(error) => {
-                        // None of those who came meanwhile would fare better.
-                        let others = std::mem::take(&mut self.writer.state().waiting);
-                        fail(batch.into_iter().chain(others).map(|waiting| waiting.done), error);
-                        continue;
-                    }
-                },
+            let mut connection = match self.writer.connection(kept.take()).await {
+                Ok(connection) => connection,
+                Err(error) => {
+                    // None of those who came meanwhile would fare better.
+                    let others = std::mem::take(&mut self.writer.state().waiting);
+                    fail(batch.into_iter().chain(others).map(|waiting| waiting.done), error);
+                    continue;
+                }
             };
             let (orders, told): (Vec<_>, Vec<_>) = batch.into_iter().map(|it| (it.order, it.done)).unzip();
             metrics::counter!("spsi_order_statements_total").increment(1);
-            if put(&mut held, &orders, told).await {
-                connection = Some(held);
+            if put(&mut connection, &orders, told).await {
+                kept = Some((Instant::now(), connection));
             }
         }
-        if let Some(connection) = connection {
-            self.writer.keep(connection);
-        }
+        kept
     }
 
     /// What is to be stored next; nothing, and the turn is over, when nothing waits.

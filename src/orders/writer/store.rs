@@ -49,25 +49,25 @@ pub async fn insert(connection: &mut PgConnection, orders: &[NewOrder]) -> Resul
     let stored = sqlx::query!(
         r#"with given as materialized (
                select given.*, sent::json as body
-               from unnest($1::bigint[], $2::text[], $3::text[], $4::text[], $5::text[], $6::boolean[], $7::bytea[], $8::text[],
-                   $9::smallint[], $10::text[], $11::jsonb[], $12::timestamptz[], $13::text[], $14::text[], $15::numeric[],
-                   $16::numeric[], $17::numeric[], $18::numeric[], $19::timestamptz[], $20::text[], $21::bigint[], $22::boolean[])
+               from unnest($1::bigint[], $2::text[], $3::text[], $4::text[], $5::text[], $6::boolean[], $7::text[],
+                   $8::smallint[], $9::text[], $10::jsonb[], $11::timestamptz[], $12::text[], $13::text[], $14::numeric[],
+                   $15::numeric[], $16::numeric[], $17::numeric[], $18::timestamptz[], $19::text[], $20::bigint[], $21::boolean[])
                    with ordinality as given(clinic_id, ezyvet_id, number, purchase_order_number, state, is_return,
-                   content_digest, sent, answer_status, answer, findings, ordered_at, ownership_id, shipping_address_id, freight,
+                   sent, answer_status, answer, findings, ordered_at, ownership_id, shipping_address_id, freight,
                    freight_tax, tax, total, now, actor, catalog_version, ship_to_mapped, place)),
            line as materialized (
-               select * from unnest($23::int[], $24::int[], $25::text[], $26::text[], $27::text[], $28::numeric[], $29::numeric[],
-                   $30::numeric[], $31::numeric[], $32::numeric[], $33::numeric[], $34::numeric[], $35::text[])
+               select * from unnest($22::int[], $23::int[], $24::text[], $25::text[], $26::text[], $27::numeric[], $28::numeric[],
+                   $29::numeric[], $30::numeric[], $31::numeric[], $32::numeric[], $33::numeric[], $34::text[])
                    as line(place, position, ezyvet_id, product_id, supplier_code, outers, units_per_outer, price_per_unit,
                    tax_per_unit, quantity, total, total_tax, location_id)),
            held as materialized (
-               select count(pg_advisory_xact_lock_shared($36, bucket)) as buckets
+               select count(pg_advisory_xact_lock_shared($35, bucket)) as buckets
                from (select distinct hashtext(supplier_code) & 255 as bucket from line order by 1) sorted),
            placed as (
                insert into purchase_order (clinic_id, ezyvet_id, supplier_order_number, purchase_order_number, state, is_return,
-                   content_digest, body, answer_status, answer_body, findings, ordered_at, ownership_id, shipping_address_id,
+                   body, answer_status, answer_body, findings, ordered_at, ownership_id, shipping_address_id,
                    freight, freight_tax, tax, total, received_at, changed_at)
-               select clinic_id, ezyvet_id, number, purchase_order_number, state, is_return, content_digest, body, answer_status,
+               select clinic_id, ezyvet_id, number, purchase_order_number, state, is_return, body, answer_status,
                    answer::json, findings, ordered_at, ownership_id, shipping_address_id, freight, freight_tax, tax, total, now, now
                from held cross join given
                where held.buckets >= 0 and (catalog_version is null or (
@@ -113,7 +113,6 @@ pub async fn insert(connection: &mut PgConnection, orders: &[NewOrder]) -> Resul
         &heads.purchase_order_number as &[&str],
         &heads.state as &[&str],
         &heads.is_return,
-        &heads.content_digest as &[&[u8]],
         &heads.body as &[&str],
         &heads.answer_status,
         &heads.answer as &[&str],
@@ -163,7 +162,6 @@ struct Columns<'a> {
     purchase_order_number: Vec<&'a str>,
     state: Vec<&'a str>,
     is_return: Vec<bool>,
-    content_digest: Vec<&'a [u8]>,
     body: Vec<&'a str>,
     answer_status: Vec<i16>,
     answer: Vec<&'a str>,
@@ -192,7 +190,6 @@ impl<'a> Columns<'a> {
             columns.purchase_order_number.push(&order.purchase_order_number);
             columns.state.push(new.state);
             columns.is_return.push(order.is_return());
-            columns.content_digest.push(&order.content_digest);
             columns.body.push(&order.body);
             columns.answer_status.push(new.reply.status as i16);
             columns.answer.push(&new.reply.body);

@@ -79,9 +79,9 @@ impl Desk {
         sqlx::query_scalar::<_, String>(
             "with o as (
                  insert into purchase_order (clinic_id, ezyvet_id, supplier_order_number, purchase_order_number, state,
-                     is_return, content_digest, body, answer_status, answer_body, ownership_id, shipping_address_id, freight,
+                     is_return, body, answer_status, answer_body, ownership_id, shipping_address_id, freight,
                      freight_tax, tax, total, received_at, changed_at)
-                 select $1, n, 'SO-' || n, '1500' || n, 'accepted', false, '', '{}', 200, '{}', '1', '2', 0, 0, 0, 0, now(), now()
+                 select $1, n, 'SO-' || n, '1500' || n, 'accepted', false, '{}', 200, '{}', '1', '2', 0, 0, 0, 0, now(), now()
                  from (select (count(*) + 1)::text as n from purchase_order) as next
                  returning id, supplier_order_number),
              l as (

@@ -1,0 +1,50 @@
+//! Whether two sendings of an order say the same.
+
+use super::tree::{Node, Object};
+use crate::values::{parse_decimal, plain};
+use std::fmt::Write;
+
+/// Fields that may differ between two sendings of the same order: they tell of the sending, not of the goods.
+pub(super) const NOT_CONTENT: [&str; 5] = ["active", "created_at", "modified_at", "status", "supplier_order_number"];
+
+/// Whether two bodies of orders, in JSON, have the same content: spelling (`4`, `4.0`, `"4"`), order of keys, fields without
+/// a value and the times of sending do not count.
+pub(super) fn is_same(one: &str, other: &str) -> bool {
+    let content = |body| serde_json::from_str(body).ok().and_then(|node| content(&node));
+    content(one).is_some_and(|content_of_one| Some(content_of_one) == content(other))
+}
+
+/// Equal for the same content, and for no other. Nothing where there is no object.
+fn content(order: &Node<'_>) -> Option<String> {
+    let Node::Object(order) = order else { return None };
+    let mut text = String::new();
+    fields(order, |key| !NOT_CONTENT.contains(&key), &mut text);
+    Some(text)
+}
+
+fn fields(object: &Object<'_>, counts: impl Fn(&str) -> bool, out: &mut String) {
+    let mut fields: Vec<_> = object.iter().filter(|(key, _)| counts(key)).collect();
+    fields.sort_unstable_by_key(|(key, _)| *key);
+    fields.into_iter().for_each(|(key, value)| field(key, value, out));
+}
+
+fn field(key: &str, value: &Node<'_>, out: &mut String) {
+    // Memory takes whatever is written to it.
+    let _ = match value {
+        Node::Object(object) => {
+            let _ = write!(out, "{key:?}{{");
+            fields(object, |_| true, out);
+            write!(out, "}}")
+        }
+        Node::List(items) => {
+            let _ = write!(out, "{key:?}[");
+            items.iter().for_each(|value| field("", value, out));
+            write!(out, "]")
+        }
+        scalar => {
+            let text = scalar.scalar().unwrap_or_default();
+            let text = parse_decimal(&text).map_or(text, |value| plain(value).into());
+            if text.is_empty() { Ok(()) } else { write!(out, "{key:?}={text:?};") }
+        }
+    };
+}
