@@ -2,11 +2,12 @@
 
 use super::answer::Reply;
 use super::decide::Finding;
-use super::read::OrderRequest;
+use super::read::{OrderLine, OrderRequest};
 use crate::ids::{ClinicId, OrderId};
 use rust_decimal::Decimal;
 use serde_json::json;
-use sqlx::{PgConnection, PgPool};
+use sqlx::postgres::{PgHasArrayType, PgTypeInfo};
+use sqlx::{PgConnection, PgPool, Postgres, Type};
 use time::{Date, OffsetDateTime};
 
 /// "stoc": the first key of the locks that [`lock`] takes for products.
@@ -209,7 +210,7 @@ pub async fn revise(
     findings: &[Finding],
     reply: &Reply,
 ) -> Result<(), sqlx::Error> {
-    let lines = LineColumns::of([order]);
+    let lines = SentLine::all([order]);
     sqlx::query!(
         "with placed as (
              update purchase_order set purchase_order_number = $2, state = $3, is_return = $4, body = $5::text::json,
@@ -222,8 +223,9 @@ pub async fn revise(
              select id, $17, $16, $5::text::json, $8 from placed)
          insert into purchase_order_line (order_id, position, ezyvet_id, product_id, supplier_code, outers, units_per_outer,
              price_per_unit, tax_per_unit, quantity, total, total_tax, location_id)
-         select placed.id, line.* from placed, unnest($18::int[], $19::text[], $20::text[], $21::text[], $22::numeric[],
-             $23::numeric[], $24::numeric[], $25::numeric[], $26::numeric[], $27::numeric[], $28::numeric[], $29::text[]) line",
+         select placed.id, position, line.ezyvet_id, product_id, supplier_code, outers, units_per_outer, price_per_unit,
+             tax_per_unit, quantity, total, total_tax, location_id
+         from placed, unnest($18::sent_order_line[]) line",
         id as OrderId,
         order.purchase_order_number,
         state,
@@ -242,62 +244,62 @@ pub async fn revise(
         order.total,
         now,
         revision,
-        &lines.position,
-        &lines.ezyvet_id as &[&str],
-        &lines.product_id as &[&str],
-        &lines.supplier_code as &[&str],
-        &lines.outers,
-        &lines.units_per_outer,
-        &lines.price_per_unit,
-        &lines.tax_per_unit,
-        &lines.quantity,
-        &lines.total,
-        &lines.total_tax,
-        &lines.location_id as &[&str]
+        lines as Vec<SentLine<'_>>
     )
     .execute(connection)
     .await?;
     Ok(())
 }
 
-/// Lines by column, as `unnest` wants them.
-#[derive(Default)]
-pub(super) struct LineColumns<'a> {
-    /// Of the line's order among the orders, from 1.
-    pub place: Vec<i32>,
-    pub position: Vec<i32>,
-    pub ezyvet_id: Vec<&'a str>,
-    pub product_id: Vec<&'a str>,
-    pub supplier_code: Vec<&'a str>,
-    pub outers: Vec<Decimal>,
-    pub units_per_outer: Vec<Decimal>,
-    pub price_per_unit: Vec<Decimal>,
-    pub tax_per_unit: Vec<Decimal>,
-    pub quantity: Vec<Decimal>,
-    pub total: Vec<Decimal>,
-    pub total_tax: Vec<Decimal>,
-    pub location_id: Vec<&'a str>,
+/// A line as `sent_order_line` has it.
+#[derive(sqlx::Encode)]
+pub(super) struct SentLine<'a> {
+    place: i32,
+    position: i32,
+    ezyvet_id: &'a str,
+    product_id: &'a str,
+    supplier_code: &'a str,
+    outers: Decimal,
+    units_per_outer: Decimal,
+    price_per_unit: Decimal,
+    tax_per_unit: Decimal,
+    quantity: Decimal,
+    total: Decimal,
+    total_tax: Decimal,
+    location_id: &'a str,
 }
 
-impl<'a> LineColumns<'a> {
-    pub fn of(orders: impl IntoIterator<Item = &'a OrderRequest>) -> Self {
-        let mut columns = Self::default();
+impl<'a> SentLine<'a> {
+    /// The lines of all the orders.
+    pub fn all(orders: impl IntoIterator<Item = &'a OrderRequest>) -> Vec<Self> {
         let lines = (1..).zip(orders).flat_map(|(place, order)| (1..).zip(&order.lines).map(move |line| (place, line)));
-        for (place, (position, line)) in lines {
-            columns.place.push(place);
-            columns.position.push(position);
-            columns.ezyvet_id.push(&line.ezyvet_id);
-            columns.product_id.push(&line.product_id);
-            columns.supplier_code.push(&line.supplier_code);
-            columns.outers.push(line.outers);
-            columns.units_per_outer.push(line.units_per_outer);
-            columns.price_per_unit.push(line.price_per_unit);
-            columns.tax_per_unit.push(line.tax_per_unit);
-            columns.quantity.push(line.quantity);
-            columns.total.push(line.total);
-            columns.total_tax.push(line.total_tax);
-            columns.location_id.push(&line.location_id);
-        }
-        columns
+        let line = |(place, (position, line)): (i32, (i32, &'a OrderLine))| Self {
+            place,
+            position,
+            ezyvet_id: &line.ezyvet_id,
+            product_id: &line.product_id,
+            supplier_code: &line.supplier_code,
+            outers: line.outers,
+            units_per_outer: line.units_per_outer,
+            price_per_unit: line.price_per_unit,
+            tax_per_unit: line.tax_per_unit,
+            quantity: line.quantity,
+            total: line.total,
+            total_tax: line.total_tax,
+            location_id: &line.location_id,
+        };
+        lines.map(line).collect()
+    }
+}
+
+impl Type<Postgres> for SentLine<'_> {
+    fn type_info() -> PgTypeInfo {
+        PgTypeInfo::with_name("sent_order_line")
+    }
+}
+
+impl PgHasArrayType for SentLine<'_> {
+    fn array_type_info() -> PgTypeInfo {
+        PgTypeInfo::array_of("sent_order_line")
     }
 }

@@ -3,11 +3,12 @@
 use super::super::answer::Reply;
 use super::super::decide::Finding;
 use super::super::read::OrderRequest;
-use super::super::store::{LineColumns, STOCK_LOCKS};
+use super::super::store::{STOCK_LOCKS, SentLine};
 use crate::ids::ClinicId;
 use rust_decimal::Decimal;
-use serde_json::{Value, json};
-use sqlx::PgConnection;
+use sqlx::postgres::{PgHasArrayType, PgTypeInfo};
+use sqlx::types::Json;
+use sqlx::{PgConnection, Postgres, Type};
 use std::sync::Arc;
 use time::OffsetDateTime;
 
@@ -43,25 +44,18 @@ pub struct Basis {
 /// purchase_order_number. Where orders may meet others of the same ids, they are to be in ascending order of clinics and ids:
 /// who inserts first is waited for.
 pub async fn insert(connection: &mut PgConnection, orders: &[NewOrder]) -> Result<Vec<Option<i64>>, sqlx::Error> {
-    let heads = Columns::of(orders);
-    let lines = LineColumns::of(orders.iter().map(|new| &*new.order));
+    let heads: Vec<SentOrder<'_>> = orders.iter().map(SentOrder::of).collect();
+    let lines = SentLine::all(orders.iter().map(|new| &*new.order));
     // A scalar subquery is looked up by key for each order; `exists` may be turned into a table of all there are.
     let stored = sqlx::query!(
         r#"with given as materialized (
                select given.*, sent::json as body
-               from unnest($1::bigint[], $2::text[], $3::text[], $4::text[], $5::text[], $6::boolean[], $7::text[],
-                   $8::smallint[], $9::text[], $10::jsonb[], $11::timestamptz[], $12::text[], $13::text[], $14::numeric[],
-                   $15::numeric[], $16::numeric[], $17::numeric[], $18::timestamptz[], $19::text[], $20::bigint[], $21::boolean[])
-                   with ordinality as given(clinic_id, ezyvet_id, number, purchase_order_number, state, is_return,
-                   sent, answer_status, answer, findings, ordered_at, ownership_id, shipping_address_id, freight,
+               from unnest($1::sent_order[]) with ordinality as given(clinic_id, ezyvet_id, number, purchase_order_number, state,
+                   is_return, sent, answer_status, answer, findings, ordered_at, ownership_id, shipping_address_id, freight,
                    freight_tax, tax, total, now, actor, catalog_version, ship_to_mapped, place)),
-           line as materialized (
-               select * from unnest($22::int[], $23::int[], $24::text[], $25::text[], $26::text[], $27::numeric[], $28::numeric[],
-                   $29::numeric[], $30::numeric[], $31::numeric[], $32::numeric[], $33::numeric[], $34::text[])
-                   as line(place, position, ezyvet_id, product_id, supplier_code, outers, units_per_outer, price_per_unit,
-                   tax_per_unit, quantity, total, total_tax, location_id)),
+           line as materialized (select * from unnest($2::sent_order_line[])),
            held as materialized (
-               select count(pg_advisory_xact_lock_shared($35, bucket)) as buckets
+               select count(pg_advisory_xact_lock_shared($3, bucket)) as buckets
                from (select distinct hashtext(supplier_code) & 255 as bucket from line order by 1) sorted),
            placed as (
                insert into purchase_order (clinic_id, ezyvet_id, supplier_order_number, purchase_order_number, state, is_return,
@@ -107,40 +101,8 @@ pub async fn insert(connection: &mut PgConnection, orders: &[NewOrder]) -> Resul
                    jsonb_build_object('number', number, 'state', state, 'findings', findings)
                from stored)
            select place as "place!", pg_current_xact_id()::text::bigint as "transaction!" from stored"#,
-        &heads.clinic,
-        &heads.ezyvet_id as &[&str],
-        &heads.number as &[&str],
-        &heads.purchase_order_number as &[&str],
-        &heads.state as &[&str],
-        &heads.is_return,
-        &heads.body as &[&str],
-        &heads.answer_status,
-        &heads.answer as &[&str],
-        &heads.findings,
-        &heads.ordered_at as &[Option<OffsetDateTime>],
-        &heads.ownership_id as &[&str],
-        &heads.shipping_address_id as &[&str],
-        &heads.freight,
-        &heads.freight_tax,
-        &heads.tax,
-        &heads.total,
-        &heads.now,
-        &heads.actor as &[&str],
-        &heads.catalog_version as &[Option<i64>],
-        &heads.ship_to_mapped,
-        &lines.place,
-        &lines.position,
-        &lines.ezyvet_id as &[&str],
-        &lines.product_id as &[&str],
-        &lines.supplier_code as &[&str],
-        &lines.outers,
-        &lines.units_per_outer,
-        &lines.price_per_unit,
-        &lines.tax_per_unit,
-        &lines.quantity,
-        &lines.total,
-        &lines.total_tax,
-        &lines.location_id as &[&str],
+        heads as Vec<SentOrder<'_>>,
+        lines as Vec<SentLine<'_>>,
         STOCK_LOCKS
     )
     .fetch_all(connection)
@@ -153,59 +115,69 @@ pub async fn insert(connection: &mut PgConnection, orders: &[NewOrder]) -> Resul
     Ok(transactions)
 }
 
-/// Orders by column, as `unnest` wants them.
-#[derive(Default)]
-struct Columns<'a> {
-    clinic: Vec<i64>,
-    ezyvet_id: Vec<&'a str>,
-    number: Vec<&'a str>,
-    purchase_order_number: Vec<&'a str>,
-    state: Vec<&'a str>,
-    is_return: Vec<bool>,
-    body: Vec<&'a str>,
-    answer_status: Vec<i16>,
-    answer: Vec<&'a str>,
-    findings: Vec<Value>,
-    ordered_at: Vec<Option<OffsetDateTime>>,
-    ownership_id: Vec<&'a str>,
-    shipping_address_id: Vec<&'a str>,
-    freight: Vec<Decimal>,
-    freight_tax: Vec<Decimal>,
-    tax: Vec<Decimal>,
-    total: Vec<Decimal>,
-    now: Vec<OffsetDateTime>,
-    actor: Vec<&'a str>,
-    catalog_version: Vec<Option<i64>>,
-    ship_to_mapped: Vec<bool>,
+/// An order as `sent_order` has it.
+#[derive(sqlx::Encode)]
+struct SentOrder<'a> {
+    clinic_id: i64,
+    ezyvet_id: &'a str,
+    number: &'a str,
+    purchase_order_number: &'a str,
+    state: &'a str,
+    is_return: bool,
+    body: &'a str,
+    answer_status: i16,
+    answer: &'a str,
+    findings: Json<&'a [Finding]>,
+    ordered_at: Option<OffsetDateTime>,
+    ownership_id: &'a str,
+    shipping_address_id: &'a str,
+    freight: Decimal,
+    freight_tax: Decimal,
+    tax: Decimal,
+    total: Decimal,
+    received_at: OffsetDateTime,
+    actor: &'a str,
+    catalog_version: Option<i64>,
+    ship_to_mapped: bool,
 }
 
-impl<'a> Columns<'a> {
-    fn of(orders: &'a [NewOrder]) -> Self {
-        let mut columns = Self::default();
-        for new in orders {
-            let order = &*new.order;
-            columns.clinic.push(new.clinic.0);
-            columns.ezyvet_id.push(&order.ezyvet_id);
-            columns.number.push(&new.number);
-            columns.purchase_order_number.push(&order.purchase_order_number);
-            columns.state.push(new.state);
-            columns.is_return.push(order.is_return());
-            columns.body.push(&order.body);
-            columns.answer_status.push(new.reply.status as i16);
-            columns.answer.push(&new.reply.body);
-            columns.findings.push(json!(new.findings));
-            columns.ordered_at.push(order.ordered_at);
-            columns.ownership_id.push(&order.ownership_id);
-            columns.shipping_address_id.push(&order.shipping_address_id);
-            columns.freight.push(order.freight);
-            columns.freight_tax.push(order.freight_tax);
-            columns.tax.push(order.tax);
-            columns.total.push(order.total);
-            columns.now.push(new.now);
-            columns.actor.push(&new.actor);
-            columns.catalog_version.push(new.basis.map(|basis| basis.catalog_version));
-            columns.ship_to_mapped.push(new.basis.is_some_and(|basis| basis.ship_to_mapped));
+impl<'a> SentOrder<'a> {
+    fn of(new: &'a NewOrder) -> Self {
+        let order = &*new.order;
+        Self {
+            clinic_id: new.clinic.0,
+            ezyvet_id: &order.ezyvet_id,
+            number: &new.number,
+            purchase_order_number: &order.purchase_order_number,
+            state: new.state,
+            is_return: order.is_return(),
+            body: &order.body,
+            answer_status: new.reply.status as i16,
+            answer: &new.reply.body,
+            findings: Json(&new.findings),
+            ordered_at: order.ordered_at,
+            ownership_id: &order.ownership_id,
+            shipping_address_id: &order.shipping_address_id,
+            freight: order.freight,
+            freight_tax: order.freight_tax,
+            tax: order.tax,
+            total: order.total,
+            received_at: new.now,
+            actor: &new.actor,
+            catalog_version: new.basis.map(|basis| basis.catalog_version),
+            ship_to_mapped: new.basis.is_some_and(|basis| basis.ship_to_mapped),
         }
-        columns
+    }
+}
+
+impl Type<Postgres> for SentOrder<'_> {
+    fn type_info() -> PgTypeInfo {
+        PgTypeInfo::with_name("sent_order")
+    }
+}
+
+impl PgHasArrayType for SentOrder<'_> {
+    fn array_type_info() -> PgTypeInfo {
+        PgTypeInfo::array_of("sent_order")
     }
 }
