@@ -1,5 +1,7 @@
 //! The pool, the migrations, and errors of named constraints.
 
+pub mod row;
+
 use crate::config::DatabaseSettings;
 use sqlx::Connection;
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};

@@ -74,23 +74,18 @@ pub fn decide(
     header(order, clinic, settings, &mut rules);
     let mut wanted: HashMap<&str, Decimal> = HashMap::new();
     for (index, line) in order.lines.iter().enumerate() {
-        let path = format!("{ROOT}.{LINES}[{index}]");
-        arithmetic(line, &path, settings, &mut rules);
+        let field = |name: &str| format!("{ROOT}.{LINES}[{index}].{name}");
+        arithmetic(line, field, settings, &mut rules);
         match products.get(&line.supplier_code).filter(|product| product.visible) {
             None => {
                 let text = format!("we have no product with the code `{}`", line.supplier_code);
-                rules.broken(
-                    "rule_unknown_product",
-                    settings.rule_unknown_product,
-                    format!("{path}.supplier_code"),
-                    text,
-                );
+                rules.broken("rule_unknown_product", settings.rule_unknown_product, field("supplier_code"), text);
             }
             Some(product) => {
                 let before = wanted.entry(line.supplier_code.as_str()).or_default();
                 let free = product.stock_free - *before;
                 *before += line.quantity;
-                goods(line, &path, product, free, clinic, settings, &mut rules);
+                goods(line, field, product, free, clinic, settings, &mut rules);
             }
         }
     }
@@ -154,7 +149,8 @@ fn header(order: &OrderRequest, clinic: ClinicTerms, settings: &ClinicSettings, 
     }
 }
 
-fn arithmetic(line: &OrderLine, path: &str, settings: &ClinicSettings, rules: &mut Rules) {
+/// `field` tells where a field of the line stands in the order.
+fn arithmetic(line: &OrderLine, field: impl Fn(&str) -> String, settings: &ClinicSettings, rules: &mut Rules) {
     let rule = settings.rule_line_arithmetic;
     let product = line.outers.saturating_mul(line.units_per_outer);
     // A third of an outer is written with some decimals only.
@@ -167,7 +163,7 @@ fn arithmetic(line: &OrderLine, path: &str, settings: &ClinicSettings, rules: &m
             plain(product),
             plain(line.quantity)
         );
-        rules.broken("rule_line_arithmetic", rule, format!("{path}.quantity"), text);
+        rules.broken("rule_line_arithmetic", rule, field("quantity"), text);
     }
     let total = line.quantity.saturating_mul(line.price_per_unit);
     // The price may have been rounded to the digits that it is written with; the total to cents.
@@ -180,13 +176,13 @@ fn arithmetic(line: &OrderLine, path: &str, settings: &ClinicSettings, rules: &m
             plain(total),
             plain(line.total)
         );
-        rules.broken("rule_line_arithmetic", rule, format!("{path}.total"), text);
+        rules.broken("rule_line_arithmetic", rule, field("total"), text);
     }
 }
 
 fn goods(
     line: &OrderLine,
-    path: &str,
+    field: impl Fn(&str) -> String,
     product: &ProductTerms,
     free: Decimal,
     clinic: ClinicTerms,
@@ -196,17 +192,12 @@ fn goods(
     let code = &line.supplier_code;
     if !product.active {
         let text = format!("`{code}` has been withdrawn");
-        rules.broken("rule_withdrawn_product", settings.rule_withdrawn_product, format!("{path}.supplier_code"), text);
+        rules.broken("rule_withdrawn_product", settings.rule_withdrawn_product, field("supplier_code"), text);
     }
     if product.restricted && !clinic.restricted_licence {
         let text =
             format!("`{code}` is sold only to clinics with the licence for it, and we have none of yours on file");
-        rules.broken(
-            "rule_restricted_product",
-            settings.rule_restricted_product,
-            format!("{path}.supplier_code"),
-            text,
-        );
+        rules.broken("rule_restricted_product", settings.rule_restricted_product, field("supplier_code"), text);
     }
     if line.units_per_outer != product.units_per_outer {
         let text = format!(
@@ -214,7 +205,7 @@ fn goods(
             plain(product.units_per_outer),
             plain(line.units_per_outer)
         );
-        rules.broken("rule_pack_size", settings.rule_pack_size, format!("{path}.units_per_outer"), text);
+        rules.broken("rule_pack_size", settings.rule_pack_size, field("units_per_outer"), text);
     }
     if !line.quantity.checked_rem(product.units_per_outer).unwrap_or_default().is_zero() {
         let text = format!(
@@ -222,7 +213,7 @@ fn goods(
             plain(product.units_per_outer),
             plain(line.quantity)
         );
-        rules.broken("rule_broken_pack", settings.rule_broken_pack, format!("{path}.quantity"), text);
+        rules.broken("rule_broken_pack", settings.rule_broken_pack, field("quantity"), text);
     }
     if line.quantity > Decimal::ZERO && line.quantity > free {
         let text = format!(
@@ -235,7 +226,7 @@ fn goods(
                 RuleAction::Decline => "",
             }
         );
-        rules.broken("rule_stock_short", settings.rule_stock_short, format!("{path}.quantity"), text);
+        rules.broken("rule_stock_short", settings.rule_stock_short, field("quantity"), text);
     }
     let ours = product.price_per_unit;
     let tolerance = (ours.saturating_mul(settings.price_tolerance.0) / Decimal::ONE_HUNDRED).max(line.price_rounding);
@@ -248,7 +239,7 @@ fn goods(
         } else {
             ("rule_price_above", settings.rule_price_above)
         };
-        rules.broken(rule, action, format!("{path}.price_per_unit"), text);
+        rules.broken(rule, action, field("price_per_unit"), text);
     }
 }
 

@@ -83,7 +83,8 @@ impl Desk {
         metrics::counter!("spsi_orders_placed_total", "way" => way).increment(1);
         match at_once {
             Some(reply) => Ok(reply),
-            None => place(&self.pool, now, member, order).await,
+            // Rare, and large: in a box it does not make the future of every order as large.
+            None => Box::pin(place(&self.pool, now, member, order)).await,
         }
     }
 
@@ -156,7 +157,7 @@ impl Desk {
         if let Some(mapped) = known {
             return Ok(mapped);
         }
-        let mapped = store::is_ship_to_mapped(&self.pool, clinic, address).await?;
+        let mapped = Box::pin(store::is_ship_to_mapped(&self.pool, clinic, address)).await?;
         let mut addresses = lock(&self.memory.mapped);
         if addresses.len() >= ADDRESSES {
             addresses.clear();
@@ -169,7 +170,7 @@ impl Desk {
         if let Some(number) = lock(&self.memory.numbers).pop_front() {
             return Ok(number);
         }
-        let mut drawn = VecDeque::from(store::draw_numbers(&self.pool, NUMBERS_DRAWN).await?);
+        let mut drawn = VecDeque::from(Box::pin(store::draw_numbers(&self.pool, NUMBERS_DRAWN)).await?);
         let first = drawn.pop_front().ok_or(sqlx::Error::RowNotFound)?;
         lock(&self.memory.numbers).append(&mut drawn);
         Ok(first)

@@ -3,11 +3,14 @@
 use super::answer::Reply;
 use super::decide::Finding;
 use super::read::{OrderLine, OrderRequest};
+use crate::db::row::Row;
 use crate::ids::{ClinicId, OrderId};
 use rust_decimal::Decimal;
 use serde_json::json;
-use sqlx::postgres::{PgHasArrayType, PgTypeInfo};
-use sqlx::{PgConnection, PgPool, Postgres, Type};
+use sqlx::encode::IsNull;
+use sqlx::error::BoxDynError;
+use sqlx::postgres::{PgArgumentBuffer, PgHasArrayType, PgTypeInfo};
+use sqlx::{Encode, PgConnection, PgPool, Postgres, Type};
 use time::{Date, OffsetDateTime};
 
 /// "stoc": the first key of the locks that [`lock`] takes for products.
@@ -252,7 +255,6 @@ pub async fn revise(
 }
 
 /// A line as `sent_order_line` has it.
-#[derive(sqlx::Encode)]
 pub(super) struct SentLine<'a> {
     place: i32,
     position: i32,
@@ -289,6 +291,18 @@ impl<'a> SentLine<'a> {
             location_id: &line.location_id,
         };
         lines.map(line).collect()
+    }
+}
+
+impl Encode<'_, Postgres> for SentLine<'_> {
+    fn encode_by_ref(&self, buffer: &mut PgArgumentBuffer) -> Result<IsNull, BoxDynError> {
+        let mut row = Row::of(13, buffer);
+        row.integer(self.place)?.integer(self.position)?;
+        row.text(self.ezyvet_id)?.text(self.product_id)?.text(self.supplier_code)?;
+        row.number(self.outers)?.number(self.units_per_outer)?.number(self.price_per_unit)?;
+        row.number(self.tax_per_unit)?.number(self.quantity)?.number(self.total)?.number(self.total_tax)?;
+        row.text(self.location_id)?;
+        Ok(IsNull::No)
     }
 }
 
