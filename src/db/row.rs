@@ -55,7 +55,7 @@ impl<'a> Row<'a> {
     }
 }
 
-/// Bytes and their number, of a number whose digits fit into 64 bits: those of our tables do.
+/// Bytes and their number, of a number whose digits fit into 64 bits, in groups: nearly all do.
 fn short(value: Decimal) -> Option<([u8; 24], usize)> {
     let scale = value.scale();
     let groups_after = scale.div_ceil(4);
@@ -92,15 +92,16 @@ mod tests {
     }
 
     proptest! {
-        #[test]
-        fn numbers_are_written_as_by_sqlx(digits in any::<i64>(), shorter in 0_u32..19, scale in 0_u32..=28) {
-            let value = Decimal::new(digits / 10_i64.pow(shorter), scale);
-            if let Some((bytes, length)) = short(value) {
-                prop_assert_eq!(&bytes[..length], by_sqlx(value), "{}", value);
+            #[test]
+            fn numbers_are_written_as_by_sqlx(digits in any::<i64>(), shorter in 0_u32..19, scale in 0_u32..=28) {
+                let value = Decimal::new(digits / 10_i64.pow(shorter), scale);
+                if let Some((bytes, length)) = short(value) {
+                    prop_assert_eq!(&bytes[..length], by_sqlx(value), "{}", value);
+                }
+    // Sixteen digits always fit.
+                prop_assert!(value.mantissa().abs() > 10_i128.pow(16) || short(value).is_some());
             }
-            prop_assert!(scale > 6 || digits.abs() / 10_i64.pow(shorter) > 1_000_000_000_000_000_000 || short(value).is_some());
         }
-    }
 
     #[test]
     fn zero_and_the_largest_are_written_as_by_sqlx() {
