@@ -18,14 +18,6 @@ pub enum DecimalError {
     TooLarge,
 }
 
-/// Whether a text is a number just as [`plain`] writes it; not every such text needs to be known as one.
-pub fn is_plain(text: &str) -> bool {
-    let (whole, places) = text.split_once('.').map_or((text, None), |(whole, places)| (whole, Some(places)));
-    let digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
-    let whole_is = whole == "0" || (1..=12).contains(&whole.len()) && digits(whole) && !whole.starts_with('0');
-    whole_is && places.is_none_or(|places| (1..=6).contains(&places.len()) && digits(places) && !places.ends_with('0'))
-}
-
 /// A number of up to 18 digits and six places without sign, as nearly all are written.
 fn parse_short(text: &str) -> Option<Decimal> {
     let (mut value, mut scale, mut point) = (0_i64, 0, false);
@@ -150,9 +142,6 @@ mod tests {
                 prop_assert_eq!(Ok((short, short.scale())), long.map(|value| (value, value.scale())));
             }
             prop_assert_eq!(parse_decimal(&text), long);
-            if is_plain(&text) {
-                prop_assert_eq!(long.map(plain), Ok(text));
-            }
         }
     }
 

@@ -2,7 +2,6 @@
 
 use super::tree::{Node, Object};
 use crate::values::{parse_decimal, plain};
-use std::fmt::Write;
 
 /// Fields that may differ between two sendings of the same order: they tell of the sending, not of the goods.
 pub(super) const NOT_CONTENT: [&str; 5] = ["active", "created_at", "modified_at", "status", "supplier_order_number"];
@@ -29,22 +28,23 @@ fn fields(object: &Object<'_>, counts: impl Fn(&str) -> bool, out: &mut String) 
 }
 
 fn field(key: &str, value: &Node<'_>, out: &mut String) {
-    // Memory takes whatever is written to it.
-    let _ = match value {
+    match value {
         Node::Object(object) => {
-            let _ = write!(out, "{key:?}{{");
+            *out += &format!("{key:?}{{");
             fields(object, |_| true, out);
-            write!(out, "}}")
+            out.push('}');
         }
         Node::List(items) => {
-            let _ = write!(out, "{key:?}[");
+            *out += &format!("{key:?}[");
             items.iter().for_each(|value| field("", value, out));
-            write!(out, "]")
+            out.push(']');
         }
         scalar => {
             let text = scalar.scalar().unwrap_or_default();
             let text = parse_decimal(&text).map_or(text, |value| plain(value).into());
-            if text.is_empty() { Ok(()) } else { write!(out, "{key:?}={text:?};") }
+            if !text.is_empty() {
+                *out += &format!("{key:?}={text:?};");
+            }
         }
-    };
+    }
 }

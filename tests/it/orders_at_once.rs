@@ -225,6 +225,35 @@ async fn an_order_is_stored_though_its_sender_has_gone() {
 }
 
 #[tokio::test]
+async fn an_order_that_waits_for_a_lock_holds_up_no_others() {
+    let server = Arc::new(Server::open(&[]).await);
+    let desk = server.desk.on_this_thread(2, 16);
+    // Held as by an order of A that stock decides.
+    let mut other = server.shop.database.pool().begin().await.expect("a transaction");
+    sqlx::query("select pg_advisory_xact_lock($1, hashtext('A') & 255)")
+        .bind(0x7374_6f63)
+        .execute(&mut *other)
+        .await
+        .expect("locked");
+    let send = |code: &'static str| {
+        let (server, desk) = (Arc::clone(&server), desk.clone());
+        let order = Arc::new(read(order(code, &[(code, 1)]).to_string().as_bytes(), 10).expect("an order"));
+        tokio::spawn(async move { desk.place(NOW, &server.shop.member, &order).await.expect("a reply").status })
+    };
+    let held_up = send("A");
+    let waiting = "select count(*) from pg_locks where locktype = 'advisory' and not granted
+                       and database = (select oid from pg_database where datname = current_database())";
+    let pool = server.shop.database.pool();
+    while sqlx::query_scalar::<_, i64>(waiting).fetch_one(pool).await.expect("locks") == 0 {}
+    let passes = tokio::time::timeout(Duration::from_secs(20), send("B")).await;
+    assert_eq!(passes.expect("B waits for A").expect("sent"), 200);
+    assert_eq!(server.stored().await.0, 1);
+    other.rollback().await.expect("rolled back");
+    assert_eq!(held_up.await.expect("sent"), 200);
+    assert_eq!(server.stored().await.0, 2);
+}
+
+#[tokio::test]
 async fn postgres_that_goes_away_is_told_to_all_and_nothing_is_half_stored() {
     let server = Arc::new(Server::open(&[]).await);
     let desk = server.desk.on_this_thread(2, 16);
