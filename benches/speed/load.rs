@@ -58,12 +58,13 @@ impl Rounds {
     }
 }
 
-/// The rounds of all contenders, interleaved: ABCABC.
+/// The rounds of all contenders, interleaved: ABCABC. Something may be done before each round.
 pub async fn measure(
     contenders: &[Contender<'_>],
     connections: usize,
     rounds: usize,
     time: Duration,
+    before_each: impl AsyncFn() -> anyhow::Result<()>,
 ) -> anyhow::Result<Vec<Rounds>> {
     let mut all: Vec<Rounds> =
         contenders.iter().map(|contender| Rounds { name: contender.name, rounds: Vec::new() }).collect();
@@ -71,6 +72,7 @@ pub async fn measure(
         contender.run(connections, time / 4).await?;
     }
     for _ in 0..rounds {
+        before_each().await?;
         for (contender, rounds) in contenders.iter().zip(&mut all) {
             rounds.rounds.push(contender.run(connections, time).await?);
         }

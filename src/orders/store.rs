@@ -256,52 +256,32 @@ pub async fn revise(
 
 /// A line as `sent_order_line` has it.
 pub(super) struct SentLine<'a> {
+    /// Of its order among the orders, from 1.
     place: i32,
     position: i32,
-    ezyvet_id: &'a str,
-    product_id: &'a str,
-    supplier_code: &'a str,
-    outers: Decimal,
-    units_per_outer: Decimal,
-    price_per_unit: Decimal,
-    tax_per_unit: Decimal,
-    quantity: Decimal,
-    total: Decimal,
-    total_tax: Decimal,
-    location_id: &'a str,
+    line: &'a OrderLine,
 }
 
 impl<'a> SentLine<'a> {
     /// The lines of all the orders.
     pub fn all(orders: impl IntoIterator<Item = &'a OrderRequest>) -> Vec<Self> {
-        let lines = (1..).zip(orders).flat_map(|(place, order)| (1..).zip(&order.lines).map(move |line| (place, line)));
-        let line = |(place, (position, line)): (i32, (i32, &'a OrderLine))| Self {
-            place,
-            position,
-            ezyvet_id: &line.ezyvet_id,
-            product_id: &line.product_id,
-            supplier_code: &line.supplier_code,
-            outers: line.outers,
-            units_per_outer: line.units_per_outer,
-            price_per_unit: line.price_per_unit,
-            tax_per_unit: line.tax_per_unit,
-            quantity: line.quantity,
-            total: line.total,
-            total_tax: line.total_tax,
-            location_id: &line.location_id,
-        };
-        lines.map(line).collect()
+        let orders = (1..).zip(orders);
+        let lines = orders.flat_map(|(place, order)| {
+            (1..).zip(&order.lines).map(move |(position, line)| Self { place, position, line })
+        });
+        lines.collect()
     }
 }
 
 impl Encode<'_, Postgres> for SentLine<'_> {
     fn encode_by_ref(&self, buffer: &mut PgArgumentBuffer) -> Result<IsNull, BoxDynError> {
+        let Self { place, position, line } = self;
         let mut row = Row::of(13, buffer);
-        row.integer(self.place)?.integer(self.position)?;
-        row.text(self.ezyvet_id)?.text(self.product_id)?.text(self.supplier_code)?;
-        row.number(self.outers)?.number(self.units_per_outer)?.number(self.price_per_unit)?;
-        row.number(self.tax_per_unit)?.number(self.quantity)?.number(self.total)?.number(self.total_tax)?;
-        row.text(self.location_id)?;
+        row.integer(*place)?.integer(*position)?;
+        row.text(&line.ezyvet_id)?.text(&line.product_id)?.text(&line.supplier_code)?;
+        row.number(line.outers)?.number(line.units_per_outer)?.number(line.price_per_unit)?;
+        row.number(line.tax_per_unit)?.number(line.quantity)?.number(line.total)?.number(line.total_tax)?;
+        row.text(&line.location_id)?;
         Ok(IsNull::No)
     }
 }

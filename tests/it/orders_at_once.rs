@@ -244,7 +244,9 @@ async fn an_order_that_waits_for_a_lock_holds_up_no_others() {
     let waiting = "select count(*) from pg_locks where locktype = 'advisory' and not granted
                        and database = (select oid from pg_database where datname = current_database())";
     let pool = server.shop.database.pool();
-    while sqlx::query_scalar::<_, i64>(waiting).fetch_one(pool).await.expect("locks") == 0 {}
+    let is_held_up =
+        async { while sqlx::query_scalar::<_, i64>(waiting).fetch_one(pool).await.expect("locks") == 0 {} };
+    tokio::time::timeout(Duration::from_secs(20), is_held_up).await.expect("A waits for nothing");
     let passes = tokio::time::timeout(Duration::from_secs(20), send("B")).await;
     assert_eq!(passes.expect("B waits for A").expect("sent"), 200);
     assert_eq!(server.stored().await.0, 1);
