@@ -5,7 +5,7 @@
 
 use super::bits::members;
 use super::query::ProductQuery;
-use super::search::{BLOCK_WORDS, Block, Search};
+use super::search::{BLOCK_WORDS, Blocks, Search};
 use super::view::ClinicView;
 use bytes::Bytes;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -20,8 +20,6 @@ pub(super) const AFTER: &[u8] = b"]}";
 const AT_ONCE: u64 = 128;
 /// Room to begin with for a product of such an answer.
 const USUAL_LENGTH: usize = 384;
-/// Words of the first block that is searched; each further one is twice as long, up to the largest.
-const FIRST_BLOCK: usize = 8;
 /// Which products an answer holds.
 #[derive(Debug)]
 pub(super) enum Selection {
@@ -79,13 +77,12 @@ impl ClinicView {
             searches.push(goods.name_index.search(&query.names));
         }
         if !query.categories.is_empty() {
-            let categories = goods.category_index.len();
-            let all = vec![u64::MAX; categories.div_ceil(64)];
+            let all = vec![u64::MAX; goods.category_index.len().div_ceil(64)];
             let mut matching = vec![0; all.len()];
             let mut search = goods.category_index.search(&query.categories);
-            for (block, start) in matching.chunks_mut(BLOCK_WORDS).zip((0..).step_by(BLOCK_WORDS * 64)) {
-                let words = block.len();
-                search.block(start..start + words as u32 * 64, &all[..words], block);
+            for (hits, start) in matching.chunks_mut(BLOCK_WORDS).zip((0..).step_by(BLOCK_WORDS)) {
+                let words = start..start + hits.len();
+                search.block(&words, &all[words.clone()], hits, usize::MAX);
             }
             searches.push(goods.category_products.search(members(&matching, 0)));
         }
@@ -97,37 +94,32 @@ impl ClinicView {
         self.walk(&mut searches, skip, take)
     }
 
-    fn walk(&self, searches: &mut [Search<'_>], mut skip: u64, take: u64) -> Vec<u32> {
+    fn walk(&self, searches: &mut [Search<'_>], skip: u64, take: u64) -> Vec<u32> {
         let words = self.visible.words();
-        let mut found = Vec::new();
-        let (mut start, mut size) = (0, FIRST_BLOCK);
-        while start < words.len() {
-            let end = words.len().min(start + size);
-            let block = end - start;
-            let range = start as u32 * 64..end as u32 * 64;
-            let (mut wanted, mut hits): (Block, Block) = ([0; BLOCK_WORDS], [0; BLOCK_WORDS]);
-            wanted[..block].copy_from_slice(&words[start..end]);
-            for search in &mut *searches {
-                hits[..block].fill(0);
-                search.block(range.clone(), &wanted[..block], &mut hits[..block]);
-                wanted[..block].copy_from_slice(&hits[..block]);
-                if hits[..block].iter().all(|word| *word == 0) {
+        let [mut skip, take] = [skip, take].map(|count| usize::try_from(count).unwrap_or(usize::MAX));
+        let (mut wanted, mut hits, mut found) = (Vec::new(), Vec::new(), Vec::new());
+        let mut blocks = Blocks::of(words.len());
+        while found.len() < take
+            && let Some(block) = searches.first_mut().and_then(|search| blocks.next(search))
+        {
+            let room = take - found.len();
+            wanted.clear();
+            wanted.extend_from_slice(&words[block.clone()]);
+            let mut left = searches.iter_mut();
+            while let Some(search) = left.next() {
+                hits.clear();
+                hits.resize(block.len(), 0);
+                // The last one says what is on the page.
+                let most = if left.len() == 0 { room.saturating_add(skip) } else { usize::MAX };
+                search.block(&block, &wanted, &mut hits, most);
+                std::mem::swap(&mut wanted, &mut hits);
+                if wanted.iter().all(|word| *word == 0) {
                     break;
                 }
             }
-            let count: u64 = wanted[..block].iter().map(|word| u64::from(word.count_ones())).sum();
-            if count <= skip {
-                skip -= count;
-            } else {
-                let room = usize::try_from(take).unwrap_or(usize::MAX) - found.len();
-                found.extend(members(&wanted[..block], range.start).skip(skip as usize).take(room));
-                skip = 0;
-                if found.len() as u64 == take {
-                    break;
-                }
-            }
-            start = end;
-            size = BLOCK_WORDS.min(size * 2);
+            let mut matching = members(&wanted, block.start as u32 * 64);
+            skip -= matching.by_ref().take(skip).count();
+            found.extend(matching.take(room));
         }
         found
     }

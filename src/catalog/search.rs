@@ -18,9 +18,9 @@ use std::ops::Range;
 
 /// Most lists that one value reads.
 const MOST_LISTS: usize = 4;
-/// A further list is read while it is at most this many times longer than the shortest: reading an entry costs about
-/// a nanosecond, checking a text about twenty or more.
-const WORTHWHILE: u32 = 8;
+/// Of a further list so many entries are read to spare looking into one text: an entry costs about a nanosecond, a text
+/// about twenty or more.
+const WORTH_A_TEXT: usize = 16;
 
 /// Many short texts in one piece of memory.
 #[derive(Debug, Default)]
@@ -158,19 +158,19 @@ impl TextIndex {
     /// A search for texts that contain any of the values.
     pub(super) fn search(&self, values: &[String]) -> Search<'_> {
         let folded: BTreeSet<String> = values.iter().map(|value| fold(value)).collect();
-        Search { terms: folded.iter().filter_map(|value| self.term(value.as_bytes())).collect() }
+        Search::of(folded.iter().filter_map(|value| self.term(value.as_bytes())))
     }
 
     /// Positions of the first `most` texts that contain any of the values.
     pub fn first(&self, values: &[String], most: usize) -> Vec<u32> {
-        let (mut search, words) = (self.search(values), self.texts.len().div_ceil(64));
-        let (mut found, mut start, mut size) = (Vec::new(), 0, 8);
-        while start < words && found.len() < most {
-            let end = words.min(start + size);
-            let (mut hits, range) = ([0; BLOCK_WORDS], start as u32 * 64..end as u32 * 64);
-            search.block(range.clone(), &[u64::MAX; BLOCK_WORDS][..end - start], &mut hits[..end - start]);
-            found.extend(members(&hits[..end - start], range.start).take(most - found.len()));
-            (start, size) = (end, BLOCK_WORDS.min(size * 2));
+        let words = vec![u64::MAX; self.texts.len().div_ceil(64)];
+        let (mut search, mut blocks, mut found) = (self.search(values), Blocks::of(words.len()), Vec::new());
+        while found.len() < most
+            && let Some(block) = blocks.next(&mut search)
+        {
+            let (mut hits, room) = (vec![0; block.len()], most - found.len());
+            search.block(&block, &words[block.clone()], &mut hits, room);
+            found.extend(members(&hits, block.start as u32 * 64).take(room));
         }
         found
     }
@@ -179,15 +179,12 @@ impl TextIndex {
     fn term(&self, value: &[u8]) -> Option<Term<'_>> {
         let list = |bytes: &[u8]| self.grams.get(&gram(bytes)).copied();
         if value.len() <= RUN {
-            let cursors = vec![self.postings.cursor(list(value)?)];
-            return Some(Term { cursors, check: None });
+            return Some(Term { cursors: vec![self.postings.cursor(list(value)?)], check: None });
         }
         let run = if self.long_runs && value.len() >= LONG_RUN { LONG_RUN } else { RUN };
         let lists: Option<BTreeSet<u32>> = value.windows(run).map(list).collect();
         let mut lists: Vec<u32> = lists?.into_iter().collect();
         lists.sort_unstable_by_key(|list| self.postings.count(*list));
-        let shortest = self.postings.count(lists[0]);
-        lists.retain(|list| self.postings.count(*list) / WORTHWHILE <= shortest);
         lists.truncate(MOST_LISTS);
         let cursors = lists.into_iter().map(|list| self.postings.cursor(list)).collect();
         Some(Term { cursors, check: Some((Finder::new(value).into_owned(), &self.texts)) })
@@ -225,7 +222,7 @@ impl GroupsBuilder {
 impl Groups {
     /// A search for members of any of the groups.
     pub(super) fn search(&self, groups: impl Iterator<Item = u32>) -> Search<'_> {
-        Search { terms: groups.map(|group| Term { cursors: vec![self.0.cursor(group)], check: None }).collect() }
+        Search::of(groups.map(|group| Term { cursors: vec![self.0.cursor(group)], check: None }))
     }
 
     pub(super) fn memory(&self) -> usize {
@@ -236,20 +233,57 @@ impl Groups {
 /// A search under way: asked block after block, in order.
 pub(super) struct Search<'a> {
     terms: Vec<Term<'a>>,
+    scratch: Scratch,
 }
 
 struct Term<'a> {
-    /// Hits are in all of these lists.
+    /// Hits are in all of these lists, the shortest of which comes first.
     cursors: Vec<Cursor<'a>>,
     /// Hits must be looked at.
     check: Option<(Finder<'static>, &'a Texts)>,
 }
 
-/// Words of the largest block.
-pub(super) const BLOCK_WORDS: usize = 128;
-pub(super) type Block = [u64; BLOCK_WORDS];
+/// Room to work in, used again from block to block.
+#[derive(Default)]
+struct Scratch {
+    found: Vec<u64>,
+    list: Vec<u64>,
+    candidates: Vec<u32>,
+}
 
-impl Search<'_> {
+/// Words of the largest block.
+pub(super) const BLOCK_WORDS: usize = 512;
+/// Words of the block to begin with.
+const FIRST_BLOCK: usize = 8;
+/// How many times as long each further one is, up to the largest.
+const GROWTH: usize = 4;
+
+/// Blocks of words, in order: short ones first, for what is common is found in them.
+pub(super) struct Blocks {
+    start: usize,
+    size: usize,
+    words: usize,
+}
+
+impl Blocks {
+    pub(super) fn of(words: usize) -> Self {
+        Self { start: 0, size: FIRST_BLOCK, words }
+    }
+
+    /// The next one in which the search may find something.
+    pub(super) fn next(&mut self, search: &mut Search<'_>) -> Option<Range<usize>> {
+        let start = search.next(self.start as u32 * 64)? as usize / 64;
+        let end = self.words.min(start + self.size);
+        (self.start, self.size) = (end, BLOCK_WORDS.min(self.size * GROWTH));
+        (start < end).then_some(start..end)
+    }
+}
+
+impl<'a> Search<'a> {
+    fn of(terms: impl Iterator<Item = Term<'a>>) -> Self {
+        Self { terms: terms.collect(), scratch: Scratch::default() }
+    }
+
     /// Nothing can be found any more.
     pub(super) fn is_empty(&self) -> bool {
         self.terms.is_empty()
@@ -260,47 +294,62 @@ impl Search<'_> {
         self.terms.iter().map(|term| u64::from(term.cursors[0].count())).sum()
     }
 
-    /// Which of the `wanted` positions in `range` are hits. Both ends of the range are multiples of 64, and ranges are
-    /// asked in ascending order; bit 0 of `wanted` is the range's start.
-    pub(super) fn block(&mut self, range: Range<u32>, wanted: &[u64], hits: &mut [u64]) {
+    /// From `start` on, before which position nothing can be found. None: nothing can be any more.
+    fn next(&mut self, start: u32) -> Option<u32> {
+        self.terms.iter_mut().filter_map(|term| term.cursors[0].next(start)).min()
+    }
+
+    /// Which of the `wanted` positions are hits, the first `most` of them at least. The words stand for 64 positions each;
+    /// they are asked for in ascending order.
+    pub(super) fn block(&mut self, words: &Range<usize>, wanted: &[u64], hits: &mut [u64], most: usize) {
+        let range = words.start as u32 * 64..words.end as u32 * 64;
         for term in &mut self.terms {
-            term.block(&range, wanted, hits);
+            term.block(&range, wanted, hits, most, &mut self.scratch);
         }
     }
 }
 
 impl Term<'_> {
-    fn block(&mut self, range: &Range<u32>, wanted: &[u64], hits: &mut [u64]) {
-        if self.cursors.iter_mut().any(|cursor| !cursor.reaches(range)) {
+    fn block(&mut self, range: &Range<u32>, wanted: &[u64], hits: &mut [u64], most: usize, scratch: &mut Scratch) {
+        let Some((first, others)) = self.cursors.split_first_mut() else { return };
+        if first.next(range.start).is_none_or(|next| next >= range.end) {
             return;
         }
-        let words = hits.len();
-        let (mut found, mut other) = ([0; BLOCK_WORDS], [0; BLOCK_WORDS]);
-        let found = &mut found[..words];
-        let mut cursors = self.cursors.iter_mut();
-        if let Some(first) = cursors.next() {
-            first.read(range, found);
-        }
-        for cursor in cursors {
-            let other = &mut other[..words];
-            other.fill(0);
-            cursor.read(range, other);
-            found.iter_mut().zip(&*other).for_each(|(found, other)| *found &= other);
-        }
-        // What another value has found already need not be looked at.
-        for ((found, wanted), hits) in found.iter_mut().zip(wanted).zip(&*hits) {
-            *found &= wanted & !hits;
-        }
-        match &self.check {
-            None => hits.iter_mut().zip(&*found).for_each(|(hits, found)| *hits |= found),
-            Some((finder, texts)) => {
-                for position in members(found, range.start) {
-                    if finder.find(texts.get(position as usize)).is_some() {
-                        let bit = position - range.start;
-                        hits[bit as usize / 64] |= 1 << (bit % 64);
-                    }
-                }
+        let bit = |position: u32| ((position - range.start) as usize / 64, 1 << (position % 64));
+        let Scratch { found, list, candidates } = scratch;
+        candidates.clear();
+        if first.is_dense() {
+            found.clear();
+            // What another value has found already need not be looked at.
+            found.extend(wanted.iter().zip(&*hits).map(|(wanted, hits)| wanted & !hits));
+            // The others are longer, and so they are dense as well.
+            std::iter::once(first).chain(others).for_each(|cursor| cursor.narrow(range, found, list));
+            if self.check.is_none() {
+                hits.iter_mut().zip(&*found).for_each(|(hits, found)| *hits |= found);
+                return;
             }
+            candidates.extend(members(found, range.start));
+        } else {
+            first.each(range, |position| {
+                let (word, bit) = bit(position);
+                if wanted[word] & !hits[word] & bit != 0 {
+                    candidates.push(position);
+                }
+            });
+            for cursor in others {
+                if candidates.len() * WORTH_A_TEXT < cursor.cost(hits.len()) {
+                    break;
+                }
+                cursor.keep(range, candidates, list);
+            }
+        }
+        let is_hit = |position: &&u32| match &self.check {
+            Some((finder, texts)) => finder.find(texts.get(**position as usize)).is_some(),
+            None => true,
+        };
+        for position in candidates.iter().filter(is_hit).take(most) {
+            let (word, bit) = bit(*position);
+            hits[word] |= bit;
         }
     }
 }

@@ -10,7 +10,7 @@ fn found(index: &TextIndex, values: &[String], wanted: &[u64]) -> Vec<u32> {
     while start < wanted.len() {
         let end = wanted.len().min(start + size);
         let mut hits = vec![0; end - start];
-        search.block(start as u32 * 64..end as u32 * 64, &wanted[start..end], &mut hits);
+        search.block(&(start..end), &wanted[start..end], &mut hits, usize::MAX);
         all.extend(members(&hits, start as u32 * 64));
         (start, size) = (end, BLOCK_WORDS.min(size * 2));
     }
