@@ -112,6 +112,7 @@ impl Desk {
             findings: decision.findings,
             reply: reply.clone(),
             actor: actor(member),
+            repeats_number: false,
             basis: Some(Basis { catalog_version: offers.version(), ship_to_mapped }),
         };
         let Some(transaction) = self.writer.store(new).await? else {

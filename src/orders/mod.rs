@@ -74,9 +74,10 @@ pub async fn place(
             Some(known) if content::is_same(&known.body, &order.body) => {
                 return Ok(Reply { status: known.answer_status.unsigned_abs(), body: known.answer_body });
             }
-            Some(known) => Some(revised(&mut transaction, now, member, order, &codes, known).await?),
+            Some(known) => revised(&mut transaction, now, member, order, &codes, known).await?,
         };
-        // Nothing: a copy was stored at the desk, which takes no lock for it, since we looked. It is found now.
+        // Nothing: since we looked, a copy or an order of the same number was stored at the desk, which takes no lock for it.
+        // It is found now.
         if let Some(reply) = reply {
             transaction.commit().await?;
             return Ok(reply);
@@ -99,6 +100,7 @@ async fn first(
     let row = &member.row;
     let terms = store::terms(connection, row.id, row.price_list_id, now.date(), order, codes, true).await?;
     let number = number::format(terms.number.unwrap_or_default().unsigned_abs());
+    let repeats_number = terms.used_before;
     let (decision, reply) = decided_by(member, order, terms, &number);
     let new = NewOrder {
         now,
@@ -109,6 +111,7 @@ async fn first(
         findings: decision.findings,
         reply: reply.clone(),
         actor: actor(member),
+        repeats_number,
         basis: None,
     };
     let stored = writer::store::insert(connection, std::slice::from_ref(&new)).await?;
@@ -122,7 +125,7 @@ async fn revised(
     order: &OrderRequest,
     codes: &[String],
     known: store::Known,
-) -> Result<Reply, OrderError> {
+) -> Result<Option<Reply>, OrderError> {
     let refused = |why: &str| {
         let text = format!("order {} is known as {} with other content, and {why}", order.ezyvet_id, known.number);
         Err(OrderError::Changed(text))
@@ -139,14 +142,21 @@ async fn revised(
     store::delete_lines(connection, now, known.id).await?;
     let row = &member.row;
     let terms = store::terms(connection, row.id, row.price_list_id, now.date(), order, codes, false).await?;
+    let repeats_number = terms.used_before;
     let (decision, reply) = decided_by(member, order, terms, &known.number);
-    let revision = known.revision + 1;
-    store::revise(connection, now, known.id, revision, order, state(decision.verdict), &decision.findings, &reply)
-        .await?;
+    let (revision, state) = (known.revision + 1, state(decision.verdict));
+    let revised =
+        store::Revised { now, revision, order, repeats_number, state, findings: &decision.findings, reply: &reply };
+    if !store::revise(connection, known.id, revised).await? {
+        return Ok(None);
+    }
+    if known.purchase_order_number != order.purchase_order_number {
+        store::pass_number_on(connection, row.id, &known.purchase_order_number).await?;
+    }
     stock::settle(connection, now, known.id).await?;
-    let detail = json!({"revision": revision, "was": known.state, "state": state(decision.verdict), "findings": decision.findings});
+    let detail = json!({"revision": revision, "was": known.state, "state": state, "findings": decision.findings});
     audit::record(connection, now, &actor(member), "order.revise", ("order", Some(known.id.0)), detail).await?;
-    Ok(reply)
+    Ok(Some(reply))
 }
 
 /// The decision by what Postgres holds.

@@ -14,12 +14,13 @@ use sqlx::{Encode, PgConnection, PgPool, Postgres, Type};
 use time::{Date, OffsetDateTime};
 
 /// "stoc": the first key of the locks that [`lock`] takes for products.
-pub(super) const STOCK_LOCKS: i32 = 0x7374_6f63;
+const STOCK_LOCKS: i32 = 0x7374_6f63;
 
 /// An order that we have already.
 pub struct Known {
     pub id: OrderId,
     pub number: String,
+    pub purchase_order_number: String,
     pub state: String,
     pub revision: i32,
     /// JSON, as it was received last.
@@ -34,7 +35,7 @@ pub struct Known {
 pub struct Terms {
     /// For a new order: its sequence number.
     pub number: Option<i64>,
-    /// Another order of the clinic has the same purchase_order_number.
+    /// Another order of the clinic had the same purchase_order_number before.
     pub used_before: bool,
     pub ship_to_mapped: bool,
     /// Those of the codes ordered that are for sale.
@@ -95,7 +96,7 @@ pub async fn find_known(
 ) -> Result<Option<Known>, sqlx::Error> {
     sqlx::query_as!(
         Known,
-        r#"select id as "id: OrderId", supplier_order_number as number, state, revision, body::text as "body!", answer_status, answer_body::text as "answer_body!",
+        r#"select id as "id: OrderId", supplier_order_number as number, purchase_order_number, state, revision, body::text as "body!", answer_status, answer_body::text as "answer_body!",
                   exists (select from purchase_order_line l where l.order_id = o.id and l.cancelled <> 0) as "part_cancelled!"
            from purchase_order o where clinic_id = $1 and ezyvet_id = $2 for update"#,
         clinic as ClinicId,
@@ -120,7 +121,8 @@ pub async fn terms(
         r#"with head as materialized (
                select case when $8 then nextval('supplier_order_seq') end as number,
                       exists (select from purchase_order
-                              where clinic_id = $1 and purchase_order_number = $5 and ezyvet_id <> $6) as used_before,
+                              where clinic_id = $1 and purchase_order_number = $5 and purchase_order_number <> ''
+                                  and not repeats_number and ezyvet_id <> $6) as used_before,
                       exists (select from clinic_mapping
                               where clinic_id = $1 and kind = 'ship_to' and ezyvet_id = $7) as ship_to_mapped)
            select head.number, head.used_before as "used_before!", head.ship_to_mapped as "ship_to_mapped!", p.code as "code?",
@@ -200,25 +202,30 @@ pub async fn draw_numbers(pool: &PgPool, count: i32) -> Result<Vec<i64>, sqlx::E
         .await
 }
 
+/// What becomes of an order that is sent again with other content.
+pub struct Revised<'a> {
+    /// When it was received.
+    pub now: OffsetDateTime,
+    pub revision: i32,
+    pub order: &'a OrderRequest,
+    pub repeats_number: bool,
+    pub state: &'static str,
+    pub findings: &'a [Finding],
+    pub reply: &'a Reply,
+}
+
 /// Replaces an order's content by a later sending. The caller has made sure that nothing of it was shipped, has deleted
 /// its lines, and settles its stock afterwards.
-#[expect(clippy::too_many_arguments, reason = "one row's worth of values")]
-pub async fn revise(
-    connection: &mut PgConnection,
-    now: OffsetDateTime,
-    id: OrderId,
-    revision: i32,
-    order: &OrderRequest,
-    state: &str,
-    findings: &[Finding],
-    reply: &Reply,
-) -> Result<(), sqlx::Error> {
+///
+/// False: another order has come with its purchase_order_number since that was looked for. The transaction is void then.
+pub async fn revise(connection: &mut PgConnection, id: OrderId, revised: Revised<'_>) -> Result<bool, sqlx::Error> {
+    let Revised { now, revision, order, repeats_number, state, findings, reply } = revised;
     let lines = SentLine::all([order]);
-    sqlx::query!(
+    let done = sqlx::query!(
         "with placed as (
              update purchase_order set purchase_order_number = $2, state = $3, is_return = $4, body = $5::text::json,
                  answer_status = $6, answer_body = $7::text::json, findings = $8, ordered_at = $9, ownership_id = $10, shipping_address_id = $11,
-                 freight = $12, freight_tax = $13, tax = $14, total = $15, changed_at = $16, revision = $17
+                 freight = $12, freight_tax = $13, tax = $14, total = $15, changed_at = $16, revision = $17, repeats_number = $19
              where id = $1
              returning id),
          revised as (
@@ -247,7 +254,27 @@ pub async fn revise(
         order.total,
         now,
         revision,
-        lines as Vec<SentLine<'_>>
+        lines as Vec<SentLine<'_>>,
+        repeats_number
+    )
+    .execute(connection)
+    .await;
+    match done {
+        Err(sqlx::Error::Database(error)) if error.constraint() == Some("purchase_order_number_once") => Ok(false),
+        done => done.map(|_| true),
+    }
+}
+
+/// Where the order that had a purchase_order_number first has another one now, the next with the old one takes its place.
+pub async fn pass_number_on(connection: &mut PgConnection, clinic: ClinicId, number: &str) -> Result<(), sqlx::Error> {
+    sqlx::query!(
+        "with same as materialized (
+             select id, repeats_number from purchase_order
+             where clinic_id = $1 and purchase_order_number = $2 and purchase_order_number <> '')
+         update purchase_order set repeats_number = false
+         where id = (select min(id) from same having bool_and(repeats_number))",
+        clinic as ClinicId,
+        number
     )
     .execute(connection)
     .await?;

@@ -5,7 +5,6 @@ pub(super) mod store;
 
 use crate::db::UNTESTED;
 use sqlx::{Connection, PgConnection, PgPool};
-use std::collections::HashSet;
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -216,19 +215,14 @@ fn key(order: &NewOrder) -> (i64, &str) {
 
 /// Takes up to so many that can share a statement, the longest waiting first.
 fn take(waiting: &mut Vec<Waiting>, most: usize) -> Vec<Waiting> {
-    let (mut ids, mut numbers, mut lines) = (HashSet::new(), HashSet::new(), 0);
-    let fits = |Waiting { order: new, .. }: &Waiting| {
-        let (clinic, number) = (new.clinic.0, &new.order.purchase_order_number);
-        let together = ids.len() < most && (lines + new.order.lines.len() <= LINES || ids.is_empty());
-        let alone = together
-            && ids.insert((clinic, new.order.ezyvet_id.clone()))
-            && (number.is_empty() || numbers.insert((clinic, number.clone())));
-        lines += if alone { new.order.lines.len() } else { 0 };
-        alone
+    let mut lines = 0;
+    let fits = |waiting: &&Waiting| {
+        lines += waiting.order.order.lines.len();
+        lines <= LINES
     };
-    let (batch, left) = std::mem::take(waiting).into_iter().partition(fits);
-    *waiting = left;
-    batch
+    // An order that is longer goes alone.
+    let count = waiting.iter().take(most).take_while(fits).count().max(1).min(waiting.len());
+    waiting.drain(..count).collect()
 }
 
 /// Stores the orders and tells each what became of it. Says whether the connection is still of use.

@@ -3,7 +3,7 @@
 use super::super::answer::Reply;
 use super::super::decide::Finding;
 use super::super::read::OrderRequest;
-use super::super::store::{STOCK_LOCKS, SentLine};
+use super::super::store::SentLine;
 use crate::ids::ClinicId;
 use rust_decimal::Decimal;
 use sqlx::postgres::{PgHasArrayType, PgTypeInfo};
@@ -24,6 +24,8 @@ pub struct NewOrder {
     pub findings: Vec<Finding>,
     pub reply: Reply,
     pub actor: String,
+    /// Another order of the clinic had its purchase_order_number before.
+    pub repeats_number: bool,
     /// Nothing where the decision was made under locks.
     pub basis: Option<Basis>,
 }
@@ -38,11 +40,13 @@ pub struct Basis {
 /// Stores orders with their lines, what they reserve, their first revisions and the audit entries, in one statement: the
 /// commit is the only wait. Returns the transaction for each order that was stored.
 ///
-/// Nothing is stored of an order where the clinic has one with this id already, or where its basis does not hold: another
-/// version of the catalogue, another word on the address, or an order with this purchase_order_number before. All of that is
-/// looked at in the one snapshot of the statement, so no two of these orders may be of one clinic and have one id or one
-/// purchase_order_number. Where orders may meet others of the same ids, they are to be in ascending order of clinics and ids:
-/// who inserts first is waited for.
+/// Nothing is stored of an order where the clinic has one with this id, or, unless it is known to repeat it, one with this
+/// purchase_order_number; also if that comes at the same time, and is waited for, or in the same statement. Nothing is stored
+/// either where its basis does not hold: another version of the catalogue, another word on the address. Where orders may meet
+/// others of the same ids, they are to be in ascending order of clinics and ids: who inserts first is waited for.
+///
+/// No product is locked for it. Whoever decides by the stock sees what is stored by then; what is stored a moment later might
+/// as well have come a moment later, for stock only notes it.
 pub async fn insert(connection: &mut PgConnection, orders: &[NewOrder]) -> Result<Vec<Option<i64>>, sqlx::Error> {
     let heads: Vec<SentOrder<'_>> = orders.iter().map(SentOrder::of).collect();
     let lines = SentLine::all(orders.iter().map(|new| &*new.order));
@@ -52,32 +56,26 @@ pub async fn insert(connection: &mut PgConnection, orders: &[NewOrder]) -> Resul
                select given.*, sent::json as body
                from unnest($1::sent_order[]) with ordinality as given(clinic_id, ezyvet_id, number, purchase_order_number, state,
                    is_return, sent, answer_status, answer, findings, ordered_at, ownership_id, shipping_address_id, freight,
-                   freight_tax, tax, total, now, actor, catalog_version, ship_to_mapped, place)),
+                   freight_tax, tax, total, now, actor, catalog_version, ship_to_mapped, repeats_number, place)),
            line as materialized (select * from unnest($2::sent_order_line[])),
-           held as materialized (
-               select count(pg_advisory_xact_lock_shared($3, bucket)) as buckets
-               from (select distinct hashtext(supplier_code) & 255 as bucket from line order by 1) sorted),
            placed as (
                insert into purchase_order (clinic_id, ezyvet_id, supplier_order_number, purchase_order_number, state, is_return,
                    body, answer_status, answer_body, findings, ordered_at, ownership_id, shipping_address_id,
-                   freight, freight_tax, tax, total, received_at, changed_at)
+                   freight, freight_tax, tax, total, received_at, changed_at, repeats_number)
                select clinic_id, ezyvet_id, number, purchase_order_number, state, is_return, body, answer_status,
-                   answer::json, findings, ordered_at, ownership_id, shipping_address_id, freight, freight_tax, tax, total, now, now
-               from held cross join given
-               where held.buckets >= 0 and (catalog_version is null or (
+                   answer::json, findings, ordered_at, ownership_id, shipping_address_id, freight, freight_tax, tax, total, now, now,
+                   repeats_number
+               from given
+               where catalog_version is null or (
                    catalog_version = (select value from data_version where name = 'catalog')
-                   and (purchase_order_number = '' or (
-                       select o.id from purchase_order o
-                       where o.clinic_id = given.clinic_id and o.purchase_order_number = given.purchase_order_number
-                           and o.ezyvet_id <> given.ezyvet_id limit 1) is null)
                    and (shipping_address_id in ('', '0') or ship_to_mapped = (coalesce(
                        (select m.id from ezyvet_mapping m
                         where m.kind = 'ship_to' and m.site_id is null and m.clinic_id = given.clinic_id
                             and m.ezyvet_id = shipping_address_id),
                        (select m.id from clinic c join ezyvet_mapping m on m.site_id = c.site_id and m.clinic_id is null
-                        where c.id = given.clinic_id and m.kind = 'ship_to' and m.ezyvet_id = shipping_address_id)) is not null))))
+                        where c.id = given.clinic_id and m.kind = 'ship_to' and m.ezyvet_id = shipping_address_id)) is not null)))
                order by place
-               on conflict on constraint purchase_order_ezyvet_id_key do nothing
+               on conflict do nothing
                returning id, supplier_order_number),
            stored as materialized (
                select placed.id, given.* from placed join given on given.number = placed.supplier_order_number),
@@ -102,8 +100,7 @@ pub async fn insert(connection: &mut PgConnection, orders: &[NewOrder]) -> Resul
                from stored)
            select place as "place!", pg_current_xact_id()::text::bigint as "transaction!" from stored"#,
         heads as Vec<SentOrder<'_>>,
-        lines as Vec<SentLine<'_>>,
-        STOCK_LOCKS
+        lines as Vec<SentLine<'_>>
     )
     .fetch_all(connection)
     .await?;
@@ -139,6 +136,7 @@ struct SentOrder<'a> {
     actor: &'a str,
     catalog_version: Option<i64>,
     ship_to_mapped: bool,
+    repeats_number: bool,
 }
 
 impl<'a> SentOrder<'a> {
@@ -166,6 +164,7 @@ impl<'a> SentOrder<'a> {
             actor: &new.actor,
             catalog_version: new.basis.map(|basis| basis.catalog_version),
             ship_to_mapped: new.basis.is_some_and(|basis| basis.ship_to_mapped),
+            repeats_number: new.repeats_number,
         }
     }
 }
