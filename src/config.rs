@@ -201,7 +201,7 @@ pub struct TokenSettings {
 #[derive(Clone, Debug, Args, Validate)]
 #[command(next_help_heading = "Catalogue")]
 pub struct CatalogSettings {
-    /// How often the database is asked for a newer catalogue or changed clinics, should a notification be lost; and for stock that has moved (up to five times as seldom where reading it takes long)
+    /// How often the database is asked for a newer catalogue or changed clinics, should a notification be lost; and for stock that has moved (up to five times as seldom where reading it takes long). Where more than 20,000 orders come between two readings, they are stored one by one
     #[validate(custom(function = "some_time"))]
     #[arg(long, env = "SPSI_REFRESH", default_value = "2s", hide_env_values = true)]
     pub refresh: Span,

@@ -66,9 +66,10 @@ impl Writer {
     pub fn new(pool: &PgPool, connections: u32, together: usize) -> Self {
         let options = pool.options().clone().max_connections(connections.max(1));
         // Rows are looked up by key, always. A plan is kept for the life of a connection, and one that was made while there
-        // were no orders yet would read through all of them.
-        let by_key = pool.connect_options().as_ref().clone().options([("enable_seqscan", "off")]);
-        let pool = options.connect_lazy_with(by_key);
+        // were no orders yet would read through all of them. And it is made once: for one that knows how many orders there are,
+        // Postgres would take the trouble again with each statement, because it expects more of them otherwise.
+        let plans = [("enable_seqscan", "off"), ("plan_cache_mode", "force_generic_plan")];
+        let pool = options.connect_lazy_with(pool.connect_options().as_ref().clone().options(plans));
         Self(Arc::new(Shared { pool, together: together.max(1), state: Mutex::default() }))
     }
 
