@@ -231,7 +231,8 @@ fn pgbench(
     let directory = tempfile::tempdir()?;
     let threads = std::thread::available_parallelism().map_or(2, usize::from).min(connections);
     let output = Command::new("pgbench")
-        // As the product has it: the plans of foreign keys, made while there are few rows, would read through all.
+        // As the product has it: the plans of foreign keys, made while there are few rows, would read through all; and the
+        // statement is planned once.
         .env("PGOPTIONS", "-c enable_seqscan=off -c plan_cache_mode=force_generic_plan")
         .args(["-n", "-M", "prepared", "-l", "-U", "postgres", "-f", SQL])
         .args(["-D", &format!("clinics={CLINICS}"), "-D", &format!("products={products}")])

@@ -14,8 +14,7 @@ pub(super) struct BitSet {
 
 /// Ascending members of a few words; `base` is the position of the first bit.
 pub(super) fn members(words: &[u64], base: u32) -> impl Iterator<Item = u32> + '_ {
-    let words = words.iter().zip((base..).step_by(64)).filter(|(word, _)| **word != 0);
-    words.flat_map(|(word, base)| {
+    words.iter().zip((base..).step_by(64)).flat_map(|(word, base)| {
         let mut rest = *word;
         std::iter::from_fn(move || {
             let bit = rest.trailing_zeros();

@@ -318,12 +318,13 @@ impl Term<'_> {
         let bit = |position: u32| ((position - range.start) as usize / 64, 1 << (position % 64));
         let Scratch { found, list, candidates } = scratch;
         candidates.clear();
-        if first.is_dense() {
+        if let Some(words) = first.words(range) {
             found.clear();
             // What another value has found already need not be looked at.
             found.extend(wanted.iter().zip(&*hits).map(|(wanted, hits)| wanted & !hits));
-            // The others are longer, and so they are dense as well.
-            std::iter::once(first).chain(others).for_each(|cursor| cursor.narrow(range, found, list));
+            for words in std::iter::once(words).chain(others.iter().filter_map(|list| list.words(range))) {
+                found.iter_mut().zip(words).for_each(|(found, word)| *found &= word);
+            }
             if self.check.is_none() {
                 hits.iter_mut().zip(&*found).for_each(|(hits, found)| *hits |= found);
                 return;

@@ -55,7 +55,8 @@ pub struct ProductRow {
 }
 
 /// Holds back until the end of the transaction every other sending of the same order, and orders of the same products as
-/// far as stock decides: `alone` waits for all of them, otherwise only for those that are alone.
+/// far as stock decides: `alone` waits for all of them that take these locks, otherwise only for those that are alone. What
+/// is stored at once takes none ([`super::writer::store::insert`]).
 ///
 /// Products share 256 locks, so that an order of thousands of lines does not fill the server's table of locks. They are
 /// taken in one order and after the order's own, so nobody waits in a circle.

@@ -461,7 +461,8 @@ async fn an_order_that_stock_only_notes_waits_for_none_that_stock_decides() {
         .execute(&mut *deciding)
         .await
         .expect("lock");
-    assert_eq!(server.send(&order("2", &[("A", 1)])).await, 200);
+    let sent = tokio::time::timeout(Duration::from_secs(20), server.send(&order("2", &[("A", 1)]))).await;
+    assert_eq!(sent.expect("it waits"), 200);
     assert_eq!(server.drawn().await, 64, "at once");
     deciding.commit().await.expect("commit");
 }
