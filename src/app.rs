@@ -7,7 +7,7 @@ use crate::clock::Clock;
 use crate::config::Settings;
 use crate::delivery::Worker;
 use crate::http::{self, Services};
-use crate::orders::desk::Desk;
+use crate::orders::intake::Intake;
 use crate::postgres::{self, Embedded};
 use crate::refresh::Refresher;
 use crate::secret::KeyRing;
@@ -138,7 +138,7 @@ impl Context {
             pool: self.pool.clone(),
             clock: self.clock.clone(),
             auth,
-            desk: Desk::new(self.pool.clone(), catalog.clone()),
+            intake: Intake::new(self.pool.clone(), catalog.clone()),
             catalog,
         };
         // Read before the first request is taken: a process that has just started is not a process that is not ready.

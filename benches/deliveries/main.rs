@@ -150,7 +150,7 @@ async fn run() {
     let (permitted, window) = (size.permitted.to_string(), format!("{}s", size.window.as_secs()));
     let flags = ["--rate-per-endpoint", &permitted, "--rate-per-site", "1000000", "--rate-window", &window];
     ezyvet.reset(Limits { per_endpoint: size.permitted, per_site: u32::MAX, window: size.window.as_millis() as i64 });
-    supplier.run("update site_lane set budget = '{}', lease_until = null, not_before = null").await;
+    supplier.run("update site_lease set budget = '{}', lease_until = null, not_before = null").await;
     supplier.enqueue(1..=BUSY, i64::from(size.permitted) * 3 + 2).await;
     let working = supplier.work(&flags).await;
     tokio::time::sleep(size.window).await;
@@ -168,7 +168,7 @@ async fn run() {
 
     println!("One site with a backlog of 10,000");
     ezyvet.reset(Limits::default());
-    supplier.run("update site_lane set budget = '{}', lease_until = null, not_before = null").await;
+    supplier.run("update site_lease set budget = '{}', lease_until = null, not_before = null").await;
     supplier.enqueue(1..=1, 10_000).await;
     let working = supplier.work(&[]).await;
     tokio::time::sleep(Duration::from_secs(2)).await;

@@ -71,7 +71,7 @@ impl Supplier {
                  insert into site (id, name, base_url, token_path, partner_id, client_id, client_secret, site_uid, created_at)
                  select id, 'site-' || id, $3 || '/s' || id, '/oauth/token', 'p', 'c', secret, 'u' || id, now()
                  from unnest($1::bytea[]) with ordinality as t (secret, id) returning id),
-             l as (insert into site_lane (site_id) select id from s),
+             l as (insert into site_lease (site_id) select id from s),
              t as (insert into site_token (site_id, token, expires_at, obtained_at)
                    select id, token, now() + interval '1 day', now() from unnest($2::bytea[]) with ordinality as t (token, id)),
              c as (insert into clinic (name, site_id, client_id, secret_hash, created_at)

@@ -6,19 +6,19 @@
 
 pub mod http;
 mod request;
-mod seen;
 mod throttle;
 mod token;
+mod verified_tokens;
 mod verifier;
 
 use crate::clinics::directory::{Directory, Member};
 use crate::clock::Clock;
 use crate::config::TokenSettings;
 use crate::secret::{KeyRing, Plain, SecretError};
-use seen::SeenTokens;
 use std::net::IpAddr;
 use std::sync::Arc;
 use throttle::Throttle;
+use verified_tokens::VerifiedTokens;
 use verifier::{Verdict, Verifier};
 
 pub use request::{TokenRequest, TokenRequestError};
@@ -44,7 +44,7 @@ pub struct Auth {
     keys: Arc<KeyRing>,
     settings: Arc<TokenSettings>,
     verifier: Arc<Verifier>,
-    seen: Arc<SeenTokens>,
+    verified: Arc<VerifiedTokens>,
     throttle: Arc<Throttle>,
     clock: Clock,
 }
@@ -68,13 +68,13 @@ impl Auth {
             settings.token_tries_per_address,
             settings.token_tries_window.0,
         );
-        let seen = SeenTokens::new(settings.remembered_tokens);
+        let verified = VerifiedTokens::new(settings.remembered_tokens);
         Ok(Self {
             directory,
             keys: Arc::new(keys),
             settings: Arc::new(settings),
             verifier: Arc::new(verifier),
-            seen: Arc::new(seen),
+            verified: Arc::new(verified),
             throttle: Arc::new(throttle),
             clock,
         })
@@ -124,7 +124,7 @@ impl Auth {
     /// The clinic that a token speaks for.
     pub fn check(&self, token: &str) -> Result<Arc<Member>, AuthError> {
         let now = self.clock.now();
-        let claims = self.seen.claims(token, now, || token::check(&self.keys, token))?;
+        let claims = self.verified.claims(token, now, || token::check(&self.keys, token))?;
         if !claims.ends_after(now) {
             return Err(token::TokenError::Expired.into());
         }

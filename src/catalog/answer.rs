@@ -3,7 +3,7 @@
 //! A products answer knows its length before its first byte, so that `Content-Length` makes a transfer that was cut off
 //! visible, and is written in pieces of some 56 KB, so that the whole catalogue never stands in memory a second time.
 
-use super::bits::members;
+use super::position_set::members;
 use super::query::ProductQuery;
 use super::search::{BLOCK_WORDS, Blocks, Search};
 use super::view::ClinicView;

@@ -6,8 +6,8 @@ use super::{Catalog, CatalogError};
 use crate::auth::http::Caller;
 use crate::clock::Clock;
 use crate::config::ServerSettings;
+use crate::http::fair_body::FairBody;
 use crate::http::problem::{Envelope, Kind, Problem};
-use crate::http::turns::TakingTurns;
 use actix_web::body::{BodyStream, SizedStream};
 use actix_web::http::header::{self, AcceptEncoding, ContentEncoding, Encoding, Preference, Quality};
 use actix_web::{HttpMessage, HttpRequest, HttpResponse, HttpResponseBuilder, web};
@@ -168,14 +168,14 @@ pub async fn products(
                 body
             }))
         } else {
-            builder.body(BodyStream::new(TakingTurns::new(answer.packed(), 1)))
+            builder.body(BodyStream::new(FairBody::new(answer.packed(), 1)))
         }
     } else if answer.is_short() {
         builder.body(answer.written())
     } else {
         let pieces = answer.pieces();
         let length = pieces.content_length();
-        builder.body(SizedStream::new(length, TakingTurns::new(pieces, PIECES_AT_ONCE)))
+        builder.body(SizedStream::new(length, FairBody::new(pieces, PIECES_AT_ONCE)))
     })
 }
 

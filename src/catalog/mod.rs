@@ -5,20 +5,20 @@
 //! would make ezyVet unlink products (SPSI.md 1).
 
 mod answer;
-mod bits;
+#[cfg(test)]
+mod arbitrary;
 pub mod export;
+mod fixed_decimal;
 pub mod fold;
 mod gzip;
 pub mod http;
 pub mod import;
-mod micros;
 pub mod offers;
 mod packed;
+mod position_set;
 mod prices;
 mod product;
 mod query;
-#[cfg(test)]
-mod samples;
 pub mod search;
 mod snapshot;
 mod store;

@@ -79,7 +79,7 @@ impl Offers {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::catalog::samples::{NOW, plain_prices, plainly_visible, products, rules};
+    use crate::catalog::arbitrary::{NOW, plain_prices, plainly_visible, products, rules};
     use crate::catalog::snapshot::Snapshot;
     use crate::catalog::view::ClinicScope;
     use proptest::prelude::*;

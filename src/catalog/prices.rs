@@ -90,7 +90,7 @@ impl PriceTable {
         for (product, per_outer) in &prices.prices {
             let Some((position, units)) = find(*product) else { continue };
             let Some(price) = price_on(basis, *per_outer, units) else { continue };
-            let small = super::micros::from_decimal(price).and_then(|micros| u32::try_from(micros).ok());
+            let small = super::fixed_decimal::from_decimal(price).and_then(|micros| u32::try_from(micros).ok());
             codes.push((position, small.filter(|code| *code < LARGE).unwrap_or(LARGE)));
             if small.is_none_or(|code| code >= LARGE) {
                 large.push((position, price));

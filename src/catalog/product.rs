@@ -1,7 +1,7 @@
 //! One product of `/products`, in the JSON types that ezyVet documents (SPSI.md 1), prepared so that only what differs
 //! between clinics is left to be filled in.
 
-use super::micros;
+use super::fixed_decimal;
 use crate::config::{BarcodeType, Basis, ClinicSettings, MissingContractPrice, WithdrawnFor};
 use crate::ids::ProductId;
 use crate::values::{DECIMAL_PLACES, plain, round};
@@ -180,7 +180,7 @@ impl Prepared {
             (contract, missing) => {
                 out.extend_from_slice(CONTRACT_PRICE);
                 match (contract, missing) {
-                    (ContractPrice::Micros(price), _) => micros::write(out, price.into()),
+                    (ContractPrice::Micros(price), _) => fixed_decimal::write(out, price.into()),
                     (ContractPrice::Large(price), _) => out.extend_from_slice(plain(price).as_bytes()),
                     (ContractPrice::None, MissingContractPrice::Null) => out.extend_from_slice(b"null"),
                     (ContractPrice::None, _) => out.extend_from_slice(list_price),
@@ -191,7 +191,7 @@ impl Prepared {
         let quotes = usize::from(self.as_number(settings));
         out.extend_from_slice(&arena[outer_end + quotes..barcode_end - quotes]);
         out.extend_from_slice(STOCK);
-        micros::write(out, stock);
+        fixed_decimal::write(out, stock);
         out.extend_from_slice(RELATED_URLS);
         out.extend_from_slice(&arena[barcode_end..urls_end]);
         out.push(b'}');
@@ -212,13 +212,13 @@ impl Prepared {
             (ContractPrice::None, MissingContractPrice::LeftOut) => 0,
             (ContractPrice::None, MissingContractPrice::Null) => CONTRACT_PRICE.len() + 4,
             (ContractPrice::None, MissingContractPrice::ListPrice) => CONTRACT_PRICE.len() + list_price,
-            (ContractPrice::Micros(price), _) => CONTRACT_PRICE.len() + micros::length(price.into()),
+            (ContractPrice::Micros(price), _) => CONTRACT_PRICE.len() + fixed_decimal::length(price.into()),
             (ContractPrice::Large(price), _) => CONTRACT_PRICE.len() + plain(price).len(),
         };
         let quotes = if self.as_number(settings) { 2 } else { 0 };
         let fixed = BARCODE.len() + STOCK.len() + RELATED_URLS.len() + 1;
         let kept = self.head as usize + self.barcode as usize + self.urls as usize;
-        kept + list_price + contract_price + fixed - quotes + micros::length(stock)
+        kept + list_price + contract_price + fixed - quotes + fixed_decimal::length(stock)
     }
 
     fn as_number(&self, settings: &BodySettings) -> bool {

@@ -8,8 +8,8 @@
 
 mod postings;
 
-use super::bits::members;
 use super::fold::fold;
+use super::position_set::members;
 use memchr::memmem::Finder;
 use postings::{Cursor, Postings, PostingsBuilder};
 use std::collections::{BTreeSet, HashMap};

@@ -3,7 +3,7 @@
 //! Products stand in byte order of their code, each as prepared JSON (`product`) and as folded text (`search`). What a
 //! clinic sees of it is a [`ClinicView`](super::view::ClinicView). A product without a list price is not in it at all.
 
-use super::micros;
+use super::fixed_decimal;
 use super::packed::Packing;
 use super::prices::{ContractPrices, PriceTable};
 use super::product::{CatalogProduct, Prepared};
@@ -109,7 +109,7 @@ impl SnapshotBuilder {
         let position = u32::try_from(self.prepared.len()).map_err(|_| BuildError::TooMany)?;
         let bad_number = || BuildError::BadNumber { code: code() };
         let prepared = Prepared::append(&mut self.arena, product).ok_or_else(bad_number)?;
-        let stock = micros::from_decimal(product.stock_available).ok_or_else(bad_number)?;
+        let stock = fixed_decimal::from_decimal(product.stock_available).ok_or_else(bad_number)?;
         self.stock.push(stock);
         self.stock_digest = self.stock_digest.wrapping_add(stock_digest(product.id, stock));
         let category = self.category(&product.category);
@@ -182,7 +182,7 @@ impl Snapshot {
         let (mut stock, mut digest) = (self.stock.clone(), self.stock_digest);
         for (product, quantity) in changes {
             let position = self.goods.position(*product).ok_or(BuildError::UnknownProduct(*product))? as usize;
-            let quantity = micros::from_decimal(*quantity).ok_or_else(|| BuildError::BadNumber {
+            let quantity = fixed_decimal::from_decimal(*quantity).ok_or_else(|| BuildError::BadNumber {
                 code: String::from_utf8_lossy(self.goods.codes.get(position)).into_owned(),
             })?;
             digest = digest

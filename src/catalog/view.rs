@@ -1,7 +1,7 @@
 //! What one clinic sees of one snapshot: which products, at which prices, written how. Clinics whose rules are equal
 //! share a view. One clinic's view holds nothing of another's (DESIGN.md 2.3).
 
-use super::bits::BitSet;
+use super::position_set::PositionSet;
 use super::prices::{ContractPrices, PriceTable, finish};
 use super::product::{BodySettings, ContractPrice};
 use super::snapshot::Snapshot;
@@ -79,12 +79,12 @@ impl ClinicScope {
 #[derive(Debug)]
 pub struct ClinicView {
     pub(super) snapshot: Arc<Snapshot>,
-    pub(super) visible: Arc<BitSet>,
+    pub(super) visible: Arc<PositionSet>,
     pub(super) settings: BodySettings,
     price_list: Option<Arc<PriceTable>>,
     own_prices: Option<Arc<PriceTable>>,
     /// Positions that have a price in one of the two.
-    pub(super) priced: Arc<BitSet>,
+    pub(super) priced: Arc<PositionSet>,
     fingerprint: [u8; 32],
     /// What entity tags begin with: changes with all that the view shows.
     pub(super) tag: String,
@@ -110,7 +110,7 @@ impl ClinicView {
         Self {
             price_list,
             own_prices,
-            priced: Arc::new(BitSet::new(priced)),
+            priced: Arc::new(PositionSet::new(priced)),
             visible: Arc::new(visible),
             settings: rules.settings,
             fingerprint: scope.fingerprint,
@@ -175,7 +175,7 @@ fn tag(snapshot: &Snapshot, fingerprint: &[u8; 32], good_until: Option<OffsetDat
     finish(context)[..8].iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-fn visible(snapshot: &Snapshot, rules: &ScopeRules, now: OffsetDateTime) -> (BitSet, Option<OffsetDateTime>) {
+fn visible(snapshot: &Snapshot, rules: &ScopeRules, now: OffsetDateTime) -> (PositionSet, Option<OffsetDateTime>) {
     let goods = &snapshot.goods;
     let hidden: HashSet<&String> = rules.hidden_categories.iter().collect();
     let only: HashSet<&String> = rules.only_categories.iter().collect();
@@ -212,7 +212,7 @@ fn visible(snapshot: &Snapshot, rules: &ScopeRules, now: OffsetDateTime) -> (Bit
             None => {}
         }
     }
-    (BitSet::new(words), good_until)
+    (PositionSet::new(words), good_until)
 }
 
 /// A snapshot with the views that were asked of it. This is what is swapped when a new version is loaded.

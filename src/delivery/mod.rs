@@ -5,14 +5,14 @@
 //! leaves a begun call behind, which the next one treats as unclear: an invoice is looked for before it may be sent again,
 //! a `supplied` call is held for staff. Payloads are frozen. Nothing is dropped: what cannot go on says why.
 //!
-//! Shape: `worker` takes lanes (`lane`), opens a `session` per site (token, `budget`), takes due rows from the outbox
+//! Shape: `worker` takes lanes (`lease`), opens a `session` per site (token, `budget`), takes due rows from the outbox
 //! (`store`) one `step` further, and `policy` says what follows. `staff` is what people do with deliveries.
 
 mod attempts;
 pub mod budget;
 pub mod check;
 pub mod compare;
-mod lane;
+mod lease;
 mod map;
 pub mod payload;
 pub mod policy;

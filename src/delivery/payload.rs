@@ -4,7 +4,7 @@
 //! the golden test below keeps the old ones readable. How a payload is *sent* (job names, encoding) is the site's setting
 //! at that time, because staff mend a refused delivery there.
 
-use crate::ezyvet::Tree;
+use crate::ezyvet::BodyValue;
 use crate::values;
 use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
@@ -102,56 +102,56 @@ pub struct SuppliedBatch {
 
 impl Invoice {
     /// The body as ezyVet's guide writes it.
-    pub fn body(&self) -> Tree {
-        Tree::Fields(vec![
-            ("invoice_number", Tree::text(&self.invoice_number)),
-            ("date", Tree::Whole(self.date)),
-            ("due_date", Tree::Whole(self.due_date)),
-            ("comments", Tree::text(&self.comments)),
-            ("freight", Tree::Number(self.freight)),
-            ("freight_tax", Tree::Number(self.freight_tax)),
-            ("ownership_id", Tree::id(&self.ownership_id)),
-            ("line_item", Tree::List(self.lines.iter().map(InvoiceLine::body).collect())),
+    pub fn body(&self) -> BodyValue {
+        BodyValue::Fields(vec![
+            ("invoice_number", BodyValue::text(&self.invoice_number)),
+            ("date", BodyValue::Whole(self.date)),
+            ("due_date", BodyValue::Whole(self.due_date)),
+            ("comments", BodyValue::text(&self.comments)),
+            ("freight", BodyValue::Number(self.freight)),
+            ("freight_tax", BodyValue::Number(self.freight_tax)),
+            ("ownership_id", BodyValue::id(&self.ownership_id)),
+            ("line_item", BodyValue::List(self.lines.iter().map(InvoiceLine::body).collect())),
         ])
     }
 }
 
 impl InvoiceLine {
     /// The line as ezyVet's guide writes it.
-    pub fn body(&self) -> Tree {
+    pub fn body(&self) -> BodyValue {
         let batch = self.batch.iter().map(|batch| {
-            let expiry = batch.expiry.map_or(Tree::Absent, Tree::Whole);
-            Tree::Fields(vec![("name", Tree::text(&batch.name)), ("expiry", expiry)])
+            let expiry = batch.expiry.map_or(BodyValue::Absent, BodyValue::Whole);
+            BodyValue::Fields(vec![("name", BodyValue::text(&batch.name)), ("expiry", expiry)])
         });
-        Tree::Fields(vec![
-            ("quantity", Tree::Number(self.quantity)),
-            ("price", Tree::Number(self.price)),
-            ("tax", Tree::Number(self.tax)),
-            ("tax_rate", Tree::Number(self.tax_rate)),
-            ("tax_code", Tree::text(&self.tax_code)),
-            ("supplier_code", Tree::text(&self.supplier_code)),
-            ("location_id", Tree::id(&self.location_id)),
-            ("purchase_order_item_id", Tree::id(&self.purchase_order_item_id)),
-            ("batch", Tree::List(batch.collect())),
+        BodyValue::Fields(vec![
+            ("quantity", BodyValue::Number(self.quantity)),
+            ("price", BodyValue::Number(self.price)),
+            ("tax", BodyValue::Number(self.tax)),
+            ("tax_rate", BodyValue::Number(self.tax_rate)),
+            ("tax_code", BodyValue::text(&self.tax_code)),
+            ("supplier_code", BodyValue::text(&self.supplier_code)),
+            ("location_id", BodyValue::id(&self.location_id)),
+            ("purchase_order_item_id", BodyValue::id(&self.purchase_order_item_id)),
+            ("batch", BodyValue::List(batch.collect())),
         ])
     }
 }
 
 impl Supplied {
     /// The body, with each line's product uid from `uid`.
-    pub fn body<'a>(&self, uid: impl Fn(&str) -> &'a str) -> Tree {
+    pub fn body<'a>(&self, uid: impl Fn(&str) -> &'a str) -> BodyValue {
         let lines = self.lines.iter().map(|line| {
-            let batch = line.batch.as_ref().map_or(Tree::Absent, |batch| {
-                let expire_at = batch.expire_at.as_ref().map_or(Tree::Absent, Tree::text);
-                Tree::Fields(vec![("code", Tree::text(&batch.code)), ("expireAt", expire_at)])
+            let batch = line.batch.as_ref().map_or(BodyValue::Absent, |batch| {
+                let expire_at = batch.expire_at.as_ref().map_or(BodyValue::Absent, BodyValue::text);
+                BodyValue::Fields(vec![("code", BodyValue::text(&batch.code)), ("expireAt", expire_at)])
             });
-            Tree::Fields(vec![
-                ("productId", Tree::text(uid(&line.product_id))),
-                ("supplied", Tree::Number(line.supplied)),
+            BodyValue::Fields(vec![
+                ("productId", BodyValue::text(uid(&line.product_id))),
+                ("supplied", BodyValue::Number(line.supplied)),
                 ("batch", batch),
             ])
         });
-        Tree::List(lines.collect())
+        BodyValue::List(lines.collect())
     }
 }
 

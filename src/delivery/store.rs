@@ -1,5 +1,5 @@
 //! SQL of the outbox, as the worker uses it. Everything that settles is done inside a transaction that holds the fence
-//! (`lane::store::keep`).
+//! (`lease::store::keep`).
 
 use super::check::Known;
 use super::compare::Difference;

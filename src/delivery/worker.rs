@@ -5,7 +5,7 @@
 //! their leases end. On shutdown nothing new is begun, what is in flight is settled, and the sites are given back.
 
 use super::attempts;
-use super::lane::{self, Taken};
+use super::lease::{self, Taken};
 use super::session::{Parts, Session, Stop};
 use super::step::step;
 use super::store::{self, Due, Wanted};
@@ -82,7 +82,7 @@ impl Worker {
             let began = Instant::now();
             let free = self.settings.worker_sites.saturating_sub(holders.len());
             if free > 0 {
-                match lane::take_due(&self.parts.pool, self.parts.clock.now(), self.parts.lease, free).await {
+                match lease::take_due(&self.parts.pool, self.parts.clock.now(), self.parts.lease, free).await {
                     Ok(taken) => {
                         for taken in taken {
                             let (worker, stop) = (self.clone(), stop.clone());
@@ -246,7 +246,7 @@ impl Worker {
         let start = self.parts.clock.now();
         let mut steps = 0;
         loop {
-            let taken = lane::take_due(&self.parts.pool, self.parts.clock.now(), self.parts.lease, 16).await?;
+            let taken = lease::take_due(&self.parts.pool, self.parts.clock.now(), self.parts.lease, 16).await?;
             let mut progress = 0;
             for taken in taken {
                 let session = match self.session(taken).await {

@@ -5,21 +5,21 @@
 //! budgets: `delivery` does.
 
 pub mod answers;
+mod body_value;
 mod endpoint;
 mod outcome;
 mod request;
 mod token;
-mod tree;
 mod wire;
 
 pub use answers::InventoryProduct;
+pub use body_value::BodyValue;
 pub use endpoint::{Endpoint, Preset};
 pub use outcome::Outcome;
 pub use request::{Body, JobNames, Request};
 /// Why a client could not be made.
 pub use reqwest::Error as ClientError;
 pub use token::{Credentials, Granted};
-pub use tree::Tree;
 pub use wire::Page;
 
 use crate::config::ScopeSeparator;

@@ -1,6 +1,6 @@
 //! A call before it is made: what is sent, and how staff see it.
 
-use super::{Endpoint, Tree};
+use super::{BodyValue, Endpoint};
 use crate::config::JobEncoding;
 use std::borrow::Cow;
 use url::form_urlencoded;
@@ -34,16 +34,16 @@ pub struct JobNames<'a> {
 
 impl JobNames<'_> {
     /// The whole job around an invoice.
-    pub fn wrap(&self, invoice: Tree) -> Tree {
-        Tree::Fields(vec![
-            ("type", Tree::text(self.job_type)),
-            ("type_id", Tree::Whole(0)),
-            ("action", Tree::text(self.action)),
+    pub fn wrap(&self, invoice: BodyValue) -> BodyValue {
+        BodyValue::Fields(vec![
+            ("type", BodyValue::text(self.job_type)),
+            ("type_id", BodyValue::Whole(0)),
+            ("action", BodyValue::text(self.action)),
             (
                 "data",
-                Tree::Fields(vec![
-                    ("method", Tree::text("POST")),
-                    ("endpoint", Tree::text(self.endpoint)),
+                BodyValue::Fields(vec![
+                    ("method", BodyValue::text("POST")),
+                    ("endpoint", BodyValue::text(self.endpoint)),
                     ("body", invoice),
                 ]),
             ),
@@ -53,7 +53,7 @@ impl JobNames<'_> {
 
 impl Request {
     /// Puts an invoice on the clinic's job queue.
-    pub fn job(names: &JobNames<'_>, invoice: Tree) -> Self {
+    pub fn job(names: &JobNames<'_>, invoice: BodyValue) -> Self {
         let job = names.wrap(invoice);
         let body = match names.encoding {
             JobEncoding::Form => Body::Form(encode_form(&job.form_fields())),
@@ -63,7 +63,7 @@ impl Request {
     }
 
     /// Adds stock at a location, given as the uid of its separation.
-    pub fn supplied(location_uid: &str, lines: &Tree) -> Self {
+    pub fn supplied(location_uid: &str, lines: &BodyValue) -> Self {
         let target = with_query("/inventory/v1/supplied", &[("locationUID", location_uid)]);
         Self { endpoint: Endpoint::Supplied, target, body: json(lines) }
     }
@@ -106,7 +106,7 @@ impl Request {
     }
 }
 
-fn json(tree: &Tree) -> Body {
+fn json(tree: &BodyValue) -> Body {
     // A tree has text keys and exact numbers only: writing it to memory cannot fail.
     Body::Json(serde_json::to_string(tree).unwrap_or_default())
 }
@@ -137,8 +137,8 @@ mod tests {
             endpoint: "v2/receiveinvoice",
             encoding: JobEncoding::Form,
         };
-        let lines = Tree::List(vec![Tree::Fields(vec![("quantity", Tree::Whole(2))])]);
-        let invoice = Tree::Fields(vec![("invoice_number", Tree::text("INV_001")), ("line_item", lines)]);
+        let lines = BodyValue::List(vec![BodyValue::Fields(vec![("quantity", BodyValue::Whole(2))])]);
+        let invoice = BodyValue::Fields(vec![("invoice_number", BodyValue::text("INV_001")), ("line_item", lines)]);
         let Body::Form(body) = Request::job(&names, invoice.clone()).body else { panic!("not a form") };
         let read: Vec<_> = form_urlencoded::parse(body.as_bytes()).into_owned().collect();
         let expected = [

@@ -2,12 +2,12 @@
 
 pub mod address;
 pub mod body;
+pub mod fair_body;
 mod health;
-mod line;
 pub mod openapi;
 pub mod problem;
+mod request_line;
 mod span;
-pub mod turns;
 
 use crate::auth::Auth;
 use crate::auth::http::access_token;
@@ -15,8 +15,8 @@ use crate::catalog::Catalog;
 use crate::catalog::http::{categories, products};
 use crate::clock::Clock;
 use crate::config::ServerSettings;
-use crate::orders::desk::Desk;
 use crate::orders::http::purchase_order;
+use crate::orders::intake::Intake;
 use crate::shutdown::Shutdown;
 use actix_http::error::DispatchError;
 use actix_http::{HttpService, Protocol};
@@ -27,8 +27,8 @@ use actix_web::middleware::{Compress, from_fn};
 use actix_web::rt::net::TcpStream;
 use actix_web::web::{self, ServiceConfig};
 use actix_web::{App, HttpRequest, HttpResponse, HttpServer, Resource, ResponseError};
-use line::Escaped;
 use problem::{Kind, Problem};
+use request_line::EscapingStream;
 use sqlx::PgPool;
 use std::io;
 use std::net::TcpListener;
@@ -44,7 +44,7 @@ pub struct Services {
     pub clock: Clock,
     pub auth: Auth,
     pub catalog: Catalog,
-    pub desk: Desk,
+    pub intake: Intake,
 }
 
 /// What ezyVet calls (SPSI.md 1).
@@ -88,7 +88,7 @@ pub async fn serve(services: Services, listener: TcpListener, mut shutdown: Shut
             .app_data(web::Data::new(services.clock))
             .app_data(web::Data::new(services.auth))
             .app_data(web::Data::new(services.catalog))
-            .app_data(web::Data::new(services.desk.on_this_thread(connections, together)))
+            .app_data(web::Data::new(services.intake.on_this_thread(connections, together)))
             .wrap(Compress::default())
             .wrap(from_fn(span::observe))
             .configure(operations)
@@ -125,7 +125,7 @@ pub async fn serve(services: Services, listener: TcpListener, mut shutdown: Shut
                 .finish(map_config(app(), |()| AppConfig::default()));
             fn_service(|stream: TcpStream| async move {
                 let peer = stream.peer_addr().ok();
-                Ok::<_, DispatchError>((Escaped::new(stream), Protocol::Http1, peer))
+                Ok::<_, DispatchError>((EscapingStream::new(stream), Protocol::Http1, peer))
             })
             .and_then(service)
         })?

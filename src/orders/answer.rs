@@ -1,8 +1,8 @@
 //! What ezyVet is told about an order (SPSI.md 1, 5.1).
 
 use super::decide::Finding;
+use super::json::{Node, Object};
 use super::read::{LINES, ROOT};
-use super::tree::{Node, Object};
 use crate::config::DeclineAnswer;
 use serde::ser::{Serialize, Serializer};
 use serde_json::{Value, json};

@@ -1,6 +1,6 @@
 //! Whether two sendings of an order say the same.
 
-use super::tree::{Node, Object};
+use super::json::{Node, Object};
 use crate::values::{parse_decimal, plain};
 
 /// Fields that may differ between two sendings of the same order: they tell of the sending, not of the goods.

@@ -2,8 +2,8 @@
 //! (`4`, `"4.0"`), nor do the fields that tell of the sending only.
 
 use super::content::NOT_CONTENT;
+use super::json::Node;
 use super::read::LINES;
-use super::tree::Node;
 use crate::values::{parse_decimal, plain};
 use serde::Serialize;
 use serde_json::{Map, Value};

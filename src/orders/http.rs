@@ -1,7 +1,7 @@
 //! `POST /purchaseorder`.
 
 use super::OrderError;
-use super::desk::Desk;
+use super::intake::Intake;
 use super::read::{ReadError, read};
 use crate::auth::http::Caller;
 use crate::clock::Clock;
@@ -41,13 +41,13 @@ use std::sync::Arc;
 pub async fn purchase_order(
     caller: Caller,
     payload: web::Payload,
-    desk: web::Data<Desk>,
+    intake: web::Data<Intake>,
     clock: web::Data<Clock>,
     settings: web::Data<ServerSettings>,
 ) -> Result<HttpResponse, Problem> {
     let body = body::read(payload, settings.max_body_bytes, settings.read_timeout.0).await?;
     let order = Arc::new(read(&body, settings.max_order_lines)?);
-    let reply = desk.place(clock.now(), &caller.0, &order).await?;
+    let reply = intake.place(clock.now(), &caller.0, &order).await?;
     let status = StatusCode::from_u16(reply.status).unwrap_or(StatusCode::OK);
     metrics::counter!("spsi_orders_total", "status" => reply.status.to_string()).increment(1);
     let mut response = HttpResponse::build(status);

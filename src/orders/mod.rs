@@ -1,31 +1,32 @@
 //! Purchase orders: read, decided, stored, answered (SPSI.md 1, POST /purchaseorder).
 //!
 //! A 200 means that the order is committed. Decision and storage are one transaction, or one statement that stores the
-//! order only if what the decision rests on still holds ([`desk`]); the same order of the same clinic again gets the same
+//! order only if what the decision rests on still holds ([`intake`]); the same order of the same clinic again gets the same
 //! answer, however many copies arrive at once (SPSI.md 5.11).
 
 pub mod answer;
+mod batch_writer;
 mod content;
 mod decide;
-pub mod desk;
 mod difference;
 pub mod document;
 mod form;
 pub mod http;
+pub mod intake;
+mod json;
 pub mod number;
 pub mod read;
+mod recent_reservations;
 pub mod rules;
 mod staff;
 pub mod stock;
 mod store;
-mod tree;
-mod unseen;
-mod writer;
 
 use crate::audit;
 use crate::clinics::directory::Member;
 use crate::config::{ChangedOrder, ClinicSettings, RuleAction};
 use answer::Reply;
+use batch_writer::store::NewOrder;
 use decide::{ClinicTerms, Decision, ProductTerms, Verdict, decide};
 use read::OrderRequest;
 use serde_json::json;
@@ -33,7 +34,6 @@ use sqlx::{PgConnection, PgPool};
 use std::collections::HashMap;
 use std::sync::Arc;
 use time::OffsetDateTime;
-use writer::store::NewOrder;
 
 pub use difference::Change;
 pub use staff::{
@@ -56,7 +56,7 @@ pub enum OrderError {
 }
 
 /// Decides about an order, stores it, and gives the answer; or the first answer, when we have the order already. Everything
-/// is read under locks: what [`desk::Desk::place`] falls back to.
+/// is read under locks: what [`intake::Intake::place`] falls back to.
 pub async fn place(
     pool: &PgPool,
     now: OffsetDateTime,
@@ -76,7 +76,7 @@ pub async fn place(
             }
             Some(known) => revised(&mut transaction, now, member, order, &codes, known).await?,
         };
-        // Nothing: since we looked, a copy or an order of the same number was stored at the desk, which takes no lock for it.
+        // Nothing: since we looked, a copy or an order of the same number was stored at the intake, which takes no lock for it.
         // It is found now.
         if let Some(reply) = reply {
             transaction.commit().await?;
@@ -114,7 +114,7 @@ async fn first(
         repeats_number,
         basis: None,
     };
-    let stored = writer::store::insert(connection, std::slice::from_ref(&new)).await?;
+    let stored = batch_writer::store::insert(connection, std::slice::from_ref(&new)).await?;
     Ok(stored.into_iter().next().flatten().map(|_| reply))
 }
 

@@ -3,7 +3,7 @@
 
 use super::answer::Echo;
 use super::form;
-use super::tree::{Node, Object};
+use super::json::{Node, Object};
 use crate::values::{DECIMAL_PLACES, DecimalError, LARGEST, parse_decimal, plain, round};
 use memchr::memmem;
 use rust_decimal::Decimal;

@@ -56,7 +56,7 @@ pub struct ProductRow {
 
 /// Holds back until the end of the transaction every other sending of the same order, and orders of the same products as
 /// far as stock decides: `alone` waits for all of them that take these locks, otherwise only for those that are alone. What
-/// is stored at once takes none ([`super::writer::store::insert`]).
+/// is stored at once takes none ([`super::batch_writer::store::insert`]).
 ///
 /// Products share 256 locks, so that an order of thousands of lines does not fill the server's table of locks. They are
 /// taken in one order and after the order's own, so nobody waits in a circle.
@@ -221,7 +221,7 @@ pub struct Revised<'a> {
 /// False: another order has come with its purchase_order_number since that was looked for. The transaction is void then.
 pub async fn revise(connection: &mut PgConnection, id: OrderId, revised: Revised<'_>) -> Result<bool, sqlx::Error> {
     let Revised { now, revision, order, repeats_number, state, findings, reply } = revised;
-    let lines = SentLine::all([order]);
+    let lines = NewLineRow::all([order]);
     let done = sqlx::query!(
         "with placed as (
              update purchase_order set purchase_order_number = $2, state = $3, is_return = $4, body = $5::text::json,
@@ -236,7 +236,7 @@ pub async fn revise(connection: &mut PgConnection, id: OrderId, revised: Revised
              price_per_unit, tax_per_unit, quantity, total, total_tax, location_id)
          select placed.id, position, line.ezyvet_id, product_id, supplier_code, outers, units_per_outer, price_per_unit,
              tax_per_unit, quantity, total, total_tax, location_id
-         from placed, unnest($18::sent_order_line[]) line",
+         from placed, unnest($18::new_order_line[]) line",
         id as OrderId,
         order.purchase_order_number,
         state,
@@ -255,7 +255,7 @@ pub async fn revise(connection: &mut PgConnection, id: OrderId, revised: Revised
         order.total,
         now,
         revision,
-        lines as Vec<SentLine<'_>>,
+        lines as Vec<NewLineRow<'_>>,
         repeats_number
     )
     .execute(connection)
@@ -282,15 +282,15 @@ pub async fn pass_number_on(connection: &mut PgConnection, clinic: ClinicId, num
     Ok(())
 }
 
-/// A line as `sent_order_line` has it.
-pub(super) struct SentLine<'a> {
+/// A line as `new_order_line` has it.
+pub(super) struct NewLineRow<'a> {
     /// Of its order among the orders, from 1.
     place: i32,
     position: i32,
     line: &'a OrderLine,
 }
 
-impl<'a> SentLine<'a> {
+impl<'a> NewLineRow<'a> {
     /// The lines of all the orders.
     pub fn all(orders: impl IntoIterator<Item = &'a OrderRequest>) -> Vec<Self> {
         let orders = (1..).zip(orders);
@@ -301,7 +301,7 @@ impl<'a> SentLine<'a> {
     }
 }
 
-impl Encode<'_, Postgres> for SentLine<'_> {
+impl Encode<'_, Postgres> for NewLineRow<'_> {
     fn encode_by_ref(&self, buffer: &mut PgArgumentBuffer) -> Result<IsNull, BoxDynError> {
         let Self { place, position, line } = self;
         let mut row = Row::of(13, buffer);
@@ -314,14 +314,14 @@ impl Encode<'_, Postgres> for SentLine<'_> {
     }
 }
 
-impl Type<Postgres> for SentLine<'_> {
+impl Type<Postgres> for NewLineRow<'_> {
     fn type_info() -> PgTypeInfo {
-        PgTypeInfo::with_name("sent_order_line")
+        PgTypeInfo::with_name("new_order_line")
     }
 }
 
-impl PgHasArrayType for SentLine<'_> {
+impl PgHasArrayType for NewLineRow<'_> {
     fn array_type_info() -> PgTypeInfo {
-        PgTypeInfo::array_of("sent_order_line")
+        PgTypeInfo::array_of("new_order_line")
     }
 }

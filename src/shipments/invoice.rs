@@ -3,7 +3,7 @@
 
 use crate::config::{Basis, Deliver, FreightTax, JobEncoding, SiteSettings};
 use crate::delivery::payload::{Invoice, InvoiceBatch, InvoiceLine, Supplied, SuppliedBatch, SuppliedLine};
-use crate::ezyvet::{JobNames, Tree};
+use crate::ezyvet::{BodyValue, JobNames};
 use crate::values::round;
 use rust_decimal::Decimal;
 use time::{Date, Duration, OffsetDateTime, Time};
@@ -114,14 +114,14 @@ pub fn supplied(parcel: &Parcel, settings: &SiteSettings) -> Vec<Supplied> {
 }
 
 /// How many fields a job around this body has.
-pub fn fields_of(body: &Tree, settings: &SiteSettings) -> usize {
+pub fn fields_of(body: &BodyValue, settings: &SiteSettings) -> usize {
     let names = JobNames {
         job_type: &settings.job_type,
         action: &settings.job_action,
         endpoint: &settings.job_endpoint,
         encoding: settings.job_encoding,
     };
-    names.wrap(Tree::Absent).count_fields() + body.count_fields()
+    names.wrap(BodyValue::Absent).count_fields() + body.count_fields()
 }
 
 fn invoice_line(line: &ShippedLine, settings: &SiteSettings) -> InvoiceLine {

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use spsi_partner::catalog::Catalog;
 use spsi_partner::catalog::import::{ImportOptions, SourceFile, import};
 use spsi_partner::clinics::mapping::{Kind, NewMapping, map};
-use spsi_partner::orders::desk::Desk;
+use spsi_partner::orders::intake::Intake;
 use spsi_partner::orders::{self, read::read};
 use sqlx::{Postgres, Transaction};
 use std::sync::Arc;
@@ -17,7 +17,7 @@ use time::OffsetDateTime;
 struct Server {
     shop: Shop,
     catalog: Catalog,
-    desk: Desk,
+    intake: Intake,
 }
 
 impl Server {
@@ -25,13 +25,13 @@ impl Server {
         let shop = Shop::open(clinic).await;
         let catalog = Catalog::new(shop.database.pool().clone());
         catalog.refresh(NOW).await.expect("refresh");
-        let desk = Desk::new(shop.database.pool().clone(), catalog.clone());
-        Self { shop, catalog, desk }
+        let intake = Intake::new(shop.database.pool().clone(), catalog.clone());
+        Self { shop, catalog, intake }
     }
 
     async fn send_at(&self, now: OffsetDateTime, order: &Value) -> (u16, String) {
         let order = read(order.to_string().as_bytes(), 10_000).expect("an order");
-        let reply = self.desk.place(now, &self.shop.member, &order.into()).await.expect("a reply");
+        let reply = self.intake.place(now, &self.shop.member, &order.into()).await.expect("a reply");
         (reply.status, reply.body)
     }
 
@@ -107,7 +107,7 @@ async fn copies_at_once_are_one_order_whichever_way_they_take() {
                 let (member, pool) = (&server.shop.member, server.shop.database.pool());
                 let reply = match copy % 3 {
                     0 => orders::place(pool, NOW, member, &sent.into()).await,
-                    _ => server.desk.place(NOW, member, &sent.into()).await,
+                    _ => server.intake.place(NOW, member, &sent.into()).await,
                 };
                 reply.expect("a reply").body
             });
@@ -121,15 +121,15 @@ async fn copies_at_once_are_one_order_whichever_way_they_take() {
     server.shop.assert_consistent().await;
 }
 
-/// Sends all of them at once to a desk that stores up to 16 together, and gives the answers in their order.
+/// Sends all of them at once to a intake that stores up to 16 together, and gives the answers in their order.
 async fn together(server: &Arc<Server>, orders: Vec<Value>) -> Vec<Result<u16, String>> {
-    let desk = server.desk.on_this_thread(2, 16);
+    let intake = server.intake.on_this_thread(2, 16);
     let mut sending = tokio::task::JoinSet::new();
     for (at, order) in orders.into_iter().enumerate() {
-        let (server, desk) = (Arc::clone(server), desk.clone());
+        let (server, intake) = (Arc::clone(server), intake.clone());
         sending.spawn(async move {
             let order = read(order.to_string().as_bytes(), 10_000).expect("an order");
-            let reply = desk.place(NOW, &server.shop.member, &order.into()).await;
+            let reply = intake.place(NOW, &server.shop.member, &order.into()).await;
             (at, reply.map(|reply| reply.status).map_err(|error| format!("{error:?}")))
         });
     }
@@ -210,7 +210,7 @@ async fn an_order_is_stored_though_its_sender_has_gone() {
     assert_eq!(server.send(&order("first", &[("A", 1)])).await, 200);
     let sent = read(order("gone", &[("A", 1)]).to_string().as_bytes(), 10).expect("an order").into();
     // Begun, and dropped before there can be an answer.
-    let answer = server.desk.place(NOW, &server.shop.member, &sent).now_or_never();
+    let answer = server.intake.place(NOW, &server.shop.member, &sent).now_or_never();
     assert!(answer.is_none(), "it was answered at once");
     for _ in 0..500 {
         if server.stored().await.0 == 2 {
@@ -251,12 +251,12 @@ async fn somebody_waits(server: &Server) {
 #[tokio::test]
 async fn an_order_that_waits_for_a_lock_holds_up_no_others() {
     let server = Arc::new(Server::open(&[]).await);
-    let desk = server.desk.on_this_thread(2, 16);
+    let intake = server.intake.on_this_thread(2, 16);
     let other = on_its_way(&server, "A", "").await;
     let send = |code: &'static str| {
-        let (server, desk) = (Arc::clone(&server), desk.clone());
+        let (server, intake) = (Arc::clone(&server), intake.clone());
         let order = Arc::new(read(order(code, &[(code, 1)]).to_string().as_bytes(), 10).expect("an order"));
-        tokio::spawn(async move { desk.place(NOW, &server.shop.member, &order).await.expect("a reply").status })
+        tokio::spawn(async move { intake.place(NOW, &server.shop.member, &order).await.expect("a reply").status })
     };
     let held_up = send("A");
     somebody_waits(&server).await;
@@ -303,14 +303,14 @@ async fn a_revision_to_a_number_that_is_being_stored_is_noticed() {
 #[tokio::test]
 async fn postgres_that_goes_away_is_told_to_all_and_nothing_is_half_stored() {
     let server = Arc::new(Server::open(&[]).await);
-    let desk = server.desk.on_this_thread(2, 16);
+    let intake = server.intake.on_this_thread(2, 16);
     assert_eq!(server.send(&order("first", &[("A", 1)])).await, 200);
     let mut sending = tokio::task::JoinSet::new();
     for id in 0..30 {
-        let (server, desk) = (Arc::clone(&server), desk.clone());
+        let (server, intake) = (Arc::clone(&server), intake.clone());
         sending.spawn(async move {
             let order = read(order(&format!("o{id}"), &[("A", 1)]).to_string().as_bytes(), 10).expect("an order");
-            desk.place(NOW, &server.shop.member, &order.into()).await.is_ok()
+            intake.place(NOW, &server.shop.member, &order.into()).await.is_ok()
         });
     }
     let cut = "select count(pg_terminate_backend(pid)) from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid()";
@@ -334,14 +334,14 @@ async fn postgres_that_goes_away_is_told_to_all_and_nothing_is_half_stored() {
 #[tokio::test]
 async fn orders_are_looked_up_by_key_whatever_the_plans_were_made_on() {
     let server = Arc::new(Server::open(&[]).await);
-    let desk = server.desk.on_this_thread(1, 16);
+    let intake = server.intake.on_this_thread(1, 16);
     let (member, pool) = (&server.shop.member, server.shop.database.pool());
     // Postgres knows that there are none, and would read through them.
     sqlx::raw_sql("vacuum analyze purchase_order").execute(pool).await.expect("analysed");
     // Plans are kept from the sixth time on, when there are hardly any orders.
     for id in 0..30 {
         let read = |id: String| read(order(&id, &[("A", 1)]).to_string().as_bytes(), 10).expect("an order").into();
-        desk.place(NOW, member, &read(format!("o{id}"))).await.expect("a reply");
+        intake.place(NOW, member, &read(format!("o{id}"))).await.expect("a reply");
         orders::place(pool, NOW, member, &read(format!("p{id}"))).await.expect("a reply");
     }
     let scanned = || async {
@@ -351,7 +351,7 @@ async fn orders_are_looked_up_by_key_whatever_the_plans_were_made_on() {
             .expect("statistics")
     };
     // What a connection has counted is told when it idles, or when it ends.
-    drop(desk);
+    drop(intake);
     tokio::time::sleep(Duration::from_millis(1_500)).await;
     assert_eq!(scanned().await, 0);
 }
@@ -502,10 +502,10 @@ async fn both_ways_decide_alike() {
             read(order.to_string().as_bytes(), 10).expect("an order")
         };
         let before = server.drawn().await;
-        let desk = server.desk.place(NOW, member, &sent(format!("d{round}")).into()).await.expect("a reply");
+        let intake = server.intake.place(NOW, member, &sent(format!("d{round}")).into()).await.expect("a reply");
         at_once += u32::from([0, 64].contains(&(server.drawn().await - before)));
         let locked = orders::place(pool, NOW, member, &sent(format!("p{round}")).into()).await.expect("a reply");
-        assert_eq!(desk.status, locked.status, "{lines:?}");
+        assert_eq!(intake.status, locked.status, "{lines:?}");
         let rows: Vec<(String, Value)> =
             sqlx::query_as("select state, findings from purchase_order where ezyvet_id = any($1) order by ezyvet_id")
                 .bind([format!("d{round}"), format!("p{round}")])

@@ -1,7 +1,7 @@
 //! Answers against the plain way to make them.
 
 use super::*;
-use crate::catalog::samples::{self, NOW, everything, plain_prices, plainly_found, plainly_visible, plainly_written};
+use crate::catalog::arbitrary::{self, NOW, everything, plain_prices, plainly_found, plainly_visible, plainly_written};
 use crate::catalog::snapshot::Snapshot;
 use crate::catalog::view::{ClinicScope, ScopeRules};
 use proptest::prelude::*;
@@ -25,8 +25,8 @@ fn body(answer: ProductsAnswer) -> String {
 }
 
 fn case() -> impl Strategy<Value = (Vec<crate::catalog::product::CatalogProduct>, ScopeRules, Vec<ProductQuery>)> {
-    samples::products().prop_flat_map(|products| {
-        let (rules, queries) = (samples::rules(&products), proptest::collection::vec(samples::query(&products), 8));
+    arbitrary::products().prop_flat_map(|products| {
+        let (rules, queries) = (arbitrary::rules(&products), proptest::collection::vec(arbitrary::query(&products), 8));
         (Just(products), rules, queries)
     })
 }

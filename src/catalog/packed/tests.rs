@@ -1,9 +1,9 @@
 //! The packed answer is the plain one, whoever asks for what.
 
 use super::*;
+use crate::catalog::arbitrary::{self, NOW, everything};
 use crate::catalog::product::CatalogProduct;
 use crate::catalog::query::ProductQuery;
-use crate::catalog::samples::{self, NOW, everything};
 use crate::catalog::snapshot::Snapshot;
 use crate::catalog::view::{ClinicScope, ClinicView, ScopeRules, Views};
 use crate::ids::ProductId;
@@ -27,9 +27,9 @@ fn unpacked(answer: ProductsAnswer) -> Vec<u8> {
 type Moves = Vec<(ProductId, i64)>;
 
 fn case() -> impl Strategy<Value = (Vec<CatalogProduct>, Vec<ScopeRules>, Vec<ProductQuery>, Moves)> {
-    samples::products().prop_flat_map(|products| {
-        let rules = proptest::collection::vec(samples::rules(&products), 3);
-        let queries = proptest::collection::vec(samples::query(&products), 4);
+    arbitrary::products().prop_flat_map(|products| {
+        let rules = proptest::collection::vec(arbitrary::rules(&products), 3);
+        let queries = proptest::collection::vec(arbitrary::query(&products), 4);
         let ids: Vec<_> =
             products.iter().filter(|product| product.list_price.is_some()).map(|product| product.id).collect();
         let moves = proptest::collection::vec((any::<proptest::sample::Index>(), -1..1_000_000_i64), 0..20).prop_map(

@@ -34,7 +34,7 @@ fn bandage() -> CatalogProduct {
 fn written(product: &CatalogProduct, settings: BodySettings, contract: ContractPrice) -> String {
     let mut arena = b"before".to_vec();
     let prepared = Prepared::append(&mut arena, product).unwrap();
-    let stock = micros::from_decimal(product.stock_available).unwrap();
+    let stock = fixed_decimal::from_decimal(product.stock_available).unwrap();
     let mut out = Vec::new();
     prepared.write(&mut out, &arena, &settings, contract, stock);
     assert_eq!(prepared.length(&settings, contract, stock), out.len());

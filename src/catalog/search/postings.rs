@@ -1,7 +1,7 @@
 //! Ascending lists of positions: two bytes for each, or one bit for every position where that is less. Either is read from
 //! wherever one wants, without what comes before.
 
-use super::super::bits::members;
+use super::super::position_set::members;
 use std::ops::Range;
 
 /// Positions in a piece: what two bytes can tell.

@@ -1,8 +1,8 @@
 //! What a snapshot refuses, and stock that moves.
 
 use super::*;
+use crate::catalog::arbitrary::{NOW, everything};
 use crate::catalog::query::ProductQuery;
-use crate::catalog::samples::{NOW, everything};
 use crate::catalog::view::{ClinicScope, Views};
 
 fn product(id: i64, code: &str) -> CatalogProduct {

@@ -1,9 +1,9 @@
 //! Sharing of views, and time.
 
 use super::*;
+use crate::catalog::arbitrary::{NOW, everything};
 use crate::catalog::product::CatalogProduct;
 use crate::catalog::query::ProductQuery;
-use crate::catalog::samples::{NOW, everything};
 use crate::config::Span;
 use crate::ids::ProductId;
 use time::Duration;

@@ -55,7 +55,7 @@ pub(super) async fn insert(
         SiteError::Database(cause) => Err(cause).on_constraint("site_credentials_key", || SiteError::CredentialsTaken),
         other => Err(other),
     })?;
-    sqlx::query!("insert into site_lane (site_id) values ($1)", id.0).execute(connection).await?;
+    sqlx::query!("insert into site_lease (site_id) values ($1)", id.0).execute(connection).await?;
     Ok(())
 }
 
@@ -69,7 +69,7 @@ pub(super) async fn list(pool: &PgPool, reference: Option<&str>) -> Result<Vec<S
                    where d.site_id = s.id and d.state in ('waiting', 'sending', 'unclear', 'attention')) as "open!",
                   (select count(*) from delivery d
                    where d.site_id = s.id and d.state in ('unclear', 'attention')) as "attention!"
-           from site s join site_lane l on l.site_id = s.id
+           from site s join site_lease l on l.site_id = s.id
            where $1::text is null or s.id::text = $1 or s.name = $1
            order by s.name"#,
         reference
@@ -121,7 +121,7 @@ pub(super) async fn update(connection: &mut PgConnection, site: &Site, sealed: O
         other => Err(other),
     })?;
     // Whatever staff changed may have mended it: try again now.
-    sqlx::query!("update site_lane set not_before = null, failures = 0 where site_id = $1", site.id.0)
+    sqlx::query!("update site_lease set not_before = null, failures = 0 where site_id = $1", site.id.0)
         .execute(&mut *connection)
         .await?;
     sqlx::query!("select pg_notify('spsi_delivery', $1::bigint::text)", site.id.0).execute(connection).await?;

@@ -7,7 +7,7 @@ mod token;
 
 use super::attempts::store::{self as attempts, Ended};
 use super::budget::{Budget, Permitted, Ticket};
-use super::lane::{Lease, Taken, store as lanes};
+use super::lease::{Lease, Taken, store as lease_store};
 use super::policy::Policy;
 use super::store::{self, Due};
 use crate::clinics::sites::{Connection, SiteError};
@@ -74,7 +74,7 @@ impl Purpose {
     }
 }
 
-struct Lane {
+struct SiteState {
     budget: Budget,
     failures: u32,
     inventory_absent_since: Option<OffsetDateTime>,
@@ -121,13 +121,13 @@ pub(super) struct Session {
     pub parts: Parts,
     pub site: Connection,
     pub lease: Lease,
-    lane: Mutex<Lane>,
+    state: Mutex<SiteState>,
     tokens: Mutex<Tokens>,
     lost: AtomicBool,
     wanted: AtomicBool,
     /// The site is in trouble: nothing more is begun.
     tripped: AtomicBool,
-    /// Settlements of a site lock its lane's row, so they take turns: whoever waits here keeps no connection from others.
+    /// Settlements of a site lock its state's row, so they take turns: whoever waits here keeps no connection from others.
     turns: Mutex<()>,
     /// Uids are looked up by one step at a time: the others find them stored.
     pub mapping: Mutex<()>,
@@ -135,7 +135,7 @@ pub(super) struct Session {
 
 impl Session {
     pub fn new(parts: Parts, site: Connection, taken: Taken) -> Self {
-        let lane = Lane {
+        let state = SiteState {
             budget: Budget::restored(taken.budget, parts.clock.now()),
             failures: taken.failures,
             inventory_absent_since: taken.inventory_absent_since,
@@ -144,7 +144,7 @@ impl Session {
             parts,
             site,
             lease: taken.lease,
-            lane: Mutex::new(lane),
+            state: Mutex::new(state),
             tokens: Mutex::default(),
             lost: AtomicBool::new(false),
             wanted: AtomicBool::new(false),
@@ -201,23 +201,23 @@ impl Session {
 
     /// Since when the site has not granted the inventory scopes, if that was found out a short while ago.
     pub async fn inventory_absent(&self) -> Option<OffsetDateTime> {
-        let since = self.lane.lock().await.inventory_absent_since;
+        let since = self.state.lock().await.inventory_absent_since;
         since.filter(|since| self.now() < *since + self.site.settings.inventory_recheck.0)
     }
 
     /// Notes whether the site grants the inventory scopes. Stored with the next settlement.
     pub async fn note_inventory(&self, granted: bool) {
         let now = self.now();
-        let mut lane = self.lane.lock().await;
+        let mut state = self.state.lock().await;
         let recheck = self.site.settings.inventory_recheck.0;
-        let known = lane.inventory_absent_since.filter(|since| now < *since + recheck);
-        lane.inventory_absent_since = if granted { None } else { known.or(Some(now)) };
+        let known = state.inventory_absent_since.filter(|since| now < *since + recheck);
+        state.inventory_absent_since = if granted { None } else { known.or(Some(now)) };
     }
 
     /// Extends the lease, from beside the calls.
     pub async fn renew(&self) {
         let until = self.now() + self.parts.lease;
-        match lanes::renew(&self.parts.pool, self.lease, until).await {
+        match lease_store::renew(&self.parts.pool, self.lease, until).await {
             Ok(true) => {}
             Ok(false) => self.lost.store(true, Ordering::Relaxed),
             Err(error) => tracing::warn!(site = %self.site.name, %error, "a lease could not be renewed"),
@@ -231,11 +231,16 @@ impl Session {
         let now = self.now();
         // Copied within the turn, so that what is stored last is the newest; the budget goes on being used meanwhile.
         let (budget, failures, inventory_absent_since) = {
-            let lane = self.lane.lock().await;
-            (serde_json::to_value(&lane.budget).unwrap_or_default(), lane.failures as i32, lane.inventory_absent_since)
+            let state = self.state.lock().await;
+            (
+                serde_json::to_value(&state.budget).unwrap_or_default(),
+                state.failures as i32,
+                state.inventory_absent_since,
+            )
         };
-        let kept = lanes::Kept { until: now + self.parts.lease, budget: &budget, failures, inventory_absent_since };
-        match lanes::keep(&mut transaction, self.lease, &kept, now).await? {
+        let kept =
+            lease_store::Kept { until: now + self.parts.lease, budget: &budget, failures, inventory_absent_since };
+        match lease_store::keep(&mut transaction, self.lease, &kept, now).await? {
             Some(wanted) => self.wanted.fetch_or(wanted, Ordering::Relaxed),
             None => {
                 self.lost.store(true, Ordering::Relaxed);
@@ -247,25 +252,25 @@ impl Session {
 
     /// Gives the site back. `not_before`: nothing can be sent before, as far as the caller knows.
     pub async fn release(&self, not_before: Option<OffsetDateTime>) -> Result<(), sqlx::Error> {
-        let lane = self.lane.lock().await;
-        let budget = serde_json::to_value(&lane.budget).unwrap_or_default();
-        let kept = lanes::Kept {
+        let state = self.state.lock().await;
+        let budget = serde_json::to_value(&state.budget).unwrap_or_default();
+        let kept = lease_store::Kept {
             until: self.now(),
             budget: &budget,
-            failures: lane.failures as i32,
-            inventory_absent_since: lane.inventory_absent_since,
+            failures: state.failures as i32,
+            inventory_absent_since: state.inventory_absent_since,
         };
         let probe = self.tripped.load(Ordering::Relaxed).then(|| {
-            let failures = lane.failures.saturating_sub(self.site.settings.breaker_failures);
+            let failures = state.failures.saturating_sub(self.site.settings.breaker_failures);
             self.now() + self.policy().backoff(failures, self.jitter())
         });
-        lanes::release(&self.parts.pool, self.lease, &kept, probe.max(not_before)).await
+        lease_store::release(&self.parts.pool, self.lease, &kept, probe.max(not_before)).await
     }
 
     async fn reserve(&self, endpoint: Endpoint) -> Result<Ticket, Stop> {
         loop {
             let now = self.now();
-            let free_at = match self.lane.lock().await.budget.reserve(endpoint, now, self.permitted()) {
+            let free_at = match self.state.lock().await.budget.reserve(endpoint, now, self.permitted()) {
                 Ok(ticket) => return Ok(ticket),
                 Err(free_at) => free_at,
             };
@@ -282,14 +287,14 @@ impl Session {
 
     async fn landed(&self, ticket: Ticket, outcome: &Outcome, headers: RateHeaders) {
         let (now, permitted) = (self.now(), self.permitted());
-        let mut lane = self.lane.lock().await;
+        let mut state = self.state.lock().await;
         match outcome {
-            Outcome::NeverSent { .. } => lane.budget.never_sent(ticket),
-            Outcome::RateLimited { .. } => lane.budget.limited(ticket, now, headers, permitted),
-            _ => lane.budget.answered(ticket, now, headers, permitted),
+            Outcome::NeverSent { .. } => state.budget.never_sent(ticket),
+            Outcome::RateLimited { .. } => state.budget.limited(ticket, now, headers, permitted),
+            _ => state.budget.answered(ticket, now, headers, permitted),
         }
-        lane.failures = if outcome.is_outage() { lane.failures.saturating_add(1) } else { 0 };
-        if lane.failures >= self.site.settings.breaker_failures {
+        state.failures = if outcome.is_outage() { state.failures.saturating_add(1) } else { 0 };
+        if state.failures >= self.site.settings.breaker_failures {
             self.tripped.store(true, Ordering::Relaxed);
         }
         metrics::counter!("spsi_ezyvet_calls_total", "endpoint" => ticket_name(ticket), "outcome" => outcome.name())
@@ -333,12 +338,12 @@ impl Session {
         let attempt = match self.begin(delivery, request).await {
             Ok(attempt) => attempt,
             Err(stop) => {
-                self.lane.lock().await.budget.never_sent(ticket);
+                self.state.lock().await.budget.never_sent(ticket);
                 return Err(stop);
             }
         };
         let Some((token, generation)) = self.newest_token().await else {
-            self.lane.lock().await.budget.never_sent(ticket);
+            self.state.lock().await.budget.never_sent(ticket);
             let why = "the site's token was lost or refused meanwhile".to_owned();
             let exchange = Exchange::without_answer(Outcome::NeverSent { why });
             return Ok(Made { exchange, attempt, generation: 0 });
@@ -394,7 +399,7 @@ impl Session {
         }
     }
 
-    /// Writes down how a call ended, whoever holds the lane by now: it is history.
+    /// Writes down how a call ended, whoever holds the state by now: it is history.
     pub async fn finish(&self, made: &Made) -> Result<(), Stop> {
         let mut connection = self.parts.pool.acquire().await?;
         Ok(self.finish_in(&mut connection, made).await?)
@@ -416,7 +421,7 @@ impl Session {
 
     async fn forget_token(&self) -> Result<(), Stop> {
         let mut transaction = self.fenced().await?;
-        lanes::forget_token(&mut transaction, self.lease.site).await?;
+        lease_store::forget_token(&mut transaction, self.lease.site).await?;
         Ok(transaction.commit().await?)
     }
 }

@@ -3,7 +3,7 @@
 
 use super::{Session, Stop};
 use crate::config::Deliver;
-use crate::delivery::lane::{Lease, store as lanes};
+use crate::delivery::lease::{Lease, store as lease_store};
 use crate::ezyvet::{Endpoint, Granted, Outcome};
 use crate::secret::Plain;
 use std::sync::atomic::Ordering;
@@ -44,7 +44,7 @@ impl Session {
     }
 
     async fn load_token(&self, tokens: &mut Tokens) -> Result<(), Stop> {
-        if let Some((sealed, expires_at)) = lanes::find_token(&self.parts.pool, self.lease.site).await? {
+        if let Some((sealed, expires_at)) = lease_store::find_token(&self.parts.pool, self.lease.site).await? {
             match self.parts.keys.open(&sealed, &token_owner(self.lease)) {
                 Ok(token) => {
                     tokens.generations += 1;
@@ -82,7 +82,9 @@ impl Session {
                 let expires_at = granted.expires_at - margin;
                 let sealed = self.parts.keys.seal(granted.token.expose().as_bytes(), &token_owner(self.lease))?;
                 // We hold the only live token; without the database it serves as long as we hold the site.
-                if let Err(error) = lanes::store_token(&self.parts.pool, self.lease, &sealed, expires_at, now).await {
+                if let Err(error) =
+                    lease_store::store_token(&self.parts.pool, self.lease, &sealed, expires_at, now).await
+                {
                     tracing::warn!(site = %self.site.name, %error, "a new token could not be stored");
                 }
                 tokens.generations += 1;
@@ -92,8 +94,8 @@ impl Session {
             }
             Err(outcome) => {
                 // Every call needs a token: the site is left alone for a time.
-                let mut lane = self.lane.lock().await;
-                lane.failures = lane.failures.max(self.site.settings.breaker_failures);
+                let mut state = self.state.lock().await;
+                state.failures = state.failures.max(self.site.settings.breaker_failures);
                 self.tripped.store(true, Ordering::Relaxed);
                 tokens.trouble = Some(outcome.clone());
                 tracing::warn!(site = %self.site.name, %outcome, "no token");
@@ -114,7 +116,7 @@ impl Session {
         // Stores the budget with this call in it, makes sure that we still hold the site, and forgets the token that this
         // call kills: whatever becomes of the answer, nobody calls with that one again.
         if let Err(stop) = self.forget_token().await {
-            self.lane.lock().await.budget.never_sent(ticket);
+            self.state.lock().await.budget.never_sent(ticket);
             return Err(stop);
         }
         let (site, settings) = (&self.site, &self.site.settings);

@@ -1,7 +1,7 @@
 //! Calls that staff make: through the same lease, token and budget as the worker's.
 
 use super::StaffError;
-use crate::delivery::lane;
+use crate::delivery::lease;
 use crate::delivery::map::{self, NotMapped};
 use crate::delivery::session::{Session, Stop};
 use crate::delivery::worker::Worker;
@@ -59,7 +59,7 @@ impl Worker {
         let until = self.parts.clock.now() + patience.0;
         loop {
             let (now, lease) = (self.parts.clock.now(), self.parts.lease);
-            if let Some(taken) = lane::take_one(&self.parts.pool, id, now, lease).await? {
+            if let Some(taken) = lease::take_one(&self.parts.pool, id, now, lease).await? {
                 return Ok(self.session(taken).await?);
             }
             if now >= until {

@@ -193,7 +193,7 @@ pub(super) async fn requeue(
     )
     .execute(&mut *connection)
     .await?;
-    sqlx::query!("update site_lane set not_before = null, failures = 0 where site_id = $1", site.0)
+    sqlx::query!("update site_lease set not_before = null, failures = 0 where site_id = $1", site.0)
         .execute(&mut *connection)
         .await?;
     sqlx::query!("select pg_notify('spsi_delivery', $1::bigint::text)", site.0).execute(connection).await?;

@@ -1,4 +1,4 @@
-//! What the order desk does with orders: list, look into, accept, hold, decline, cancel what is outstanding, export. Every
+//! What the order intake does with orders: list, look into, accept, hold, decline, cancel what is outstanding, export. Every
 //! change is in the audit trail with its reason, and settles the stock in its transaction.
 
 mod cancel;
@@ -7,7 +7,7 @@ mod store;
 use super::answer;
 use super::decide::Finding;
 use super::difference::{Change, difference};
-use super::tree::Node;
+use super::json::Node;
 use super::{OrderError, stock};
 use crate::audit;
 use crate::config::{ClinicSettings, Overrides};

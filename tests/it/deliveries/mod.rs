@@ -518,7 +518,7 @@ async fn a_running_worker_takes_a_new_shipment_at_once_and_stops_when_told() {
     }
     trigger.pull();
     running.await.unwrap();
-    let free = "select lease_until is null from site_lane";
+    let free = "select lease_until is null from site_lease";
     assert!(sqlx::query_scalar::<_, bool>(free).fetch_one(desk.pool()).await.unwrap());
 }
 

@@ -5,7 +5,7 @@ const STEP: usize = 64;
 
 /// Members in ascending order, fixed once made.
 #[derive(Clone, Debug)]
-pub(super) struct BitSet {
+pub(super) struct PositionSet {
     words: Box<[u64]>,
     /// Members before each `STEP` words.
     before: Box<[u32]>,
@@ -25,7 +25,7 @@ pub(super) fn members(words: &[u64], base: u32) -> impl Iterator<Item = u32> + '
     })
 }
 
-impl BitSet {
+impl PositionSet {
     /// Takes words in which bit `n % 64` of word `n / 64` says that `n` is a member.
     pub(super) fn new(words: Vec<u64>) -> Self {
         let mut count = 0;
@@ -83,7 +83,7 @@ mod tests {
         #[test]
         fn the_nth_member_is_found(words in proptest::collection::vec(prop_oneof![any::<u64>(), Just(0), Just(u64::MAX)], 0..200)) {
             let all: Vec<u32> = (0..words.len() as u32 * 64).filter(|n| words[*n as usize / 64] >> (n % 64) & 1 == 1).collect();
-            let set = BitSet::new(words);
+            let set = PositionSet::new(words);
             prop_assert_eq!(set.count() as usize, all.len());
             prop_assert_eq!(set.iter_from(0).collect::<Vec<_>>(), all.clone());
             for skip in [0, 1, all.len() / 2, all.len().saturating_sub(1), all.len(), usize::MAX] {

@@ -140,7 +140,7 @@ fn escape(line: &[u8], out: &mut Vec<u8>) {
 
 /// A connection whose request lines are escaped as they are read.
 #[derive(Debug)]
-pub struct Escaped<T> {
+pub struct EscapingStream<T> {
     stream: T,
     follower: Follower,
     /// Read, and not handed on yet.
@@ -148,7 +148,7 @@ pub struct Escaped<T> {
     handed_on: usize,
 }
 
-impl<T> Escaped<T> {
+impl<T> EscapingStream<T> {
     pub fn new(stream: T) -> Self {
         Self { stream, follower: Follower::new(), ready: Vec::new(), handed_on: 0 }
     }
@@ -164,7 +164,7 @@ impl<T> Escaped<T> {
     }
 }
 
-impl<T: AsyncRead + Unpin> AsyncRead for Escaped<T> {
+impl<T: AsyncRead + Unpin> AsyncRead for EscapingStream<T> {
     fn poll_read(self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         if this.ready.is_empty() {
@@ -188,7 +188,7 @@ impl<T: AsyncRead + Unpin> AsyncRead for Escaped<T> {
     }
 }
 
-impl<T: AsyncWrite + Unpin> AsyncWrite for Escaped<T> {
+impl<T: AsyncWrite + Unpin> AsyncWrite for EscapingStream<T> {
     fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         Pin::new(&mut self.get_mut().stream).poll_write(context, bytes)
     }
@@ -264,7 +264,7 @@ mod tests {
     #[tokio::test]
     async fn a_small_buffer_gets_everything_in_time() {
         let line = format!("GET /{} HTTP/1.1\r\n\r\n", "é".repeat(10_000));
-        let mut stream = Escaped::new(line.as_bytes());
+        let mut stream = EscapingStream::new(line.as_bytes());
         let (mut all, mut some) = (Vec::new(), [0; 7]);
         loop {
             match stream.read(&mut some).await.expect("a read") {

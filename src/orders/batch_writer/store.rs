@@ -3,7 +3,7 @@
 use super::super::answer::Reply;
 use super::super::decide::Finding;
 use super::super::read::OrderRequest;
-use super::super::store::SentLine;
+use super::super::store::NewLineRow;
 use crate::ids::ClinicId;
 use rust_decimal::Decimal;
 use sqlx::postgres::{PgHasArrayType, PgTypeInfo};
@@ -48,16 +48,16 @@ pub struct Basis {
 /// No product is locked for it. Whoever decides by the stock sees what is stored by then; what is stored a moment later might
 /// as well have come a moment later, for stock only notes it.
 pub async fn insert(connection: &mut PgConnection, orders: &[NewOrder]) -> Result<Vec<Option<i64>>, sqlx::Error> {
-    let heads: Vec<SentOrder<'_>> = orders.iter().map(SentOrder::of).collect();
-    let lines = SentLine::all(orders.iter().map(|new| &*new.order));
+    let heads: Vec<NewOrderRow<'_>> = orders.iter().map(NewOrderRow::of).collect();
+    let lines = NewLineRow::all(orders.iter().map(|new| &*new.order));
     // A scalar subquery is looked up by key for each order; `exists` may be turned into a table of all there are.
     let stored = sqlx::query!(
         r#"with given as materialized (
                select given.*, sent::json as body
-               from unnest($1::sent_order[]) with ordinality as given(clinic_id, ezyvet_id, number, purchase_order_number, state,
+               from unnest($1::new_order[]) with ordinality as given(clinic_id, ezyvet_id, number, purchase_order_number, state,
                    is_return, sent, answer_status, answer, findings, ordered_at, ownership_id, shipping_address_id, freight,
-                   freight_tax, tax, total, now, actor, catalog_version, ship_to_mapped, repeats_number, place)),
-           line as materialized (select * from unnest($2::sent_order_line[])),
+                   freight_tax, tax, total, now, actor, catalog_version, ship_to_mapped, repeats_number, ordinal)),
+           line as materialized (select * from unnest($2::new_order_line[])),
            placed as (
                insert into purchase_order (clinic_id, ezyvet_id, supplier_order_number, purchase_order_number, state, is_return,
                    body, answer_status, answer_body, findings, ordered_at, ownership_id, shipping_address_id,
@@ -74,7 +74,7 @@ pub async fn insert(connection: &mut PgConnection, orders: &[NewOrder]) -> Resul
                             and m.ezyvet_id = shipping_address_id),
                        (select m.id from clinic c join ezyvet_mapping m on m.site_id = c.site_id and m.clinic_id is null
                         where c.id = given.clinic_id and m.kind = 'ship_to' and m.ezyvet_id = shipping_address_id)) is not null)))
-               order by place
+               order by ordinal
                on conflict do nothing
                returning id, supplier_order_number),
            stored as materialized (
@@ -88,33 +88,33 @@ pub async fn insert(connection: &mut PgConnection, orders: &[NewOrder]) -> Resul
                select stored.id, position, line.ezyvet_id, product_id, supplier_code, outers, units_per_outer, price_per_unit,
                    tax_per_unit, quantity, line.total, total_tax, location_id,
                    case when state in ('accepted', 'held') then greatest(quantity, 0) else 0 end
-               from stored join line using (place)),
+               from stored join line using (ordinal)),
            moved as (
                insert into stock_move (moved_at, codes)
-               select max(now), array_agg(distinct supplier_code) from stored join line using (place)
+               select max(now), array_agg(distinct supplier_code) from stored join line using (ordinal)
                where state in ('accepted', 'held') having count(*) > 0),
            told as (
                insert into audit_entry (at, actor, action, subject_kind, subject_id, detail)
                select now, actor, 'order.place', 'order', id,
                    jsonb_build_object('number', number, 'state', state, 'findings', findings)
                from stored)
-           select place as "place!", pg_current_xact_id()::text::bigint as "transaction!" from stored"#,
-        heads as Vec<SentOrder<'_>>,
-        lines as Vec<SentLine<'_>>
+           select ordinal as "ordinal!", pg_current_xact_id()::text::bigint as "transaction!" from stored"#,
+        heads as Vec<NewOrderRow<'_>>,
+        lines as Vec<NewLineRow<'_>>
     )
     .fetch_all(connection)
     .await?;
     let mut transactions = vec![None; orders.len()];
     for row in stored {
-        let place = usize::try_from(row.place - 1).ok().and_then(|place| transactions.get_mut(place));
+        let place = usize::try_from(row.ordinal - 1).ok().and_then(|place| transactions.get_mut(place));
         *place.ok_or(sqlx::Error::RowNotFound)? = Some(row.transaction);
     }
     Ok(transactions)
 }
 
-/// An order as `sent_order` has it.
+/// An order as `new_order` has it.
 #[derive(sqlx::Encode)]
-struct SentOrder<'a> {
+struct NewOrderRow<'a> {
     clinic_id: i64,
     ezyvet_id: &'a str,
     number: &'a str,
@@ -139,7 +139,7 @@ struct SentOrder<'a> {
     repeats_number: bool,
 }
 
-impl<'a> SentOrder<'a> {
+impl<'a> NewOrderRow<'a> {
     fn of(new: &'a NewOrder) -> Self {
         let order = &*new.order;
         Self {
@@ -169,14 +169,14 @@ impl<'a> SentOrder<'a> {
     }
 }
 
-impl Type<Postgres> for SentOrder<'_> {
+impl Type<Postgres> for NewOrderRow<'_> {
     fn type_info() -> PgTypeInfo {
-        PgTypeInfo::with_name("sent_order")
+        PgTypeInfo::with_name("new_order")
     }
 }
 
-impl PgHasArrayType for SentOrder<'_> {
+impl PgHasArrayType for NewOrderRow<'_> {
     fn array_type_info() -> PgTypeInfo {
-        PgTypeInfo::array_of("sent_order")
+        PgTypeInfo::array_of("new_order")
     }
 }

@@ -11,12 +11,12 @@ use time::OffsetDateTime;
 type Digest = [u8; 32];
 
 /// What good tokens say, by their digest: a memory dump gives no token.
-pub struct SeenTokens {
+pub struct VerifiedTokens {
     most: usize,
     claims: RwLock<HashMap<Digest, Arc<Claims>>>,
 }
 
-impl SeenTokens {
+impl VerifiedTokens {
     /// Remembers so many at a time.
     pub fn new(most: usize) -> Self {
         Self { most, claims: RwLock::default() }
@@ -64,7 +64,7 @@ mod tests {
 
     #[test]
     fn a_token_is_checked_once_and_a_bad_one_every_time() {
-        let (keys, seen, mut checks) = (KeyRing::generate().unwrap(), SeenTokens::new(10), 0);
+        let (keys, seen, mut checks) = (KeyRing::generate().unwrap(), VerifiedTokens::new(10), 0);
         let (good, bad) = (signed(&keys, "clinic-a", 60), signed(&KeyRing::generate().unwrap(), "clinic-a", 60));
         for token in [&good, &good, &bad, &bad] {
             let claims = seen.claims(token, NOW, || {
@@ -78,7 +78,7 @@ mod tests {
 
     #[test]
     fn memory_is_bounded_and_those_that_have_ended_go_first() {
-        let (keys, seen) = (KeyRing::generate().unwrap(), SeenTokens::new(3));
+        let (keys, seen) = (KeyRing::generate().unwrap(), VerifiedTokens::new(3));
         let ask = |token: &str, now| seen.claims::<TokenError>(token, now, || token::check(&keys, token)).unwrap();
         let (short, long) = (signed(&keys, "clinic-a", 1), signed(&keys, "clinic-b", 60));
         ask(&short, NOW);

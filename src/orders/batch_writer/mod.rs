@@ -27,7 +27,7 @@ type Stored = Result<Option<i64>, sqlx::Error>;
 
 /// Stores orders. Cheap to clone; clones share what waits.
 #[derive(Clone)]
-pub(super) struct Writer(Arc<Shared>);
+pub(super) struct BatchWriter(Arc<Shared>);
 
 struct Shared {
     /// Opens connections, and has none: those of a pool ask Postgres whether they live each time they are given back.
@@ -59,7 +59,7 @@ struct Waiting {
 /// A connection, with when it was last of use.
 type Kept = Option<(Instant, PgConnection)>;
 
-impl Writer {
+impl BatchWriter {
     /// With up to so many connections of its own to the pool's database, for up to so many orders in a statement. To be used
     /// in one thread: a connection is served by the event loop that it was opened in, and an answer that another thread
     /// waits for costs a change of threads.
@@ -159,7 +159,7 @@ async fn reside(first: Turn, mut turns: UnboundedReceiver<Turn>) {
 
 /// The right to have a statement on its way; given back when it ends.
 struct Turn {
-    writer: Writer,
+    writer: BatchWriter,
     over: bool,
 }
 

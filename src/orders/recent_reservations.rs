@@ -9,7 +9,7 @@ const MOST_ORDERS: usize = 20_000;
 
 /// Reservations by transaction, until the stock in memory is newer.
 #[derive(Default)]
-pub(super) struct Unseen(Mutex<Reserved>);
+pub(super) struct RecentReservations(Mutex<Reserved>);
 
 /// Codes and units of one order.
 type Lines = Vec<(Box<str>, Decimal)>;
@@ -20,7 +20,7 @@ pub(super) struct Reserved {
     units: HashMap<Box<str>, Decimal>,
 }
 
-impl Unseen {
+impl RecentReservations {
     /// Adds what a transaction has ordered. Goods going back reserve nothing.
     pub fn add<'a>(&self, transaction: i64, lines: impl Iterator<Item = (&'a str, Decimal)>) {
         let lines: Lines =
@@ -66,18 +66,18 @@ mod tests {
 
     #[test]
     fn what_the_stock_shows_is_forgotten_and_the_rest_is_kept() {
-        let unseen = Unseen::default();
-        let units = |seen: i64, code: &str| unseen.after(seen).unwrap().of(code);
-        unseen.add(5, [("A", 2.into()), ("B", 1.into()), ("A", 3.into()), ("C", (-4).into())].into_iter());
-        unseen.add(7, [("A", 10.into())].into_iter());
-        unseen.add(6, [("B", 1.into())].into_iter());
+        let recent = RecentReservations::default();
+        let units = |seen: i64, code: &str| recent.after(seen).unwrap().of(code);
+        recent.add(5, [("A", 2.into()), ("B", 1.into()), ("A", 3.into()), ("C", (-4).into())].into_iter());
+        recent.add(7, [("A", 10.into())].into_iter());
+        recent.add(6, [("B", 1.into())].into_iter());
         assert_eq!([units(5, "A"), units(5, "B"), units(5, "C")], [15.into(), 2.into(), 0.into()]);
         assert_eq!([units(6, "A"), units(6, "B")], [10.into(), 1.into()]);
         assert_eq!(units(7, "B"), 1.into(), "behind one that is not shown yet");
         assert_eq!([units(8, "A"), units(8, "B")], [0.into(), 0.into()]);
-        assert!(unseen.lock().units.is_empty() && unseen.lock().orders.is_empty());
-        (0..=MOST_ORDERS as i64).for_each(|at| unseen.add(8 + at, std::iter::empty()));
-        assert!(unseen.after(8).is_none());
-        assert!(unseen.after(9).is_some());
+        assert!(recent.lock().units.is_empty() && recent.lock().orders.is_empty());
+        (0..=MOST_ORDERS as i64).for_each(|at| recent.add(8 + at, std::iter::empty()));
+        assert!(recent.after(8).is_none());
+        assert!(recent.after(9).is_some());
     }
 }

@@ -32,7 +32,7 @@ impl Turns {
 }
 
 /// A body of pieces that takes turns with others of its thread, and lets other requests run after every turn.
-pub struct TakingTurns<I> {
+pub struct FairBody<I> {
     pieces: I,
     /// Pieces of one turn.
     at_once: usize,
@@ -43,14 +43,14 @@ pub struct TakingTurns<I> {
     looked: bool,
 }
 
-impl<I> TakingTurns<I> {
+impl<I> FairBody<I> {
     /// `at_once` pieces are one turn.
     pub fn new(pieces: I, at_once: usize) -> Self {
         Self { pieces, at_once: at_once.max(1), given: 0, id: None, looked: false }
     }
 }
 
-impl<I: Iterator<Item = Bytes> + Unpin> Stream for TakingTurns<I> {
+impl<I: Iterator<Item = Bytes> + Unpin> Stream for FairBody<I> {
     type Item = Result<Bytes, Infallible>;
 
     fn poll_next(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
@@ -102,7 +102,7 @@ impl<I: Iterator<Item = Bytes> + Unpin> Stream for TakingTurns<I> {
     }
 }
 
-impl<I> Drop for TakingTurns<I> {
+impl<I> Drop for FairBody<I> {
     fn drop(&mut self) {
         // A thread that ends has forgotten its turns.
         let _ = TURNS.try_with(|turns| {
@@ -124,13 +124,13 @@ mod tests {
 
     type Log = Rc<RefCell<Vec<String>>>;
 
-    fn body(name: &'static str, pieces: usize, log: &Log) -> TakingTurns<impl Iterator<Item = Bytes> + Unpin + use<>> {
+    fn body(name: &'static str, pieces: usize, log: &Log) -> FairBody<impl Iterator<Item = Bytes> + Unpin + use<>> {
         let log = Rc::clone(log);
         let pieces = (0..pieces).map(move |piece| {
             log.borrow_mut().push(format!("{name}{piece}"));
             Bytes::from_static(b"x")
         });
-        TakingTurns::new(pieces, 1)
+        FairBody::new(pieces, 1)
     }
 
     #[tokio::test]

@@ -34,9 +34,9 @@ pub(in crate::delivery) async fn take_due(
     let rows = sqlx::query_as!(
         Row,
         r#"with free as (
-               select l.site_id from site_lane l
+               select l.site_id from site_lease l
                where (l.lease_until is null or l.lease_until <= $1) and (l.not_before is null or l.not_before <= $1)
-                 and (l.wanted_until is null or l.wanted_until <= $1)
+                 and (l.staff_request_until is null or l.staff_request_until <= $1)
                  and exists (select from site s where s.id = l.site_id and s.state = 'active')
                  and (exists (select from delivery d where d.site_id = l.site_id and d.kind = 'receive_invoice'
                               and d.state in ('waiting', 'unclear') and d.due_at <= $1)
@@ -48,7 +48,7 @@ pub(in crate::delivery) async fn take_due(
                order by l.lease_token nulls first
                limit $3
                for no key update of l skip locked)
-           update site_lane l set lease_token = nextval('lease_token_seq'), lease_until = $2, wanted_until = null
+           update site_lease l set lease_token = nextval('lease_token_seq'), lease_until = $2, staff_request_until = null
            from free where l.site_id = free.site_id
            returning l.site_id, l.lease_token as "token!", l.budget, l.failures, l.inventory_absent_since"#,
         now,
@@ -68,7 +68,7 @@ pub(in crate::delivery) async fn take_one(
 ) -> Result<Option<Taken>, sqlx::Error> {
     let row = sqlx::query_as!(
         Row,
-        r#"update site_lane set lease_token = nextval('lease_token_seq'), lease_until = $3, wanted_until = null
+        r#"update site_lease set lease_token = nextval('lease_token_seq'), lease_until = $3, staff_request_until = null
            where site_id = $1 and (lease_until is null or lease_until <= $2)
            returning site_id, lease_token as "token!", budget, failures, inventory_absent_since"#,
         site.0,
@@ -85,7 +85,7 @@ pub(in crate::delivery) async fn want(
     site: SiteId,
     until: OffsetDateTime,
 ) -> Result<(), sqlx::Error> {
-    sqlx::query!("update site_lane set wanted_until = $2 where site_id = $1", site.0, until)
+    sqlx::query!("update site_lease set staff_request_until = $2 where site_id = $1", site.0, until)
         .execute(connection)
         .await
         .map(drop)
@@ -131,9 +131,9 @@ pub(in crate::delivery) async fn keep(
     now: OffsetDateTime,
 ) -> Result<Option<bool>, sqlx::Error> {
     sqlx::query_scalar!(
-        r#"update site_lane set lease_until = $3, budget = $4, failures = $5, inventory_absent_since = $6
+        r#"update site_lease set lease_until = $3, budget = $4, failures = $5, inventory_absent_since = $6
            where site_id = $1 and lease_token = $2 and lease_until is not null
-           returning coalesce(wanted_until > $7, false) as "wanted!""#,
+           returning coalesce(staff_request_until > $7, false) as "wanted!""#,
         lease.site.0,
         lease.token,
         kept.until,
@@ -153,7 +153,7 @@ pub(in crate::delivery) async fn renew(
     until: OffsetDateTime,
 ) -> Result<bool, sqlx::Error> {
     let renewed = sqlx::query!(
-        "update site_lane set lease_until = $3 where site_id = $1 and lease_token = $2 and lease_until is not null",
+        "update site_lease set lease_until = $3 where site_id = $1 and lease_token = $2 and lease_until is not null",
         lease.site.0,
         lease.token,
         until
@@ -171,7 +171,7 @@ pub(in crate::delivery) async fn release(
     not_before: Option<OffsetDateTime>,
 ) -> Result<(), sqlx::Error> {
     sqlx::query!(
-        "update site_lane set lease_until = null, budget = $3, failures = $4, inventory_absent_since = $5, not_before = $6
+        "update site_lease set lease_until = null, budget = $3, failures = $4, inventory_absent_since = $5, not_before = $6
          where site_id = $1 and lease_token = $2 and lease_until is not null",
         lease.site.0,
         lease.token,
@@ -211,7 +211,7 @@ pub(in crate::delivery) async fn store_token(
 ) -> Result<(), sqlx::Error> {
     sqlx::query!(
         "insert into site_token (site_id, token, expires_at, obtained_at)
-         select site_id, $3, $4, $5 from site_lane where site_id = $1 and lease_token = $2 and lease_until is not null
+         select site_id, $3, $4, $5 from site_lease where site_id = $1 and lease_token = $2 and lease_until is not null
          on conflict (site_id) do update
          set token = excluded.token, expires_at = excluded.expires_at, obtained_at = excluded.obtained_at",
         lease.site.0,

@@ -6,17 +6,17 @@ use serde::{Serialize, Serializer, ser::SerializeMap};
 
 /// A value of a body, or a part of one.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Tree {
+pub enum BodyValue {
     /// Left out of forms and of JSON objects: ezyVet's readers take an absent field and a null for the same thing.
     Absent,
     Text(String),
     Number(Decimal),
     Whole(i64),
-    List(Vec<Tree>),
-    Fields(Vec<(&'static str, Tree)>),
+    List(Vec<BodyValue>),
+    Fields(Vec<(&'static str, BodyValue)>),
 }
 
-impl Tree {
+impl BodyValue {
     pub fn text(text: impl Into<String>) -> Self {
         Self::Text(text.into())
     }
@@ -77,7 +77,7 @@ impl Tree {
     }
 }
 
-impl Serialize for Tree {
+impl Serialize for BodyValue {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match self {
             Self::Absent => serializer.serialize_unit(),
@@ -100,18 +100,21 @@ impl Serialize for Tree {
 mod tests {
     use super::*;
 
-    fn invoice() -> Tree {
-        let batch = Tree::Fields(vec![("name", Tree::text("B&1")), ("expiry", Tree::Absent)]);
-        Tree::Fields(vec![
-            ("invoice_number", Tree::text("INV_001")),
-            ("comments", Tree::Absent),
-            ("freight", Tree::Number("4.50".parse().unwrap())),
-            ("empty", Tree::List(vec![])),
+    fn invoice() -> BodyValue {
+        let batch = BodyValue::Fields(vec![("name", BodyValue::text("B&1")), ("expiry", BodyValue::Absent)]);
+        BodyValue::Fields(vec![
+            ("invoice_number", BodyValue::text("INV_001")),
+            ("comments", BodyValue::Absent),
+            ("freight", BodyValue::Number("4.50".parse().unwrap())),
+            ("empty", BodyValue::List(vec![])),
             (
                 "line_item",
-                Tree::List(vec![
-                    Tree::Fields(vec![("quantity", Tree::Whole(2)), ("batch", Tree::List(vec![batch]))]),
-                    Tree::Fields(vec![("quantity", Tree::Number("0.25".parse().unwrap())), ("id", Tree::id("9"))]),
+                BodyValue::List(vec![
+                    BodyValue::Fields(vec![("quantity", BodyValue::Whole(2)), ("batch", BodyValue::List(vec![batch]))]),
+                    BodyValue::Fields(vec![
+                        ("quantity", BodyValue::Number("0.25".parse().unwrap())),
+                        ("id", BodyValue::id("9")),
+                    ]),
                 ]),
             ),
         ])
@@ -119,7 +122,7 @@ mod tests {
 
     #[test]
     fn a_form_writes_every_index_and_leaves_out_what_is_absent() {
-        let fields = Tree::Fields(vec![("data", Tree::Fields(vec![("body", invoice())]))]).form_fields();
+        let fields = BodyValue::Fields(vec![("data", BodyValue::Fields(vec![("body", invoice())]))]).form_fields();
         let expected = [
             ("data[body][invoice_number]", "INV_001"),
             ("data[body][freight]", "4.5"),
@@ -142,9 +145,9 @@ mod tests {
 
     #[test]
     fn an_id_is_a_number_only_where_nothing_is_lost() {
-        assert_eq!(Tree::id("12"), Tree::Whole(12));
+        assert_eq!(BodyValue::id("12"), BodyValue::Whole(12));
         for text in ["", "007", "x1", "-1", "12345678901234567890"] {
-            assert_eq!(Tree::id(text), Tree::text(text));
+            assert_eq!(BodyValue::id(text), BodyValue::text(text));
         }
     }
 }

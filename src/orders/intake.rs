@@ -1,9 +1,9 @@
 //! Where orders arrive: stored in one round trip to Postgres where nothing speaks against it, so that the commit is the only
-//! wait, and orders at once share it ([`super::writer`]).
+//! wait, and orders at once share it ([`super::batch_writer`]).
 //!
 //! The decision is made by what is in memory: the catalogue, the clinic, and what is known of its addresses. The statement
 //! that stores the order makes sure in itself that Postgres says the same, and stores nothing otherwise
-//! ([`super::writer::store::insert`]). Then, and where memory does not do, [`super::place`] reads everything under locks:
+//! ([`super::batch_writer::store::insert`]). Then, and where memory does not do, [`super::place`] reads everything under locks:
 //! for a clinic whose stock rule decides, an order that is known, a product that is not plainly for sale.
 //!
 //! Where stock only notes, the stock in memory is that which clinics are shown (as old as `SPSI_REFRESH`, or up to five
@@ -11,12 +11,12 @@
 //! that time, the note may miss it. Reservations do not, for they are added up from the lines.
 
 use super::answer::Reply;
+use super::batch_writer::BatchWriter;
+use super::batch_writer::store::{Basis, NewOrder};
 use super::decide::ProductTerms;
 use super::read::OrderRequest;
+use super::recent_reservations::RecentReservations;
 use super::store;
-use super::unseen::Unseen;
-use super::writer::Writer;
-use super::writer::store::{Basis, NewOrder};
 use super::{OrderError, actor, clinic_terms, decided, number, place, state, stock_decides};
 use crate::catalog::Catalog;
 use crate::catalog::offers::Offers;
@@ -34,9 +34,9 @@ const ADDRESSES: usize = 10_000;
 
 /// See the module. Cheap to clone.
 #[derive(Clone)]
-pub struct Desk {
+pub struct Intake {
     pool: PgPool,
-    writer: Writer,
+    writer: BatchWriter,
     catalog: Catalog,
     memory: Arc<Memory>,
 }
@@ -47,28 +47,28 @@ struct Memory {
     numbers: Mutex<VecDeque<i64>>,
     /// Whether a clinic's address was mapped when last asked for.
     mapped: Mutex<HashMap<(ClinicId, String), bool>>,
-    unseen: Unseen,
+    recent: RecentReservations,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-impl Desk {
+impl Intake {
     /// Orders are stored over as many connections as the pool has, each by itself.
     pub fn new(pool: PgPool, catalog: Catalog) -> Self {
         Self {
-            writer: Writer::new(&pool, pool.options().get_max_connections(), 1),
+            writer: BatchWriter::new(&pool, pool.options().get_max_connections(), 1),
             pool,
             catalog,
             memory: Arc::default(),
         }
     }
 
-    /// The same desk, whose orders are stored over up to so many connections of its own, up to so many together. To be
+    /// The same intake, whose orders are stored over up to so many connections of its own, up to so many together. To be
     /// called in the thread that will use it.
     pub fn on_this_thread(&self, connections: u32, together: usize) -> Self {
-        Self { writer: Writer::new(&self.pool, connections, together), ..self.clone() }
+        Self { writer: BatchWriter::new(&self.pool, connections, together), ..self.clone() }
     }
 
     /// Decides about an order, stores it, and gives the answer; or the first answer, when we have the order already.
@@ -121,7 +121,7 @@ impl Desk {
             return Ok(None);
         };
         if state != "declined" {
-            self.memory.unseen.add(transaction, order.lines.iter().map(|line| (&*line.supplier_code, line.quantity)));
+            self.memory.recent.add(transaction, order.lines.iter().map(|line| (&*line.supplier_code, line.quantity)));
         }
         Ok(Some(reply))
     }
@@ -129,7 +129,7 @@ impl Desk {
     /// The products ordered, if all of them are for sale to the clinic.
     fn products(&self, offers: &Offers, order: &OrderRequest) -> Option<HashMap<String, ProductTerms>> {
         let mut products: HashMap<String, ProductTerms> = HashMap::with_capacity(order.lines.len());
-        let unseen = self.memory.unseen.after(offers.seen())?;
+        let recent = self.memory.recent.after(offers.seen())?;
         for line in &order.lines {
             let code = line.supplier_code.as_str();
             if !products.contains_key(code) {
@@ -141,7 +141,7 @@ impl Desk {
                     restricted: false,
                     units_per_outer: offer.units_per_outer,
                     price_per_unit: offer.price_per_unit,
-                    stock_free: offer.stock_free - unseen.of(code),
+                    stock_free: offer.stock_free - recent.of(code),
                 };
                 products.insert(code.to_owned(), terms);
             }
