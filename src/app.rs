@@ -2,7 +2,7 @@
 
 use crate::auth::Auth;
 use crate::catalog::Catalog;
-use crate::clinics::directory::Directory;
+use crate::clinics::cache::ClinicCache;
 use crate::clock::Clock;
 use crate::config::Settings;
 use crate::delivery::Worker;
@@ -120,13 +120,17 @@ impl Context {
     }
 
     async fn answer(&self, role: Role, listener: TcpListener, shutdown: Shutdown) -> anyhow::Result<()> {
-        let directory = Directory::new(self.pool.clone(), self.settings.clinic.clone());
+        let clinic_cache = ClinicCache::new(self.pool.clone(), self.settings.clinic.clone());
         let catalog = Catalog::new(self.pool.clone());
-        let auth =
-            Auth::new(directory.clone(), self.keys.token()?.clone(), self.settings.tokens.clone(), self.clock.clone())?;
+        let auth = Auth::new(
+            clinic_cache.clone(),
+            self.keys.token()?.clone(),
+            self.settings.tokens.clone(),
+            self.clock.clone(),
+        )?;
         let refresher = Refresher {
             pool: self.pool.clone(),
-            directory,
+            clinic_cache,
             catalog: catalog.clone(),
             clock: self.clock.clone(),
             interval: self.settings.catalog.refresh.0,

@@ -2,7 +2,7 @@
 //! for at an interval should a notification be lost. While Postgres is away, what is in memory stays.
 
 use crate::catalog::Catalog;
-use crate::clinics::directory::Directory;
+use crate::clinics::cache::ClinicCache;
 use crate::clock::Clock;
 use crate::shutdown::Shutdown;
 use sqlx::PgPool;
@@ -19,7 +19,7 @@ const MOST_INTERVALS: u32 = 5;
 #[derive(Clone)]
 pub struct Refresher {
     pub pool: PgPool,
-    pub directory: Directory,
+    pub clinic_cache: ClinicCache,
     pub catalog: Catalog,
     pub clock: Clock,
     pub interval: Duration,
@@ -28,7 +28,7 @@ pub struct Refresher {
 impl Refresher {
     /// Reads what has changed, once.
     pub async fn refresh(&self) -> anyhow::Result<()> {
-        if self.directory.changed().await? {
+        if self.clinic_cache.changed().await? {
             self.catalog.forget_clinics();
         }
         self.catalog.refresh(self.clock.now()).await?;

@@ -1,7 +1,7 @@
 //! `POST /accesstoken`, and the proof that a request comes from a clinic: [`Caller`].
 
 use super::{Auth, AuthError, TokenRequestError, request};
-use crate::clinics::directory::Member;
+use crate::clinics::cache::CachedClinic;
 use crate::config::ServerSettings;
 use crate::http::address::client_address;
 use crate::http::body;
@@ -14,7 +14,7 @@ use std::sync::Arc;
 
 /// The clinic that a request comes from. A handler that takes it is reached only with a good token; what it does with
 /// the database, it does with this clinic's id.
-pub struct Caller(pub Arc<Member>);
+pub struct Caller(pub Arc<CachedClinic>);
 
 impl FromRequest for Caller {
     type Error = Problem;

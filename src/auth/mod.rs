@@ -1,7 +1,7 @@
 //! Tokens for ezyVet: who may ask for one, what is in it, how long it is good (SPSI.md 1, /accesstoken).
 //!
 //! The client id in the token is the only thing that tells which clinic is calling. A token dies with its expiry, with
-//! the suspension of its clinic and with the rotation of its clinic's secret; it is checked against the directory in
+//! the suspension of its clinic and with the rotation of its clinic's secret; it is checked against the clinic_cache in
 //! memory, so a check costs microseconds and a revocation arrives within seconds.
 
 pub mod http;
@@ -11,7 +11,7 @@ mod token;
 mod verified_tokens;
 mod verifier;
 
-use crate::clinics::directory::{Directory, Member};
+use crate::clinics::cache::{CachedClinic, ClinicCache};
 use crate::clock::Clock;
 use crate::config::TokenSettings;
 use crate::secret::{KeyRing, Plain, SecretError};
@@ -40,7 +40,7 @@ pub enum AuthError {
 /// Issues and checks tokens. Cheap to clone.
 #[derive(Clone)]
 pub struct Auth {
-    directory: Directory,
+    clinic_cache: ClinicCache,
     keys: Arc<KeyRing>,
     settings: Arc<TokenSettings>,
     verifier: Arc<Verifier>,
@@ -57,7 +57,7 @@ pub struct IssuedToken {
 
 impl Auth {
     pub fn new(
-        directory: Directory,
+        clinic_cache: ClinicCache,
         keys: KeyRing,
         settings: TokenSettings,
         clock: Clock,
@@ -70,7 +70,7 @@ impl Auth {
         );
         let verified = VerifiedTokens::new(settings.remembered_tokens);
         Ok(Self {
-            directory,
+            clinic_cache,
             keys: Arc::new(keys),
             settings: Arc::new(settings),
             verifier: Arc::new(verifier),
@@ -90,7 +90,7 @@ impl Auth {
         Ok(IssuedToken { token, expires_in: life.as_secs() })
     }
 
-    async fn proven(&self, client_id: &str, secret: &Plain, address: IpAddr) -> Result<Arc<Member>, AuthError> {
+    async fn proven(&self, client_id: &str, secret: &Plain, address: IpAddr) -> Result<Arc<CachedClinic>, AuthError> {
         let now = self.clock.now();
         if let Some(member) = self.active(client_id)
             && self.verifier.remembers(&member, secret, now)
@@ -103,7 +103,7 @@ impl Auth {
         // Counted before the costly check, so that a burst of guesses in parallel does not slip through.
         self.throttle.failed(client_id, address, now);
         for _ in 0..2 {
-            let version = self.directory.version();
+            let version = self.clinic_cache.version();
             let member = self.active(client_id);
             if self.verifier.verify(member.clone(), secret.clone(), now).await == Verdict::Right
                 && let Some(member) = member
@@ -113,8 +113,8 @@ impl Auth {
             }
             // Before we say no: a clinic may have been added, or its secret rotated, a moment ago elsewhere.
             // Compared with what was looked at, for the background refresh may have come first.
-            self.directory.refresh().await?;
-            if self.directory.version() == version {
+            self.clinic_cache.refresh().await?;
+            if self.clinic_cache.version() == version {
                 break;
             }
         }
@@ -122,7 +122,7 @@ impl Auth {
     }
 
     /// The clinic that a token speaks for.
-    pub fn check(&self, token: &str) -> Result<Arc<Member>, AuthError> {
+    pub fn check(&self, token: &str) -> Result<Arc<CachedClinic>, AuthError> {
         let now = self.clock.now();
         let claims = self.verified.claims(token, now, || token::check(&self.keys, token))?;
         if !claims.ends_after(now) {
@@ -138,10 +138,10 @@ impl Auth {
 
     /// Whether the clinics have been read.
     pub fn is_ready(&self) -> bool {
-        self.directory.is_loaded()
+        self.clinic_cache.is_loaded()
     }
 
-    fn active(&self, client_id: &str) -> Option<Arc<Member>> {
-        self.directory.find(client_id).filter(|member| member.row.active)
+    fn active(&self, client_id: &str) -> Option<Arc<CachedClinic>> {
+        self.clinic_cache.find(client_id).filter(|member| member.row.active)
     }
 }

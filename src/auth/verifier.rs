@@ -3,7 +3,7 @@
 //!
 //! The digest's key is made at start and never leaves the process: a memory dump of the digests alone is worth nothing.
 
-use crate::clinics::directory::Member;
+use crate::clinics::cache::CachedClinic;
 use crate::secret::{Hashed, Plain, SecretError, random_bytes};
 use aws_lc_rs::{constant_time, hmac};
 use std::collections::HashMap;
@@ -40,7 +40,7 @@ impl Verifier {
     }
 
     /// Whether this secret was right a few minutes ago, and the clinic's secrets have not changed since.
-    pub fn remembers(&self, member: &Member, secret: &Plain, now: OffsetDateTime) -> bool {
+    pub fn remembers(&self, member: &CachedClinic, secret: &Plain, now: OffsetDateTime) -> bool {
         let remembered = self.remembered.lock().unwrap_or_else(PoisonError::into_inner);
         remembered.get(&member.row.client_id).is_some_and(|(tag, until)| {
             now < *until
@@ -49,7 +49,7 @@ impl Verifier {
     }
 
     /// Checks by argon2id; an unknown clinic costs as much as a wrong secret.
-    pub async fn verify(&self, member: Option<Arc<Member>>, secret: Plain, now: OffsetDateTime) -> Verdict {
+    pub async fn verify(&self, member: Option<Arc<CachedClinic>>, secret: Plain, now: OffsetDateTime) -> Verdict {
         let Ok(permit) = Arc::clone(&self.hashing).acquire_owned().await else { return Verdict::Wrong };
         // Two hashes are tried whoever asks, so that a refusal takes as long for a client id that does not exist, or that
         // is in the middle of a rotation, as for any other.
@@ -78,7 +78,7 @@ impl Verifier {
         }
     }
 
-    fn remember(&self, member: &Member, secret: &Plain, now: OffsetDateTime) {
+    fn remember(&self, member: &CachedClinic, secret: &Plain, now: OffsetDateTime) {
         // The old secret of an overlap is not to be believed beyond it.
         let until = now + self.memory;
         let until = member.row.previous_secret_until.filter(|end| now < *end).map_or(until, |end| until.min(end));
@@ -89,7 +89,7 @@ impl Verifier {
     }
 
     /// Bound to the clinic's present hash: a rotation forgets what was remembered.
-    fn digest(&self, member: &Member, secret: &Plain) -> hmac::Tag {
+    fn digest(&self, member: &CachedClinic, secret: &Plain) -> hmac::Tag {
         let mut context = hmac::Context::with_key(&self.digest_key);
         for part in [&member.row.client_id, &member.row.secret_hash, secret.expose()] {
             context.update(&(part.len() as u64).to_le_bytes());

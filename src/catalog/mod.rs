@@ -24,7 +24,7 @@ mod snapshot;
 mod store;
 mod view;
 
-use crate::clinics::directory::Member;
+use crate::clinics::cache::CachedClinic;
 use crate::ids::ClinicId;
 use arc_swap::ArcSwapOption;
 use prices::ContractPrices;
@@ -55,7 +55,7 @@ struct Loaded {
     day: Date,
     price_lists: HashMap<i64, Arc<ContractPrices>>,
     own_prices: HashMap<ClinicId, Arc<ContractPrices>>,
-    /// Rules by clinic, kept for as long as its entry in the directory is the same one.
+    /// Rules by clinic, kept for as long as its entry in the clinic_cache is the same one.
     scopes: RwLock<HashMap<ClinicId, Known>>,
     stock: Mutex<StockSeen>,
 }
@@ -72,8 +72,8 @@ struct StockSeen {
 /// Moves are kept for twice as long as a process may be without them before it reads everything afresh.
 const STOCK_MOVES_GOOD_FOR: time::Duration = time::Duration::minutes(30);
 
-/// A clinic's entry in the directory, and the rules worked out from it.
-type Known = (Arc<Member>, Arc<ClinicScope>);
+/// A clinic's entry in the clinic_cache, and the rules worked out from it.
+type Known = (Arc<CachedClinic>, Arc<ClinicScope>);
 
 /// The catalogue in memory. Cheap to clone.
 #[derive(Clone)]
@@ -91,7 +91,7 @@ impl Catalog {
     }
 
     /// What the clinic sees now.
-    pub fn view(&self, member: &Arc<Member>, now: OffsetDateTime) -> Result<Arc<ClinicView>, CatalogError> {
+    pub fn view(&self, member: &Arc<CachedClinic>, now: OffsetDateTime) -> Result<Arc<ClinicView>, CatalogError> {
         let loaded = self.loaded.load();
         let loaded = loaded.as_ref().ok_or(CatalogError::NotLoaded)?;
         if loaded.views.snapshot().version() == 0 {
@@ -212,7 +212,7 @@ impl Catalog {
 }
 
 impl Loaded {
-    fn scope(&self, member: &Arc<Member>) -> Arc<ClinicScope> {
+    fn scope(&self, member: &Arc<CachedClinic>) -> Arc<ClinicScope> {
         let row = &member.row;
         let scopes = self.scopes.read().unwrap_or_else(PoisonError::into_inner);
         if let Some((known, scope)) = scopes.get(&row.id)

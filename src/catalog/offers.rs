@@ -3,7 +3,7 @@
 use super::Catalog;
 use super::product::{ContractPrice, unit_price};
 use super::view::ClinicView;
-use crate::clinics::directory::Member;
+use crate::clinics::cache::CachedClinic;
 use crate::config::Basis;
 use crate::values::DECIMAL_PLACES;
 use rust_decimal::Decimal;
@@ -28,7 +28,7 @@ pub struct Offers {
 
 impl Catalog {
     /// What the clinic can buy at `now`. Nothing while the prices in memory are those of another day, or none at all.
-    pub fn offers(&self, member: &Arc<Member>, now: OffsetDateTime) -> Option<Offers> {
+    pub fn offers(&self, member: &Arc<CachedClinic>, now: OffsetDateTime) -> Option<Offers> {
         let loaded = self.loaded.load();
         let loaded = loaded.as_ref().filter(|loaded| loaded.day == now.date())?;
         let seen = loaded.stock.lock().unwrap_or_else(PoisonError::into_inner).until;

@@ -1,9 +1,9 @@
 //! Clinics (client ids by which ezyVet calls us) and sites (ezyVet databases that we call).
 //!
 //! A clinic's secret is shown once and kept as a hash. Every change is in the audit trail and reaches all running
-//! processes through `data_version` (see [`directory`]).
+//! processes through `data_version` (see [`cache`]).
 
-pub mod directory;
+pub mod cache;
 pub mod mapping;
 mod settings;
 pub mod sites;

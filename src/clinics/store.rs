@@ -172,14 +172,14 @@ pub async fn find_or_insert_price_list(connection: &mut PgConnection, name: &str
     .await
 }
 
-/// The version of the clinics, and every clinic as [`super::directory`] keeps it, from one moment.
-pub async fn load_directory(pool: &PgPool) -> Result<(i64, Vec<super::directory::DirectoryRow>), sqlx::Error> {
+/// The version of the clinics, and every clinic as [`super::cache`] keeps it, from one moment.
+pub async fn load_clinic_cache(pool: &PgPool) -> Result<(i64, Vec<super::cache::ClinicRow>), sqlx::Error> {
     let mut transaction = pool.begin_with("begin isolation level repeatable read read only").await?;
     let version = sqlx::query_scalar!("select value from data_version where name = 'clinics'")
         .fetch_one(&mut *transaction)
         .await?;
     let rows = sqlx::query_as!(
-        super::directory::DirectoryRow,
+        super::cache::ClinicRow,
         r#"select id as "id: ClinicId", name, client_id, secret_hash, previous_secret_hash, previous_secret_until, token_generation,
                   state = 'active' as "active!", price_list_id, hidden_categories, hidden_products, only_categories, only_products,
                   restricted_licence, on_hold, settings as "settings: Json<Overrides>"
@@ -192,6 +192,6 @@ pub async fn load_directory(pool: &PgPool) -> Result<(i64, Vec<super::directory:
 }
 
 /// The version of the clinics alone.
-pub async fn directory_version(pool: &PgPool) -> Result<i64, sqlx::Error> {
+pub async fn clinics_version(pool: &PgPool) -> Result<i64, sqlx::Error> {
     sqlx::query_scalar!("select value from data_version where name = 'clinics'").fetch_one(pool).await
 }

@@ -20,7 +20,7 @@ use super::store;
 use super::{OrderError, actor, clinic_terms, decided, number, place, state, stock_decides};
 use crate::catalog::Catalog;
 use crate::catalog::offers::Offers;
-use crate::clinics::directory::Member;
+use crate::clinics::cache::CachedClinic;
 use crate::ids::ClinicId;
 use sqlx::PgPool;
 use std::collections::{HashMap, VecDeque};
@@ -75,7 +75,7 @@ impl Intake {
     pub async fn place(
         &self,
         now: OffsetDateTime,
-        member: &Arc<Member>,
+        member: &Arc<CachedClinic>,
         order: &Arc<OrderRequest>,
     ) -> Result<Reply, OrderError> {
         let at_once = self.place_at_once(now, member, order).await?;
@@ -92,7 +92,7 @@ impl Intake {
     async fn place_at_once(
         &self,
         now: OffsetDateTime,
-        member: &Arc<Member>,
+        member: &Arc<CachedClinic>,
         order: &Arc<OrderRequest>,
     ) -> Result<Option<Reply>, OrderError> {
         let Some(offers) = self.catalog.offers(member, now).filter(|_| !stock_decides(member)) else { return Ok(None) };

@@ -23,7 +23,7 @@ pub mod stock;
 mod store;
 
 use crate::audit;
-use crate::clinics::directory::Member;
+use crate::clinics::cache::CachedClinic;
 use crate::config::{ChangedOrder, ClinicSettings, RuleAction};
 use answer::Reply;
 use batch_writer::store::NewOrder;
@@ -60,7 +60,7 @@ pub enum OrderError {
 pub async fn place(
     pool: &PgPool,
     now: OffsetDateTime,
-    member: &Member,
+    member: &CachedClinic,
     order: &Arc<OrderRequest>,
 ) -> Result<Reply, OrderError> {
     let clinic = member.row.id;
@@ -86,14 +86,14 @@ pub async fn place(
 }
 
 /// Whether what becomes of the clinic's orders depends on the stock.
-fn stock_decides(member: &Member) -> bool {
+fn stock_decides(member: &CachedClinic) -> bool {
     matches!(member.settings.rule_stock_short, RuleAction::Hold | RuleAction::Decline)
 }
 
 async fn first(
     connection: &mut PgConnection,
     now: OffsetDateTime,
-    member: &Member,
+    member: &CachedClinic,
     order: &Arc<OrderRequest>,
     codes: &[String],
 ) -> Result<Option<Reply>, OrderError> {
@@ -121,7 +121,7 @@ async fn first(
 async fn revised(
     connection: &mut PgConnection,
     now: OffsetDateTime,
-    member: &Member,
+    member: &CachedClinic,
     order: &OrderRequest,
     codes: &[String],
     known: store::Known,
@@ -160,21 +160,21 @@ async fn revised(
 }
 
 /// The decision by what Postgres holds.
-fn decided_by(member: &Member, order: &OrderRequest, terms: store::Terms, number: &str) -> (Decision, Reply) {
+fn decided_by(member: &CachedClinic, order: &OrderRequest, terms: store::Terms, number: &str) -> (Decision, Reply) {
     let clinic = clinic_terms(member, terms.used_before, terms.ship_to_mapped);
     let products: HashMap<String, ProductTerms> =
         terms.products.into_iter().map(|product| (product.code.clone(), product_terms(product, member))).collect();
     decided(member, order, &products, clinic, number)
 }
 
-fn clinic_terms(member: &Member, number_used_before: bool, ship_to_mapped: bool) -> ClinicTerms {
+fn clinic_terms(member: &CachedClinic, number_used_before: bool, ship_to_mapped: bool) -> ClinicTerms {
     let row = &member.row;
     let (restricted_licence, on_hold) = (row.restricted_licence, row.on_hold);
     ClinicTerms { restricted_licence, on_hold, number_used_before, ship_to_mapped }
 }
 
 fn decided(
-    member: &Member,
+    member: &CachedClinic,
     order: &OrderRequest,
     products: &HashMap<String, ProductTerms>,
     clinic: ClinicTerms,
@@ -190,7 +190,7 @@ fn decided(
     (decision, reply)
 }
 
-fn product_terms(product: store::ProductRow, member: &Member) -> ProductTerms {
+fn product_terms(product: store::ProductRow, member: &CachedClinic) -> ProductTerms {
     let row = &member.row;
     // As the catalogue has it: what either list names is seen, and what is hidden is not.
     let everything = row.only_categories.is_empty() && row.only_products.is_empty();
@@ -214,6 +214,6 @@ fn state(verdict: Verdict) -> &'static str {
     }
 }
 
-fn actor(member: &Member) -> String {
+fn actor(member: &CachedClinic) -> String {
     format!("ezyvet:{}", member.row.client_id)
 }

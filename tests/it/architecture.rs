@@ -190,7 +190,7 @@ fn a_query_for_a_clinics_order_takes_the_clinic() {
         source.code().map(|(_, line)| line).collect::<Vec<_>>().join("\n")
     };
     let calls = text("orders/mod.rs");
-    let store = text("orders/store.rs") + &text("orders/writer/store.rs");
+    let store = text("orders/store.rs") + &text("orders/batch_writer/store.rs");
     assert!(
         store.contains("pub struct NewOrder {") && store.contains("pub clinic: ClinicId,"),
         "a new order names its clinic"

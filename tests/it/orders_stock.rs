@@ -6,7 +6,7 @@ use crate::support::supplier::{Clinic, SOON, Supplier};
 use crate::support::until;
 use serde_json::{Value, json};
 use spsi_partner::catalog::import::{ImportOptions, SourceFile, import};
-use spsi_partner::clinics::directory::{Directory, Member};
+use spsi_partner::clinics::cache::{CachedClinic, ClinicCache};
 use spsi_partner::clinics::{self, ClinicDraft};
 use spsi_partner::config::Settings;
 use spsi_partner::orders::{self, CancelledLine, Filter, OrderError, read::read, stock};
@@ -21,7 +21,7 @@ pub const NOW: OffsetDateTime = datetime!(2026-03-01 12:00 UTC);
 pub struct Shop {
     pub database: TestDatabase,
     pub settings: Settings,
-    pub member: Arc<Member>,
+    pub member: Arc<CachedClinic>,
 }
 
 /// An order of these units of these codes, at 4 each.
@@ -52,9 +52,9 @@ impl Shop {
         clinics::add(pool, NOW, "test", draft).await.expect("add");
         let pairs: Vec<String> = clinic.iter().map(|pair| (*pair).to_owned()).collect();
         clinics::set(pool, NOW, "test", &settings.clinic, "harbour", &pairs).await.expect("set");
-        let directory = Directory::new(pool.clone(), settings.clinic.clone());
-        directory.refresh().await.expect("refresh");
-        let member = directory.find("harbour").expect("the clinic");
+        let clinic_cache = ClinicCache::new(pool.clone(), settings.clinic.clone());
+        clinic_cache.refresh().await.expect("refresh");
+        let member = clinic_cache.find("harbour").expect("the clinic");
         Self { database, settings, member }
     }
 

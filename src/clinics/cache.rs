@@ -13,7 +13,7 @@ use std::sync::Arc;
 use time::OffsetDateTime;
 
 /// A clinic as the table holds it.
-pub struct DirectoryRow {
+pub struct ClinicRow {
     pub id: ClinicId,
     pub name: String,
     pub client_id: String,
@@ -33,39 +33,39 @@ pub struct DirectoryRow {
 }
 
 /// A clinic that may call us, with the settings that are in force for it.
-pub struct Member {
-    pub row: DirectoryRow,
+pub struct CachedClinic {
+    pub row: ClinicRow,
     pub settings: ClinicSettings,
 }
 
-struct Members {
+struct Clinics {
     version: i64,
-    by_client_id: HashMap<String, Arc<Member>>,
+    by_client_id: HashMap<String, Arc<CachedClinic>>,
 }
 
 /// The clinics of one moment. Cheap to clone.
 #[derive(Clone)]
-pub struct Directory {
-    members: Arc<ArcSwap<Members>>,
+pub struct ClinicCache {
+    clinics: Arc<ArcSwap<Clinics>>,
     defaults: Arc<ClinicSettings>,
     pool: PgPool,
 }
 
-impl Directory {
-    /// An empty directory; [`Directory::refresh`] fills it.
+impl ClinicCache {
+    /// An empty directory; [`ClinicCache::refresh`] fills it.
     pub fn new(pool: PgPool, defaults: ClinicSettings) -> Self {
-        let members = Members { version: -1, by_client_id: HashMap::new() };
-        Self { members: Arc::new(ArcSwap::from_pointee(members)), defaults: Arc::new(defaults), pool }
+        let clinics = Clinics { version: -1, by_client_id: HashMap::new() };
+        Self { clinics: Arc::new(ArcSwap::from_pointee(clinics)), defaults: Arc::new(defaults), pool }
     }
 
     /// The clinic with this client id, as of the last refresh.
-    pub fn find(&self, client_id: &str) -> Option<Arc<Member>> {
-        self.members.load().by_client_id.get(client_id).cloned()
+    pub fn find(&self, client_id: &str) -> Option<Arc<CachedClinic>> {
+        self.clinics.load().by_client_id.get(client_id).cloned()
     }
 
     /// Grows with every change of the clinics.
     pub fn version(&self) -> i64 {
-        self.members.load().version
+        self.clinics.load().version
     }
 
     /// Whether it has ever been filled.
@@ -78,19 +78,19 @@ impl Directory {
         self.changed().await.map(drop)
     }
 
-    /// As [`Directory::refresh`], and tells whether anything had changed.
+    /// As [`ClinicCache::refresh`], and tells whether anything had changed.
     pub async fn changed(&self) -> Result<bool, sqlx::Error> {
-        if store::directory_version(&self.pool).await? == self.members.load().version {
+        if store::clinics_version(&self.pool).await? == self.clinics.load().version {
             return Ok(false);
         }
-        let (version, rows) = store::load_directory(&self.pool).await?;
-        let members = rows.into_iter().map(|row| {
+        let (version, rows) = store::load_clinic_cache(&self.pool).await?;
+        let clinics = rows.into_iter().map(|row| {
             let settings = self.defaults.overridden(&row.settings.0);
-            (row.client_id.clone(), Arc::new(Member { row, settings }))
+            (row.client_id.clone(), Arc::new(CachedClinic { row, settings }))
         });
-        let fresh = Arc::new(Members { version, by_client_id: members.collect() });
+        let fresh = Arc::new(Clinics { version, by_client_id: clinics.collect() });
         // Two refreshes may overtake each other: the newer version stays.
-        self.members
+        self.clinics
             .rcu(|current| if current.version > fresh.version { Arc::clone(current) } else { Arc::clone(&fresh) });
         Ok(true)
     }
