@@ -1,4 +1,4 @@
-//! Who did what, when, why: written in the transaction of the deed, never changed.
+//! The audit trail: who did what, when and why. Entries are written in the transaction of the change and never altered.
 
 mod store;
 

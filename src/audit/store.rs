@@ -1,17 +1,17 @@
-//! Rows of `audit_entry`.
+//! SQL of audit entries.
 
 use serde::Serialize;
 use serde_json::Value;
 use sqlx::{PgConnection, PgPool};
 use time::OffsetDateTime;
 
-/// One deed.
+/// One change.
 #[derive(Debug, Serialize)]
 pub struct Entry {
     pub id: i64,
     #[serde(with = "time::serde::rfc3339")]
     pub at: OffsetDateTime,
-    /// `cli:<user>`, `ezyvet:<clinic>`, `worker`.
+    /// `cli:<login>@<host>`, `ezyvet:<client id>`, or the name given with `--actor`.
     pub actor: String,
     /// Noun and verb, for instance `order.accept`.
     pub action: String,
@@ -20,7 +20,7 @@ pub struct Entry {
     pub detail: Value,
 }
 
-/// Records a deed in the caller's transaction, so that there is no deed without a record and no record without a deed.
+/// Records a change in the caller's transaction, so that neither the change nor its entry exists without the other.
 pub async fn record(
     connection: &mut PgConnection,
     now: OffsetDateTime,
@@ -43,7 +43,7 @@ pub async fn record(
     Ok(())
 }
 
-/// Deeds, newest first, of one subject or of all.
+/// Returns entries, newest first, of one subject or of all.
 pub async fn list(pool: &PgPool, subject: Option<(&str, i64)>, limit: Option<i64>) -> Result<Vec<Entry>, sqlx::Error> {
     sqlx::query_as!(
         Entry,

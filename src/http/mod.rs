@@ -88,7 +88,7 @@ pub async fn serve(services: Services, listener: TcpListener, mut shutdown: Shut
             .app_data(web::Data::new(services.clock))
             .app_data(web::Data::new(services.auth))
             .app_data(web::Data::new(services.catalog))
-            .app_data(web::Data::new(services.intake.on_this_thread(connections, together)))
+            .app_data(web::Data::new(services.intake.with_batch_writer(connections, together)))
             .wrap(Compress::default())
             .wrap(from_fn(span::observe))
             .configure(operations)

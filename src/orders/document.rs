@@ -1,7 +1,12 @@
-//! The order's shape for the OpenAPI document. `read.rs` reads it in all its spellings.
+//! The documented shape of an order, for the OpenAPI document. [`super::read`] accepts it in every way that clients write it.
 
 use serde::Serialize;
 use utoipa::ToSchema;
+
+/// The field that holds the order.
+pub(super) const ROOT: &str = "purchaseorder";
+/// The field of the order that holds its lines.
+pub(super) const LINES: &str = "purchase_order_item_list";
 
 /// A purchase order and its answer have the same shape; every scalar is a string (numbers and booleans are read too).
 #[derive(Serialize, ToSchema)]

@@ -1,24 +1,24 @@
-//! PHP's nested form fields as a tree: `purchaseorder[purchase_order_item_list][0][supplier_code]=TP1` (SPSI.md 4).
+//! Parses PHP's nested form fields: `purchaseorder[purchase_order_item_list][0][supplier_code]=TP1` (SPSI.md 4).
 
 use serde_json::{Map, Value};
 
 /// Deeper nesting than any order has.
-const DEEPEST: usize = 8;
+const MAX_DEPTH: usize = 8;
 
-/// Reads a form as PHP's own parser would: brackets nest, `[]` appends, the last of equal keys wins. Every leaf is text.
-/// `None` when a key is nested too deep or the bytes are not UTF-8.
-pub fn tree(body: &[u8]) -> Option<Value> {
+/// Parses a form as PHP does: brackets nest, `[]` appends, the last of duplicate keys wins, every leaf is a string. Returns
+/// `None` if a key is nested too deep or the bytes are not UTF-8.
+pub fn parse(body: &[u8]) -> Option<Value> {
     str::from_utf8(body).ok()?;
     let mut root = Map::new();
     for (key, value) in url::form_urlencoded::parse(body) {
-        // A replacement character that the sender did not write comes from escapes that are not UTF-8.
+        // A replacement character that the sender did not write stands for an escape that is not UTF-8.
         if (key.contains('\u{fffd}') || value.contains('\u{fffd}'))
             && !String::from_utf8_lossy(body).contains("%EF%BF%BD")
         {
             return None;
         }
         let segments = segments(&key);
-        if segments.len() > DEEPEST {
+        if segments.len() > MAX_DEPTH {
             return None;
         }
         insert(&mut root, &segments, value.into_owned());
@@ -26,7 +26,7 @@ pub fn tree(body: &[u8]) -> Option<Value> {
     Some(Value::Object(root))
 }
 
-/// `a[b][0]` is `a`, `b`, `0`; a bracket that never closes is part of the name.
+/// Splits `a[b][0]` into `a`, `b`, `0`. A bracket without its partner is part of the name.
 fn segments(key: &str) -> Vec<&str> {
     let Some(open) = key.find('[').filter(|open| *open > 0) else { return vec![key] };
     let mut segments = vec![&key[..open]];
@@ -66,24 +66,24 @@ mod tests {
     use serde_json::json;
 
     #[test]
-    fn nested_fields_become_a_tree() {
+    fn brackets_nest() {
         let body = b"purchaseorder[id]=12&purchaseorder%5Blist%5D%5B0%5D%5Bcode%5D=TP+1&purchaseorder[list][2][code]=caf%C3%A9&x=1";
         let expected =
             json!({"purchaseorder": {"id": "12", "list": {"0": {"code": "TP 1"}, "2": {"code": "café"}}}, "x": "1"});
-        assert_eq!(tree(body), Some(expected));
+        assert_eq!(parse(body), Some(expected));
     }
 
     #[test]
-    fn empty_brackets_append_and_odd_brackets_are_names() {
-        assert_eq!(tree(b"a[]=1&a[]=2"), Some(json!({"a": {"0": "1", "1": "2"}})));
-        assert_eq!(tree(b"a[b=1&[c]=2"), Some(json!({"a[b": "1", "[c]": "2"})));
-        assert_eq!(tree(b"a=1&a[b]=2"), Some(json!({"a": {"b": "2"}})));
+    fn empty_brackets_append_and_unpaired_brackets_are_names() {
+        assert_eq!(parse(b"a[]=1&a[]=2"), Some(json!({"a": {"0": "1", "1": "2"}})));
+        assert_eq!(parse(b"a[b=1&[c]=2"), Some(json!({"a[b": "1", "[c]": "2"})));
+        assert_eq!(parse(b"a=1&a[b]=2"), Some(json!({"a": {"b": "2"}})));
     }
 
     #[test]
-    fn what_cannot_be_read_is_refused() {
-        assert_eq!(tree(b"a=%FF"), None);
-        assert_eq!(tree(b"a=\xff"), None);
-        assert_eq!(tree(b"a[b][c][d][e][f][g][h][i]=1"), None);
+    fn invalid_utf8_and_deep_nesting_are_refused() {
+        assert_eq!(parse(b"a=%FF"), None);
+        assert_eq!(parse(b"a=\xff"), None);
+        assert_eq!(parse(b"a[b][c][d][e][f][g][h][i]=1"), None);
     }
 }

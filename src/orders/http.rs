@@ -1,7 +1,7 @@
 //! `POST /purchaseorder`.
 
 use super::OrderError;
-use super::intake::Intake;
+use super::intake::{Intake, Path, Placed};
 use super::read::{ReadError, read};
 use crate::auth::http::Caller;
 use crate::clock::Clock;
@@ -13,11 +13,14 @@ use actix_web::http::{StatusCode, header};
 use actix_web::{HttpResponse, web};
 use std::sync::Arc;
 
+/// An error lists at most this many fields.
+const MAX_FIELD_ERRORS: usize = 100;
+
 /// Send a purchase order
 ///
-/// 200 means that the order is stored; the answer is the order with `supplier_order_number` filled in. The same `id` with
-/// the same content gets the first answer again. A declined order is answered with its reasons. Scalars may be strings,
-/// numbers, booleans or null; unknown fields come back as they were.
+/// 200 means that the order is stored. The answer is the order with `supplier_order_number` filled in. The same `id` with
+/// the same content gets the first answer again. A declined order is answered with the reasons. Scalars may be strings,
+/// numbers, booleans or null; unknown fields are returned unchanged.
 #[utoipa::path(
     post,
     path = "/purchaseorder",
@@ -26,15 +29,15 @@ use std::sync::Arc;
     request_body = super::document::PurchaseOrderDocument,
     responses(
         (status = 200, description = "Stored: accepted, or held for the supplier's staff", body = super::document::PurchaseOrderDocument),
-        (status = 400, description = "A field cannot be read; `fields` names each", body = Envelope),
-        (status = 401, description = "No good token", body = Envelope, headers(("WWW-Authenticate" = String, description = "Bearer"))),
+        (status = 400, description = "A field is invalid; `fields` names each one", body = Envelope),
+        (status = 401, description = "The token is missing, invalid, expired or revoked", body = Envelope, headers(("WWW-Authenticate" = String, description = "Bearer"))),
         (status = 408, description = "The body did not arrive in time", body = Envelope),
-        (status = 409, description = "Known under this id with other content, and shipped", body = Envelope),
-        (status = 413, description = "More bytes or more lines than are taken", body = Envelope),
+        (status = 409, description = "An order with this id and other content exists and can no longer be changed", body = Envelope),
+        (status = 413, description = "Too many bytes or lines", body = Envelope),
         (status = 415, description = "Neither JSON nor a form", body = Envelope),
-        (status = 422, description = "Declined, with a message for each reason", body = Envelope),
-        (status = 500, description = "Our mistake, which has been logged", body = Envelope),
-        (status = 503, description = "The database cannot be reached: send again", body = Envelope, headers(("Retry-After" = u64, description = "Seconds"))),
+        (status = 422, description = "Declined; one message for each reason", body = Envelope),
+        (status = 500, description = "Internal error, which is logged", body = Envelope),
+        (status = 503, description = "The database is unreachable; send the order again", body = Envelope, headers(("Retry-After" = u64, description = "Seconds"))),
     ),
     security(("token" = []), ("client" = []))
 )]
@@ -47,9 +50,12 @@ pub async fn purchase_order(
 ) -> Result<HttpResponse, Problem> {
     let body = body::read(payload, settings.max_body_bytes, settings.read_timeout.0).await?;
     let order = Arc::new(read(&body, settings.max_order_lines)?);
-    let reply = intake.place(clock.now(), &caller.0, &order).await?;
+    let Placed { reply, path } = intake.place(clock.now(), &caller.0, &order).await?;
     let status = StatusCode::from_u16(reply.status).unwrap_or(StatusCode::OK);
-    metrics::counter!("spsi_orders_total", "status" => reply.status.to_string()).increment(1);
+    if path != Path::Repeated {
+        metrics::counter!("spsi_orders_stored_total", "path" => path.as_str()).increment(1);
+    }
+    metrics::counter!("spsi_order_responses_total", "status" => reply.status.to_string()).increment(1);
     let mut response = HttpResponse::build(status);
     response.insert_header((header::CACHE_CONTROL, "no-store")).content_type(ContentType::json());
     Ok(response.body(reply.body))
@@ -70,8 +76,8 @@ impl From<ReadError> for Problem {
                     text: format!("{path} {text}"),
                     fields: vec![path],
                 };
-                // A thousand bad lines are told by the first hundred.
-                problem.messages = errors.into_iter().take(100).map(|error| message(error.path, error.text)).collect();
+                problem.messages =
+                    errors.into_iter().take(MAX_FIELD_ERRORS).map(|error| message(error.path, error.text)).collect();
                 problem
             }
         }
@@ -81,9 +87,11 @@ impl From<ReadError> for Problem {
 impl From<OrderError> for Problem {
     fn from(error: OrderError) -> Self {
         match error {
-            OrderError::Changed(text) => Self::field(Kind::OrderChanged, "purchaseorder.id", text),
+            OrderError::CannotRevise(text) => Self::field(Kind::OrderChanged, "purchaseorder.id", text),
             OrderError::Database(cause) => cause.into(),
-            error @ (OrderError::NoOrder(_) | OrderError::NotNow(_)) => Self::new(Kind::NotFound, error.to_string()),
+            error @ (OrderError::NotFound(_) | OrderError::NotAllowed(_)) => {
+                Self::new(Kind::NotFound, error.to_string())
+            }
         }
     }
 }

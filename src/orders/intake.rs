@@ -1,135 +1,189 @@
-//! Where orders arrive: stored in one round trip to Postgres where nothing speaks against it, so that the commit is the only
-//! wait, and orders at once share it ([`super::batch_writer`]).
+//! Places purchase orders: collects the terms, decides, stores the order if the terms still hold, and answers.
 //!
-//! The decision is made by what is in memory: the catalogue, the clinic, and what is known of its addresses. The statement
-//! that stores the order makes sure in itself that Postgres says the same, and stores nothing otherwise
-//! ([`super::batch_writer::store::insert`]). Then, and where memory does not do, [`super::place`] reads everything under locks:
-//! for a clinic whose stock rule decides, an order that is known, a product that is not plainly for sale.
+//! The first attempt takes its terms from memory and holds no lock. The statement that stores the order compares the
+//! versions that the terms were read at with Postgres and stores nothing if one has changed (optimistic locking,
+//! [`store::insert`]). [`BatchWriter`] lets orders that arrive together share this statement and its commit.
 //!
-//! Where stock only notes, the stock in memory is that which clinics are shown (as old as `SPSI_REFRESH`, or up to five
-//! times that under a flood of orders), less what this process has stored since: where another process moves stock within
-//! that time, the note may miss it. Reservations do not, for they are added up from the lines.
+//! The second attempt reads everything from Postgres under locks. An order needs it if it was submitted before, if a
+//! product is not plainly for sale, if stock decides (`rule_stock_short` is `hold` or `decline`), or if memory was stale.
+//!
+//! Where stock only adds a note, the first attempt uses the stock that clinics are shown (up to `SPSI_REFRESH` old, five
+//! times that under a flood of orders) less what this process has reserved since. A note may therefore miss what another
+//! process sold in that time. Reservations never do: they are added up from the order lines.
 
 use super::answer::Reply;
 use super::batch_writer::BatchWriter;
-use super::batch_writer::store::{Basis, NewOrder};
-use super::decide::ProductTerms;
+use super::decide::{ClinicTerms, ExpectedVersions, ProductTerms, Terms, Verdict, is_address};
 use super::read::OrderRequest;
 use super::recent_reservations::RecentReservations;
-use super::store;
-use super::{OrderError, actor, clinic_terms, decided, number, place, state, stock_decides};
+use super::store::{self, LockMode, NewOrder};
+use super::{OrderError, number, revisions};
 use crate::catalog::Catalog;
 use crate::catalog::offers::Offers;
 use crate::clinics::cache::CachedClinic;
+use crate::config::RuleAction;
 use crate::ids::ClinicId;
-use sqlx::PgPool;
+use sqlx::{PgPool, Postgres, Transaction};
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use time::OffsetDateTime;
 
-/// Order numbers that a process draws at a time. What it has not used when it ends is lost.
-const NUMBERS_DRAWN: i32 = 64;
-/// Addresses that are remembered; then all are forgotten and asked for again.
-const ADDRESSES: usize = 10_000;
+/// Order numbers that a process draws from the sequence at a time. Numbers that it has not used when it ends are lost.
+const NUMBERS_PER_DRAW: i32 = 64;
+/// Cached shipping addresses. A full cache is emptied.
+const MAX_CACHED_ADDRESSES: usize = 10_000;
 
-/// See the module. Cheap to clone.
+/// Places orders. Cheap to clone; clones share their caches.
 #[derive(Clone)]
 pub struct Intake {
     pool: PgPool,
-    writer: BatchWriter,
     catalog: Catalog,
-    memory: Arc<Memory>,
+    batch_writer: BatchWriter,
+    cache: Arc<Cache>,
 }
 
 #[derive(Default)]
-struct Memory {
-    /// Ascending.
+struct Cache {
+    /// Numbers drawn from the sequence and not used yet.
     numbers: Mutex<VecDeque<i64>>,
-    /// Whether a clinic's address was mapped when last asked for.
-    mapped: Mutex<HashMap<(ClinicId, String), bool>>,
-    recent: RecentReservations,
+    /// Whether staff have mapped a shipping address, as of the last query.
+    mapped_addresses: Mutex<HashMap<(ClinicId, String), bool>>,
+    recent_reservations: RecentReservations,
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+/// How an order came to its answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Path {
+    /// Stored with terms from memory.
+    Fast,
+    /// Stored with terms read under locks.
+    Locked,
+    /// Stored as a revision of an earlier submission.
+    Revised,
+    /// Submitted before with the same content: not stored again.
+    Repeated,
+}
+
+impl Path {
+    /// The label of the metric `spsi_orders_stored_total`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Fast => "fast",
+            Self::Locked => "locked",
+            Self::Revised => "revised",
+            Self::Repeated => "repeated",
+        }
+    }
+}
+
+/// The answer to an order that is committed.
+#[derive(Debug)]
+pub struct Placed {
+    pub reply: Reply,
+    pub path: Path,
 }
 
 impl Intake {
-    /// Orders are stored over as many connections as the pool has, each by itself.
+    /// Stores each order in a statement of its own, over the connections that `pool` may have.
     pub fn new(pool: PgPool, catalog: Catalog) -> Self {
-        Self {
-            writer: BatchWriter::new(&pool, pool.options().get_max_connections(), 1),
-            pool,
-            catalog,
-            memory: Arc::default(),
-        }
+        let batch_writer = BatchWriter::new(&pool, pool.options().get_max_connections(), 1);
+        Self { pool, catalog, batch_writer, cache: Arc::default() }
     }
 
-    /// The same intake, whose orders are stored over up to so many connections of its own, up to so many together. To be
-    /// called in the thread that will use it.
-    pub fn on_this_thread(&self, connections: u32, together: usize) -> Self {
-        Self { writer: BatchWriter::new(&self.pool, connections, together), ..self.clone() }
+    /// Returns an intake that shares this one's caches, with a batch writer of its own: up to `connections` connections,
+    /// up to `max_orders` orders in a statement. Each HTTP thread has one.
+    pub fn with_batch_writer(&self, connections: u32, max_orders: usize) -> Self {
+        Self { batch_writer: BatchWriter::new(&self.pool, connections, max_orders), ..self.clone() }
     }
 
-    /// Decides about an order, stores it, and gives the answer; or the first answer, when we have the order already.
+    /// Decides about an order, stores it and returns its answer. If the order is known, returns the first answer again or
+    /// stores a revision (SPSI.md 5.11).
     pub async fn place(
         &self,
         now: OffsetDateTime,
-        member: &Arc<CachedClinic>,
+        clinic: &Arc<CachedClinic>,
         order: &Arc<OrderRequest>,
-    ) -> Result<Reply, OrderError> {
-        let at_once = self.place_at_once(now, member, order).await?;
-        let way = if at_once.is_some() { "at_once" } else { "locked" };
-        metrics::counter!("spsi_orders_placed_total", "way" => way).increment(1);
-        match at_once {
-            Some(reply) => Ok(reply),
-            // Rare, and large: in a box it does not make the future of every order as large.
-            None => Box::pin(place(&self.pool, now, member, order)).await,
+    ) -> Result<Placed, OrderError> {
+        let sequence = self.draw_number().await?;
+        let mut locks: Option<Transaction<'static, Postgres>> = None;
+        loop {
+            // What is rare is boxed, which keeps the future of every order small.
+            let (terms, path) = match &mut locks {
+                None => (self.terms_from_memory(now, clinic, order).await?, Path::Fast),
+                Some(locks) => {
+                    (Some(Box::pin(store::read_terms(locks, clinic, order, now.date())).await?), Path::Locked)
+                }
+            };
+            if let Some(terms) = terms {
+                let new = NewOrder::decide(now, clinic, order, terms, number::format(sequence.unsigned_abs()));
+                let (reply, verdict) = (new.reply.clone(), new.decision.verdict);
+                let stored = match locks.take() {
+                    None => self.batch_writer.store(new).await?,
+                    Some(locks) => Box::pin(store::insert_and_commit(locks, &new)).await?,
+                };
+                if let Some(transaction_id) = stored {
+                    if verdict != Verdict::Declined {
+                        let lines = order.lines.iter().map(|line| (&*line.supplier_code, line.quantity));
+                        self.cache.recent_reservations.add(transaction_id, lines);
+                    }
+                    return Ok(Placed { reply, path });
+                }
+                self.forget_address(clinic, order);
+            }
+            // The terms no longer hold, the order is known, or memory does not suffice: continue under locks.
+            let mut transaction = Box::pin(self.lock(clinic, order)).await?;
+            match Box::pin(revisions::find(&mut transaction, clinic.row.id, &order.ezyvet_id)).await? {
+                None => locks = Some(transaction),
+                Some(existing) if existing.has_same_content(order) => {
+                    self.return_number(sequence);
+                    return Ok(Placed { reply: existing.first_reply(), path: Path::Repeated });
+                }
+                Some(existing) => {
+                    let revised = revisions::revise(&mut transaction, now, clinic, order, existing);
+                    // `None`: another process stored an order with the same purchase order number meanwhile; once more.
+                    if let Some(reply) = Box::pin(revised).await? {
+                        transaction.commit().await?;
+                        self.return_number(sequence);
+                        return Ok(Placed { reply, path: Path::Revised });
+                    }
+                }
+            }
         }
     }
 
-    /// Nothing, and nothing is stored, where memory does not do or is out of date.
-    async fn place_at_once(
+    /// Begins a transaction that holds the locks of the order and of its products until it ends.
+    async fn lock(
+        &self,
+        clinic: &CachedClinic,
+        order: &OrderRequest,
+    ) -> Result<Transaction<'static, Postgres>, OrderError> {
+        let mut transaction = self.pool.begin().await?;
+        let mode = if stock_decides(clinic) { LockMode::Exclusive } else { LockMode::Shared };
+        store::lock(&mut transaction, clinic.row.id, order, mode).await?;
+        Ok(transaction)
+    }
+
+    /// Returns the terms as this process has them in memory. Returns `None` if they cannot decide this order: stock decides,
+    /// a product is not plainly for sale, or the catalogue in memory is not of this day.
+    async fn terms_from_memory(
         &self,
         now: OffsetDateTime,
-        member: &Arc<CachedClinic>,
-        order: &Arc<OrderRequest>,
-    ) -> Result<Option<Reply>, OrderError> {
-        let Some(offers) = self.catalog.offers(member, now).filter(|_| !stock_decides(member)) else { return Ok(None) };
-        let Some(products) = self.products(&offers, order) else { return Ok(None) };
-        let clinic = member.row.id;
-        let ship_to_mapped = self.is_mapped(clinic, &order.shipping_address_id).await?;
-        let sequence = self.draw_number().await?;
-        let number = number::format(sequence.unsigned_abs());
-        let (decision, reply) = decided(member, order, &products, clinic_terms(member, false, ship_to_mapped), &number);
-        let state = state(decision.verdict);
-        let new = NewOrder {
-            now,
-            clinic,
-            order: Arc::clone(order),
-            number,
-            state,
-            findings: decision.findings,
-            reply: reply.clone(),
-            actor: actor(member),
-            repeats_number: false,
-            basis: Some(Basis { catalog_version: offers.version(), ship_to_mapped }),
-        };
-        let Some(transaction) = self.writer.store(new).await? else {
-            lock(&self.memory.numbers).push_front(sequence);
-            lock(&self.memory.mapped).remove(&(clinic, order.shipping_address_id.clone()));
-            return Ok(None);
-        };
-        if state != "declined" {
-            self.memory.recent.add(transaction, order.lines.iter().map(|line| (&*line.supplier_code, line.quantity)));
-        }
-        Ok(Some(reply))
+        clinic: &Arc<CachedClinic>,
+        order: &OrderRequest,
+    ) -> Result<Option<Terms>, OrderError> {
+        let Some(offers) = self.catalog.offers(clinic, now).filter(|_| !stock_decides(clinic)) else { return Ok(None) };
+        let Some(products) = self.offered_products(&offers, order) else { return Ok(None) };
+        let ship_to_mapped = self.is_mapped(clinic.row.id, &order.shipping_address_id).await?;
+        // A number that was used before is noticed by the statement's unique index.
+        let clinic = ClinicTerms::new(&clinic.row, false, ship_to_mapped);
+        let expected = Some(ExpectedVersions { catalog_version: offers.version(), ship_to_mapped });
+        Ok(Some(Terms { clinic, products, expected }))
     }
 
-    /// The products ordered, if all of them are for sale to the clinic.
-    fn products(&self, offers: &Offers, order: &OrderRequest) -> Option<HashMap<String, ProductTerms>> {
-        let mut products: HashMap<String, ProductTerms> = HashMap::with_capacity(order.lines.len());
-        let recent = self.memory.recent.after(offers.seen())?;
+    /// Returns the products ordered, or `None` unless all of them are for sale to the clinic.
+    fn offered_products(&self, offers: &Offers, order: &OrderRequest) -> Option<HashMap<String, ProductTerms>> {
+        let mut products = HashMap::with_capacity(order.lines.len());
+        let recent = self.cache.recent_reservations.since(offers.seen())?;
         for line in &order.lines {
             let code = line.supplier_code.as_str();
             if !products.contains_key(code) {
@@ -137,11 +191,11 @@ impl Intake {
                 let terms = ProductTerms {
                     visible: true,
                     active: true,
-                    // The clinic has the licence, or it would not be offered.
+                    // The catalogue offers restricted products only to clinics with the licence.
                     restricted: false,
                     units_per_outer: offer.units_per_outer,
                     price_per_unit: offer.price_per_unit,
-                    stock_free: offer.stock_free - recent.of(code),
+                    stock_free: offer.stock_free - recent.units(code),
                 };
                 products.insert(code.to_owned(), terms);
             }
@@ -150,30 +204,47 @@ impl Intake {
     }
 
     async fn is_mapped(&self, clinic: ClinicId, address: &str) -> Result<bool, OrderError> {
-        if ["", "0"].contains(&address) {
+        if !is_address(address) {
             return Ok(false);
         }
         let key = (clinic, address.to_owned());
-        let known = lock(&self.memory.mapped).get(&key).copied();
-        if let Some(mapped) = known {
+        let cached = lock(&self.cache.mapped_addresses).get(&key).copied();
+        if let Some(mapped) = cached {
             return Ok(mapped);
         }
         let mapped = Box::pin(store::is_ship_to_mapped(&self.pool, clinic, address)).await?;
-        let mut addresses = lock(&self.memory.mapped);
-        if addresses.len() >= ADDRESSES {
+        let mut addresses = lock(&self.cache.mapped_addresses);
+        if addresses.len() >= MAX_CACHED_ADDRESSES {
             addresses.clear();
         }
         addresses.insert(key, mapped);
         Ok(mapped)
     }
 
+    fn forget_address(&self, clinic: &CachedClinic, order: &OrderRequest) {
+        lock(&self.cache.mapped_addresses).remove(&(clinic.row.id, order.shipping_address_id.clone()));
+    }
+
     async fn draw_number(&self) -> Result<i64, OrderError> {
-        if let Some(number) = lock(&self.memory.numbers).pop_front() {
+        if let Some(number) = lock(&self.cache.numbers).pop_front() {
             return Ok(number);
         }
-        let mut drawn = VecDeque::from(Box::pin(store::draw_numbers(&self.pool, NUMBERS_DRAWN)).await?);
+        let mut drawn = VecDeque::from(Box::pin(store::draw_numbers(&self.pool, NUMBERS_PER_DRAW)).await?);
         let first = drawn.pop_front().ok_or(sqlx::Error::RowNotFound)?;
-        lock(&self.memory.numbers).append(&mut drawn);
+        lock(&self.cache.numbers).append(&mut drawn);
         Ok(first)
     }
+
+    fn return_number(&self, sequence: i64) {
+        lock(&self.cache.numbers).push_front(sequence);
+    }
+}
+
+/// Whether the outcome of the clinic's orders depends on the stock.
+fn stock_decides(clinic: &CachedClinic) -> bool {
+    matches!(clinic.settings.rule_stock_short, RuleAction::Hold | RuleAction::Decline)
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,5 +1,5 @@
-//! JSON as it came, with the order of its keys. Texts without escapes are borrowed from the body, and objects are lists of
-//! their fields: an order's have a dozen or two, which are found sooner by looking than by hashing.
+//! JSON values that keep the order of their keys. Strings without escapes borrow from the body. Objects are lists of
+//! fields: an order's objects have a dozen or two, which a linear search finds faster than a hash map.
 
 use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use serde::ser::{Serialize, Serializer};
@@ -8,8 +8,8 @@ use std::borrow::Cow;
 use std::collections::HashMap;
 use std::fmt;
 
-/// Objects with more fields are hashed while they are read, so that a hostile one does not cost the square of its length.
-const FEW: usize = 32;
+/// Objects with more fields than this are indexed by hash while parsing, so that a hostile object does not take quadratic time.
+const MAX_LINEAR_FIELDS: usize = 32;
 
 /// One JSON value.
 #[derive(Clone, Debug, PartialEq)]
@@ -22,26 +22,26 @@ pub enum Node<'a> {
     Object(Object<'a>),
 }
 
-/// Fields in the order in which they came, each key once.
+/// Fields in the order received, each key once.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Object<'a>(Vec<(Cow<'a, str>, Node<'a>)>);
 
 impl<'a> Object<'a> {
     pub fn get(&self, key: &str) -> Option<&Node<'a>> {
-        self.0.iter().find(|(known, _)| known == key).map(|(_, value)| value)
+        self.0.iter().find(|(name, _)| name == key).map(|(_, value)| value)
     }
 
     pub fn contains(&self, key: &str) -> bool {
         self.get(key).is_some()
     }
 
-    /// Takes a field out; those behind it close up.
+    /// Removes a field and returns its value.
     pub fn remove(&mut self, key: &str) -> Option<Node<'a>> {
-        let at = self.0.iter().position(|(known, _)| known == key)?;
-        Some(self.0.remove(at).1)
+        let index = self.0.iter().position(|(name, _)| name == key)?;
+        Some(self.0.remove(index).1)
     }
 
-    /// Adds a field that is not there yet, as the last.
+    /// Appends a field. The key must not exist.
     pub fn push(&mut self, key: &'a str, value: Node<'a>) {
         self.0.push((key.into(), value));
     }
@@ -60,7 +60,7 @@ impl<'a> Object<'a> {
 }
 
 impl<'a> Node<'a> {
-    /// The object that it is, or an empty one.
+    /// Returns the object, or an empty one for any other value.
     pub fn into_object(self) -> Object<'a> {
         match self {
             Self::Object(object) => object,
@@ -68,7 +68,7 @@ impl<'a> Node<'a> {
         }
     }
 
-    /// A scalar as text: `null` is nothing, `true` is 1 and `false` is 0, as PHP has it.
+    /// Returns a scalar as PHP converts it to a string: `null` is empty, `true` is 1, `false` is 0. `None` for lists and objects.
     pub fn scalar(&self) -> Option<Cow<'_, str>> {
         match self {
             Self::Text(text) => Some(Cow::Borrowed(text)),
@@ -80,7 +80,7 @@ impl<'a> Node<'a> {
         }
     }
 
-    /// Whether a key or a text within holds a NUL character.
+    /// Whether any key or string in the value contains a NUL character.
     pub fn holds_nul(&self) -> bool {
         let holds = |text: &str| memchr::memchr(0, text.as_bytes()).is_some();
         match self {
@@ -132,14 +132,14 @@ impl<'de: 'a, 'a> Deserialize<'de> for Node<'a> {
     }
 }
 
-/// A text, borrowed if it can be.
+/// A key, borrowed if possible.
 struct Key<'a>(Cow<'a, str>);
 
 impl<'de: 'a, 'a> Deserialize<'de> for Key<'a> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         match deserializer.deserialize_str(Reader)? {
             Node::Text(text) => Ok(Self(text)),
-            _ => Err(D::Error::custom("a key is a text")),
+            _ => Err(D::Error::custom("a key must be a string")),
         }
     }
 }
@@ -193,24 +193,24 @@ impl<'de> Visitor<'de> for Reader {
         Ok(Node::List(list))
     }
 
-    /// Of equal keys the last value counts, at the place of the first.
+    /// Of duplicate keys, the last value wins, at the position of the first.
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
         let mut fields: Vec<(Cow<'de, str>, Node<'de>)> = Vec::new();
-        let mut places: HashMap<Cow<'de, str>, usize> = HashMap::new();
+        let mut positions: HashMap<Cow<'de, str>, usize> = HashMap::new();
         while let Some((Key(key), value)) = map.next_entry()? {
-            if fields.len() == FEW && places.is_empty() {
-                places = fields.iter().enumerate().map(|(at, (key, _))| (key.clone(), at)).collect();
+            if fields.len() == MAX_LINEAR_FIELDS && positions.is_empty() {
+                positions = fields.iter().enumerate().map(|(index, (key, _))| (key.clone(), index)).collect();
             }
-            let known = if places.is_empty() {
-                fields.iter().position(|(known, _)| *known == key)
+            let duplicate = if positions.is_empty() {
+                fields.iter().position(|(name, _)| *name == key)
             } else {
-                places.get(&key).copied()
+                positions.get(&key).copied()
             };
-            match known {
-                Some(at) => fields[at].1 = value,
+            match duplicate {
+                Some(index) => fields[index].1 = value,
                 None => {
-                    if !places.is_empty() {
-                        places.insert(key.clone(), fields.len());
+                    if !positions.is_empty() {
+                        positions.insert(key.clone(), fields.len());
                     }
                     fields.push((key, value));
                 }
@@ -243,9 +243,9 @@ mod tests {
     }
 
     proptest! {
-        /// serde_json's own tree, with its order of keys, is the reference.
+        /// The reference is serde_json's own `Value`, which preserves the order of keys.
         #[test]
-        fn a_tree_is_read_and_written_as_by_serde_json(text in json()) {
+        fn values_are_parsed_and_written_as_by_serde_json(text in json()) {
             let node: Node<'_> = serde_json::from_str(&text).unwrap();
             let value: Value = serde_json::from_str(&text).unwrap();
             prop_assert_eq!(serde_json::to_string(&node).unwrap(), value.to_string());
@@ -253,7 +253,7 @@ mod tests {
         }
 
         #[test]
-        fn what_is_no_json_is_refused_as_by_serde_json(text in json(), cut in any::<proptest::sample::Index>(), sign in "[{}\\[\\]\",:x]") {
+        fn invalid_json_is_refused_as_by_serde_json(text in json(), cut in any::<proptest::sample::Index>(), sign in "[{}\\[\\]\",:x]") {
             let at = cut.index(text.len() + 1);
             if text.is_char_boundary(at) {
                 let text = format!("{}{sign}{}", &text[..at], &text[at..]);
@@ -264,7 +264,7 @@ mod tests {
     }
 
     #[test]
-    fn of_equal_keys_the_last_counts_at_the_place_of_the_first_in_long_objects_too() {
+    fn the_last_of_duplicate_keys_wins_at_the_position_of_the_first_in_long_objects_too() {
         for others in [1, 30, 31, 32, 33, 100] {
             let fields: Vec<String> = (0..others).map(|at| format!("\"k{at}\":{at}")).collect();
             let text = format!("{{\"a\":1,{},\"a\":2,\"k0\":3}}", fields.join(","));

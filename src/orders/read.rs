@@ -1,7 +1,8 @@
-//! Reading a purchase order in every spelling that PHP clients use (SPSI.md 1 and 4): strings, numbers, booleans, null,
-//! a list that lost an index and became an object, JSON under any media type, a form. Every bad field is named at once.
+//! Parses a purchase order however a client writes it (SPSI.md 1 and 4): scalars as strings, numbers, booleans or null, a
+//! list as an object with numeric keys, JSON under any media type, a form. Reports every bad field at once.
 
-use super::answer::Echo;
+use super::document::{LINES, ROOT};
+use super::echo::Echo;
 use super::form;
 use super::json::{Node, Object};
 use crate::values::{DECIMAL_PLACES, DecimalError, LARGEST, parse_decimal, plain, round};
@@ -11,15 +12,12 @@ use std::borrow::Cow;
 use std::collections::HashSet;
 use time::OffsetDateTime;
 
-pub const ROOT: &str = "purchaseorder";
-pub const LINES: &str = "purchase_order_item_list";
-
-/// An order as it was meant.
+/// A parsed order.
 #[derive(Clone, Debug, PartialEq)]
 pub struct OrderRequest {
-    /// JSON, as received, unknown fields included; the lines are a list, whatever they came as.
+    /// The order as received, as JSON, with unknown fields. The lines are a list in any case.
     pub body: String,
-    /// The answer, once it is stored.
+    /// The answer if the order is accepted.
     pub echo: Echo,
     pub ezyvet_id: String,
     pub purchase_order_number: String,
@@ -31,12 +29,12 @@ pub struct OrderRequest {
     pub freight: Decimal,
     pub freight_tax: Decimal,
     pub tax: Decimal,
-    /// Includes tax. Negative: goods going back.
+    /// Includes tax. Negative for a return.
     pub total: Decimal,
     pub lines: Vec<OrderLine>,
 }
 
-/// A line: quantity in units, price and total without tax.
+/// An order line. Quantities are in units; prices and totals exclude tax.
 #[derive(Clone, Debug, PartialEq)]
 pub struct OrderLine {
     pub ezyvet_id: String,
@@ -46,7 +44,7 @@ pub struct OrderLine {
     pub outers: Decimal,
     pub units_per_outer: Decimal,
     pub price_per_unit: Decimal,
-    /// Half of the last digit that the price was written with: how far it may have been rounded.
+    /// Largest rounding error of the price: half a unit of its last written digit.
     pub price_rounding: Decimal,
     pub tax_per_unit: Decimal,
     pub quantity: Decimal,
@@ -57,19 +55,24 @@ pub struct OrderLine {
 }
 
 impl OrderRequest {
-    /// Goods going back: the total is negative, or every quantity is (SPSI.md 1).
+    /// Whether goods go back: the total is negative, or every quantity is (SPSI.md 1).
     pub fn is_return(&self) -> bool {
         self.total.is_sign_negative() && !self.total.is_zero()
             || self.lines.iter().all(|line| line.quantity < Decimal::ZERO)
     }
 
-    /// The body again, taken apart.
-    pub(super) fn tree(&self) -> Object<'_> {
+    /// The supplier codes of the lines, in order.
+    pub(super) fn supplier_codes(&self) -> Vec<String> {
+        self.lines.iter().map(|line| line.supplier_code.clone()).collect()
+    }
+
+    /// Parses the body again.
+    pub(super) fn parsed_body(&self) -> Object<'_> {
         serde_json::from_str(&self.body).map(Node::into_object).unwrap_or_default()
     }
 }
 
-/// A field that cannot be read.
+/// A field that cannot be parsed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FieldError {
     /// For instance `purchaseorder.purchase_order_item_list[2].quantity`.
@@ -77,32 +80,32 @@ pub struct FieldError {
     pub text: String,
 }
 
-/// Why there is no order in a body.
+/// Why a body cannot be parsed as an order.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ReadError {
     #[error("the body is neither JSON nor a form with `purchaseorder[...]` fields")]
     Neither,
-    #[error("the body begins like JSON, but is none: {0}")]
+    #[error("the body starts with `{{` but is not valid JSON: {0}")]
     BadJson(String),
-    #[error("the order has {0} lines; at most {1} are taken")]
+    #[error("the order has {0} lines; the limit is {1}")]
     TooManyLines(usize, usize),
-    #[error("{} fields cannot be read", .0.len())]
+    #[error("{} fields are invalid", .0.len())]
     Fields(Vec<FieldError>),
 }
 
-/// Reads an order of at most `max_lines` lines.
+/// Parses an order of at most `max_lines` lines.
 pub fn read(body: &[u8], max_lines: usize) -> Result<OrderRequest, ReadError> {
     let body = body.trim_ascii_start();
     let body = body.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(body).trim_ascii();
     let may_hold_nul = [&b"\\u0000"[..], b"%00", b"\0"].iter().any(|nul| memmem::find(body, nul).is_some());
-    let tree = if body.starts_with(b"{") {
-        // Looked through for what is no UTF-8 once, instead of text by text.
+    let root = if body.starts_with(b"{") {
+        // One UTF-8 check for the whole body is faster than one for each string.
         let read = str::from_utf8(body).map_or_else(|_| serde_json::from_slice(body), serde_json::from_str);
         read.map_err(|error| ReadError::BadJson(error.to_string()))?
     } else {
-        form::tree(body).filter(|tree| tree.get(ROOT).is_some()).map(Node::from).ok_or(ReadError::Neither)?
+        form::parse(body).filter(|form| form.get(ROOT).is_some()).map(Node::from).ok_or(ReadError::Neither)?
     };
-    let Node::Object(mut root) = tree else { return Err(ReadError::Neither) };
+    let Node::Object(mut root) = root else { return Err(ReadError::Neither) };
     let mut order = match root.remove(ROOT) {
         Some(Node::Object(order)) => order,
         Some(_) => return Err(bad(ROOT, "is not an object")),
@@ -132,19 +135,19 @@ pub fn read(body: &[u8], max_lines: usize) -> Result<OrderRequest, ReadError> {
         let line = read_line(Fields { map, line: Some(index), errors: &mut errors });
         if !line.ezyvet_id.is_empty() && !seen.insert(line.ezyvet_id.clone()) {
             let path = format!("{ROOT}.{LINES}[{index}].id");
-            errors.push(FieldError { path, text: format!("`{}` is the id of an earlier line too", line.ezyvet_id) });
+            errors.push(FieldError { path, text: format!("`{}` is also the id of an earlier line", line.ezyvet_id) });
         }
         read.push(line);
     }
     order.push(LINES, Node::List(lines));
-    // Looked for only where there may be one, for that is nowhere, nearly always: in JSON it is escaped, in a form too.
+    // The scan of the raw body rules NUL characters out for nearly every order.
     if may_hold_nul && order.iter().any(|(key, value)| key.contains('\0') || value.holds_nul()) {
         order.iter().for_each(|(key, value)| refuse_nul(format!("{ROOT}.{key}"), value, &mut errors));
     }
     if !errors.is_empty() {
         return Err(ReadError::Fields(errors));
     }
-    let (echo, body) = Echo::and_body(&order, &[]);
+    let (echo, body) = Echo::with_body(&order, &[]);
     Ok(OrderRequest {
         body,
         echo,
@@ -165,7 +168,7 @@ fn bad(path: &str, text: &str) -> ReadError {
     ReadError::Fields(vec![FieldError { path: path.into(), text: text.into() }])
 }
 
-/// NUL has no place in Postgres, and in no order, unknown fields included, for they are stored as they came.
+/// Reports NUL characters, which Postgres cannot store, in known and unknown fields.
 fn refuse_nul(path: String, value: &Node<'_>, errors: &mut Vec<FieldError>) {
     let holds_nul = path.contains('\0') || matches!(value, Node::Text(text) if text.contains('\0'));
     if holds_nul {
@@ -216,7 +219,7 @@ fn read_line(mut fields: Fields<'_>) -> OrderLine {
         fields.error("units_per_outer", "is not above zero");
         units_per_outer = Decimal::ONE;
     }
-    // What is left out follows from the rest.
+    // Optional fields follow from the others.
     let outers = fields.decimal_or("outers", || quantity.checked_div(units_per_outer));
     let total = fields.decimal_or("total", || quantity.checked_mul(price_per_unit));
     let given_total_tax = fields.decimal("total_tax");
@@ -241,10 +244,10 @@ fn read_line(mut fields: Fields<'_>) -> OrderLine {
     }
 }
 
-/// The fields of one object; what is wrong is collected.
+/// Reads the fields of one object and collects the errors.
 struct Fields<'a> {
     map: &'a Object<'a>,
-    /// The line's place in the list; nothing for the header.
+    /// Index of the line; `None` for the header.
     line: Option<usize>,
     errors: &'a mut Vec<FieldError>,
 }
@@ -258,7 +261,7 @@ impl<'a> Fields<'a> {
         self.errors.push(FieldError { path, text: text.into() });
     }
 
-    /// Text, or nothing.
+    /// Returns the trimmed text of a field, empty if the field is absent.
     fn text(&mut self, key: &str) -> String {
         self.scalar(key).trim().to_owned()
     }
@@ -276,7 +279,7 @@ impl<'a> Fields<'a> {
         Cow::default()
     }
 
-    /// Text that must be there, though it may be empty.
+    /// Returns the text of a field that must be present but may be empty.
     fn present_text(&mut self, key: &str) -> String {
         if !self.map.contains(key) {
             self.error(key, "is missing");
@@ -296,7 +299,7 @@ impl<'a> Fields<'a> {
     fn decimal(&mut self, key: &str) -> Option<Decimal> {
         let text = self.scalar(key);
         let text = text.trim();
-        // Nothing, too, where an error was told.
+        // Empty also after an error, which is already reported.
         if text.is_empty() {
             return None;
         }
@@ -310,7 +313,7 @@ impl<'a> Fields<'a> {
         }
     }
 
-    /// The decimal, or what it must be if it is not there; that may be too large to be held.
+    /// Returns the decimal, or what `otherwise` computes if the field is absent; the result may be too large.
     fn decimal_or(&mut self, key: &str, otherwise: impl FnOnce() -> Option<Decimal>) -> Decimal {
         let before = self.errors.len();
         if let Some(value) = self.decimal(key) {
@@ -322,7 +325,7 @@ impl<'a> Fields<'a> {
         match otherwise().map(|value| round(value, DECIMAL_PLACES)).filter(|value| value.abs() < LARGEST) {
             Some(value) => value,
             None => {
-                self.error(key, "is missing, and what it follows from is too large");
+                self.error(key, "is missing, and the value computed from the other fields is too large");
                 Decimal::ZERO
             }
         }
@@ -337,7 +340,7 @@ impl<'a> Fields<'a> {
         value.unwrap_or_default()
     }
 
-    /// Epoch seconds; 0 and nothing are no time.
+    /// Returns a time given in epoch seconds. 0 and an absent field mean no time.
     fn time(&mut self, key: &str) -> Option<OffsetDateTime> {
         let seconds = self.decimal(key).filter(|seconds| !seconds.is_zero())?;
         let time =

@@ -1,74 +1,93 @@
-//! Rows of orders. Every query of a clinic's orders takes its [`ClinicId`]; those of staff say so.
+//! SQL that reads the terms of a decision and stores new orders. Every query of a clinic's rows takes the clinic.
 
-use super::answer::Reply;
-use super::decide::Finding;
+use super::answer::{self, Reply};
+use super::decide::{ClinicTerms, Decision, ExpectedVersions, Finding, ProductTerms, Terms, decide};
 use super::read::{OrderLine, OrderRequest};
+use crate::clinics::cache::{CachedClinic, ClinicRow};
 use crate::db::row::Row;
-use crate::ids::{ClinicId, OrderId};
+use crate::ids::ClinicId;
+use crate::values::{DECIMAL_PLACES, round};
 use rust_decimal::Decimal;
-use serde_json::json;
 use sqlx::encode::IsNull;
 use sqlx::error::BoxDynError;
 use sqlx::postgres::{PgArgumentBuffer, PgHasArrayType, PgTypeInfo};
-use sqlx::{Encode, PgConnection, PgPool, Postgres, Type};
+use sqlx::types::Json;
+use sqlx::{Encode, PgConnection, PgPool, Postgres, Transaction, Type};
+use std::collections::HashMap;
+use std::sync::Arc;
 use time::{Date, OffsetDateTime};
 
-/// "stoc": the first key of the locks that [`lock`] takes for products.
+/// "stoc": the first key of the advisory locks on products.
 const STOCK_LOCKS: i32 = 0x7374_6f63;
 
-/// An order that we have already.
-pub struct Known {
-    pub id: OrderId,
+/// A decided order with everything that is stored of it.
+#[derive(Debug)]
+pub struct NewOrder {
+    pub received_at: OffsetDateTime,
+    pub clinic: ClinicId,
+    pub order: Arc<OrderRequest>,
     pub number: String,
-    pub purchase_order_number: String,
-    pub state: String,
-    pub revision: i32,
-    /// JSON, as it was received last.
-    pub body: String,
-    pub answer_status: i16,
-    pub answer_body: String,
-    /// Staff have taken units off it.
-    pub part_cancelled: bool,
+    pub decision: Decision,
+    pub reply: Reply,
+    pub actor: String,
+    /// Whether an earlier order of the clinic has the same purchase_order_number.
+    pub repeats_number: bool,
+    /// See [`Terms::expected`].
+    pub expected: Option<ExpectedVersions>,
 }
 
-/// What the decision about an order needs to know, of one moment.
-pub struct Terms {
-    /// For a new order: its sequence number.
-    pub number: Option<i64>,
-    /// Another order of the clinic had the same purchase_order_number before.
-    pub used_before: bool,
-    pub ship_to_mapped: bool,
-    /// Those of the codes ordered that are for sale.
-    pub products: Vec<ProductRow>,
+impl NewOrder {
+    /// Decides about an order under the terms, and prepares its answer under the supplier's order `number`.
+    pub fn decide(
+        now: OffsetDateTime,
+        clinic: &CachedClinic,
+        order: &Arc<OrderRequest>,
+        terms: Terms,
+        number: String,
+    ) -> Self {
+        let decision = decide(order, &terms, &clinic.settings);
+        let reply = answer::reply(order, &decision, &number, clinic.settings.decline_answer);
+        Self {
+            received_at: now,
+            clinic: clinic.row.id,
+            order: Arc::clone(order),
+            number,
+            decision,
+            reply,
+            actor: super::actor(clinic),
+            repeats_number: terms.clinic.number_used_before,
+            expected: terms.expected,
+        }
+    }
+
+    /// Statements insert orders in ascending order of this key, so that none waits for another in a circle.
+    pub fn key(&self) -> (i64, &str) {
+        (self.clinic.0, &self.order.ezyvet_id)
+    }
 }
 
-/// A product with the clinic's price of an outer.
-pub struct ProductRow {
-    pub code: String,
-    pub category: String,
-    pub active: bool,
-    pub restricted: bool,
-    pub units_per_outer: Decimal,
-    /// On hand less reserved, in units; below zero where more is on order.
-    pub free: Decimal,
-    pub price: Decimal,
+/// Which other orders of the same products [`lock`] keeps out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LockMode {
+    /// Stock decides about this order: all orders that take these locks.
+    Exclusive,
+    /// Stock adds a note at most: only orders about which stock decides.
+    Shared,
 }
 
-/// Holds back until the end of the transaction every other sending of the same order, and orders of the same products as
-/// far as stock decides: `alone` waits for all of them that take these locks, otherwise only for those that are alone. What
-/// is stored at once takes none ([`super::batch_writer::store::insert`]).
+/// Locks the order's id and its products until the end of the transaction, against every other transaction that calls this
+/// function. The fast path takes none of these locks ([`insert`]).
 ///
-/// Products share 256 locks, so that an order of thousands of lines does not fill the server's table of locks. They are
-/// taken in one order and after the order's own, so nobody waits in a circle.
+/// Products share 256 locks, so that an order of thousands of lines does not fill the server's lock table. Every
+/// transaction takes the lock of its order first and then those of its products in ascending order, so no deadlock occurs.
 ///
-/// From here on the transaction looks rows up by key, always: a plan is kept for the life of a connection, and one that was
-/// made while there were no orders yet would read through all of them.
+/// The transaction looks rows up by key from here on. A plan is kept for the life of a connection, and one that was made
+/// while the tables were empty would scan them for ever.
 pub async fn lock(
     connection: &mut PgConnection,
     clinic: ClinicId,
-    ezyvet_id: &str,
-    codes: &[String],
-    alone: bool,
+    order: &OrderRequest,
+    mode: LockMode,
 ) -> Result<(), sqlx::Error> {
     sqlx::query_scalar!(
         r#"with key as materialized (select pg_advisory_xact_lock(hashtextextended($1 || ' ' || $2, 1)) as held,
@@ -79,9 +98,9 @@ pub async fn lock(
                              else pg_advisory_xact_lock_shared($5, bucket) end) as "count!"
            from buckets"#,
         clinic.to_string(),
-        ezyvet_id,
-        codes,
-        alone,
+        order.ezyvet_id,
+        &order.supplier_codes(),
+        mode == LockMode::Exclusive,
         STOCK_LOCKS
     )
     .fetch_one(connection)
@@ -89,44 +108,23 @@ pub async fn lock(
     Ok(())
 }
 
-/// The order with this id, locked where it is going to be changed.
-pub async fn find_known(
+/// Reads the terms from Postgres. A price that holds on `day` is the clinic's own, else that of its price list, else the
+/// list price.
+pub async fn read_terms(
     connection: &mut PgConnection,
-    clinic: ClinicId,
-    ezyvet_id: &str,
-) -> Result<Option<Known>, sqlx::Error> {
-    sqlx::query_as!(
-        Known,
-        r#"select id as "id: OrderId", supplier_order_number as number, purchase_order_number, state, revision, body::text as "body!", answer_status, answer_body::text as "answer_body!",
-                  exists (select from purchase_order_line l where l.order_id = o.id and l.cancelled <> 0) as "part_cancelled!"
-           from purchase_order o where clinic_id = $1 and ezyvet_id = $2 for update"#,
-        clinic as ClinicId,
-        ezyvet_id
-    )
-    .fetch_optional(connection)
-    .await
-}
-
-/// What the decision needs. Prices are those that hold for the clinic on that day: its own, else its price list's, else
-/// the list price. `new`: a number is drawn.
-pub async fn terms(
-    connection: &mut PgConnection,
-    clinic: ClinicId,
-    price_list: Option<i64>,
-    day: Date,
+    clinic: &CachedClinic,
     order: &OrderRequest,
-    codes: &[String],
-    new: bool,
+    day: Date,
 ) -> Result<Terms, sqlx::Error> {
+    let row = &clinic.row;
     let rows = sqlx::query!(
         r#"with head as materialized (
-               select case when $8 then nextval('supplier_order_seq') end as number,
-                      exists (select from purchase_order
+               select exists (select from purchase_order
                               where clinic_id = $1 and purchase_order_number = $5 and purchase_order_number <> ''
                                   and not repeats_number and ezyvet_id <> $6) as used_before,
                       exists (select from clinic_mapping
                               where clinic_id = $1 and kind = 'ship_to' and ezyvet_id = $7) as ship_to_mapped)
-           select head.number, head.used_before as "used_before!", head.ship_to_mapped as "ship_to_mapped!", p.code as "code?",
+           select head.used_before as "used_before!", head.ship_to_mapped as "ship_to_mapped!", p.code as "code?",
                   p.category as "category?", p.active as "active?", p.restricted as "restricted?",
                   p.units_per_outer as "units_per_outer?",
                   p.stock_available - coalesce((select sum(l.reserved) from purchase_order_line l
@@ -141,48 +139,44 @@ pub async fn terms(
                select contract_price from price_list_price
                where price_list_id = $2 and product_id = p.id and $3 between valid_from and valid_until
                order by valid_from desc limit 1) shared on true"#,
-        clinic as ClinicId,
-        price_list,
+        row.id as ClinicId,
+        row.price_list_id,
         day,
-        codes,
+        &order.supplier_codes(),
         order.purchase_order_number,
         order.ezyvet_id,
-        order.shipping_address_id,
-        new
+        order.shipping_address_id
     )
     .fetch_all(connection)
     .await?;
     let first = rows.first().ok_or(sqlx::Error::RowNotFound)?;
-    let (number, used_before, ship_to_mapped) = (first.number, first.used_before, first.ship_to_mapped);
-    let products = rows.into_iter().filter_map(|row| {
-        Some(ProductRow {
-            code: row.code?,
-            category: row.category?,
-            active: row.active?,
-            restricted: row.restricted?,
-            units_per_outer: row.units_per_outer?,
-            free: row.free?,
-            price: row.price?,
-        })
+    let clinic = ClinicTerms::new(row, first.used_before, first.ship_to_mapped);
+    let products = rows.into_iter().filter_map(|found| {
+        let (code, units_per_outer) = (found.code?, found.units_per_outer?);
+        let terms = ProductTerms {
+            visible: is_visible(row, &code, &found.category?),
+            active: found.active?,
+            restricted: found.restricted?,
+            units_per_outer: units_per_outer.normalize(),
+            price_per_unit: round(found.price? / units_per_outer, DECIMAL_PLACES),
+            stock_free: found.free?,
+        };
+        Some((code, terms))
     });
-    Ok(Terms { number, used_before, ship_to_mapped, products: products.collect() })
+    let products: HashMap<_, _> = products.collect();
+    Ok(Terms { clinic, products, expected: None })
 }
 
-/// Takes the lines of an order away, and with them what they reserve, before it is decided again.
-pub async fn delete_lines(connection: &mut PgConnection, now: OffsetDateTime, id: OrderId) -> Result<(), sqlx::Error> {
-    sqlx::query!(
-        "with gone as (delete from purchase_order_line where order_id = $1 returning supplier_code, reserved)
-         insert into stock_move (moved_at, codes)
-         select $2, array_agg(distinct supplier_code) from gone where reserved > 0 having count(*) > 0",
-        id as OrderId,
-        now
-    )
-    .execute(connection)
-    .await?;
-    Ok(())
+/// Whether the clinic sees the product, by the rules of the catalogue: a product must be on one of the two positive lists
+/// unless both are empty, and on neither of the negative lists.
+fn is_visible(clinic: &ClinicRow, code: &String, category: &String) -> bool {
+    let is_unrestricted = clinic.only_categories.is_empty() && clinic.only_products.is_empty();
+    let is_included = clinic.only_categories.contains(category) || clinic.only_products.contains(code);
+    let is_hidden = clinic.hidden_categories.contains(category) || clinic.hidden_products.contains(code);
+    (is_unrestricted || is_included) && !is_hidden
 }
 
-/// Whether staff have said which address this is, for the clinic or for its site.
+/// Whether staff have mapped this shipping address, for the clinic or for its site.
 pub async fn is_ship_to_mapped(pool: &PgPool, clinic: ClinicId, ezyvet_id: &str) -> Result<bool, sqlx::Error> {
     sqlx::query_scalar!(
         r#"select exists (select from ezyvet_mapping
@@ -196,106 +190,186 @@ pub async fn is_ship_to_mapped(pool: &PgPool, clinic: ClinicId, ezyvet_id: &str)
     .await
 }
 
-/// Numbers that no order has, in ascending order. Those that are not used are lost.
+/// Draws order numbers from the sequence, ascending.
 pub async fn draw_numbers(pool: &PgPool, count: i32) -> Result<Vec<i64>, sqlx::Error> {
     sqlx::query_scalar!(r#"select nextval('supplier_order_seq') as "number!" from generate_series(1, $1)"#, count)
         .fetch_all(pool)
         .await
 }
 
-/// What becomes of an order that is sent again with other content.
-pub struct Revised<'a> {
-    /// When it was received.
-    pub now: OffsetDateTime,
-    pub revision: i32,
-    pub order: &'a OrderRequest,
-    pub repeats_number: bool,
-    pub state: &'static str,
-    pub findings: &'a [Finding],
-    pub reply: &'a Reply,
+/// Stores one order ([`insert`]) and commits.
+pub async fn insert_and_commit(
+    mut transaction: Transaction<'static, Postgres>,
+    order: &NewOrder,
+) -> Result<Option<i64>, sqlx::Error> {
+    let stored = insert_one(&mut transaction, order).await?;
+    transaction.commit().await?;
+    Ok(stored)
 }
 
-/// Replaces an order's content by a later sending. The caller has made sure that nothing of it was shipped, has deleted
-/// its lines, and settles its stock afterwards.
+/// Stores one order ([`insert`]).
+pub async fn insert_one(connection: &mut PgConnection, order: &NewOrder) -> Result<Option<i64>, sqlx::Error> {
+    Ok(insert(connection, std::slice::from_ref(order)).await?.into_iter().next().flatten())
+}
+
+/// Stores orders with their lines, reservations, first revisions and audit entries in one statement, so that the commit is
+/// the only wait. Returns for each order the id of the transaction that stored it, or `None` if it was not stored.
 ///
-/// False: another order has come with its purchase_order_number since that was looked for. The transaction is void then.
-pub async fn revise(connection: &mut PgConnection, id: OrderId, revised: Revised<'_>) -> Result<bool, sqlx::Error> {
-    let Revised { now, revision, order, repeats_number, state, findings, reply } = revised;
-    let lines = NewLineRow::all([order]);
-    let done = sqlx::query!(
-        "with placed as (
-             update purchase_order set purchase_order_number = $2, state = $3, is_return = $4, body = $5::text::json,
-                 answer_status = $6, answer_body = $7::text::json, findings = $8, ordered_at = $9, ownership_id = $10, shipping_address_id = $11,
-                 freight = $12, freight_tax = $13, tax = $14, total = $15, changed_at = $16, revision = $17, repeats_number = $19
-             where id = $1
-             returning id),
-         revised as (
-             insert into purchase_order_revision (order_id, revision, received_at, body, findings)
-             select id, $17, $16, $5::text::json, $8 from placed)
-         insert into purchase_order_line (order_id, position, ezyvet_id, product_id, supplier_code, outers, units_per_outer,
-             price_per_unit, tax_per_unit, quantity, total, total_tax, location_id)
-         select placed.id, position, line.ezyvet_id, product_id, supplier_code, outers, units_per_outer, price_per_unit,
-             tax_per_unit, quantity, total, total_tax, location_id
-         from placed, unnest($18::new_order_line[]) line",
-        id as OrderId,
-        order.purchase_order_number,
-        state,
-        order.is_return(),
-        // Bound as text: a value bound as JSON is sent as jsonb, which does not keep the order of keys.
-        order.body,
-        reply.status as i16,
-        reply.body,
-        json!(findings),
-        order.ordered_at,
-        order.ownership_id,
-        order.shipping_address_id,
-        order.freight,
-        order.freight_tax,
-        order.tax,
-        order.total,
-        now,
-        revision,
-        lines as Vec<NewLineRow<'_>>,
-        repeats_number
+/// An order is not stored if the clinic has an order with the same id; if the clinic has an order with the same
+/// purchase_order_number and this one is not marked as repeating it; or if an expected version has changed. Both unique
+/// indexes also cover orders of the same statement and of transactions that are not committed yet, which are waited for.
+/// Pass orders in ascending order of [`NewOrder::key`].
+///
+/// Locks no product: whether stock falls short is decided by what is stored at this moment, and reservations are added up
+/// from the lines whenever stock is read.
+pub async fn insert(connection: &mut PgConnection, orders: &[NewOrder]) -> Result<Vec<Option<i64>>, sqlx::Error> {
+    let heads: Vec<NewOrderRow<'_>> = orders.iter().map(NewOrderRow::from).collect();
+    let lines = NewLineRow::of_orders(orders.iter().map(|new| &*new.order));
+    // Scalar subqueries are evaluated by key for each order; Postgres may turn `exists` into a scan of the whole table.
+    let stored = sqlx::query!(
+        r#"with given as materialized (
+               select given.*, sent::json as body
+               from unnest($1::new_order[]) with ordinality as given(clinic_id, ezyvet_id, number, purchase_order_number, state,
+                   is_return, sent, answer_status, answer, findings, ordered_at, ownership_id, shipping_address_id, freight,
+                   freight_tax, tax, total, now, actor, catalog_version, ship_to_mapped, repeats_number, ordinal)),
+           line as materialized (select * from unnest($2::new_order_line[])),
+           placed as (
+               insert into purchase_order (clinic_id, ezyvet_id, supplier_order_number, purchase_order_number, state, is_return,
+                   body, answer_status, answer_body, findings, ordered_at, ownership_id, shipping_address_id,
+                   freight, freight_tax, tax, total, received_at, changed_at, repeats_number)
+               select clinic_id, ezyvet_id, number, purchase_order_number, state, is_return, body, answer_status,
+                   answer::json, findings, ordered_at, ownership_id, shipping_address_id, freight, freight_tax, tax, total, now, now,
+                   repeats_number
+               from given
+               where catalog_version is null or (
+                   catalog_version = (select value from data_version where name = 'catalog')
+                   and (shipping_address_id in ('', '0') or ship_to_mapped = (coalesce(
+                       (select m.id from ezyvet_mapping m
+                        where m.kind = 'ship_to' and m.site_id is null and m.clinic_id = given.clinic_id
+                            and m.ezyvet_id = shipping_address_id),
+                       (select m.id from clinic c join ezyvet_mapping m on m.site_id = c.site_id and m.clinic_id is null
+                        where c.id = given.clinic_id and m.kind = 'ship_to' and m.ezyvet_id = shipping_address_id)) is not null)))
+               order by ordinal
+               on conflict do nothing
+               returning id, supplier_order_number),
+           stored as materialized (
+               select placed.id, given.* from placed join given on given.number = placed.supplier_order_number),
+           revised as (
+               insert into purchase_order_revision (order_id, revision, received_at, body, findings)
+               select id, 1, now, body, findings from stored),
+           lined as (
+               insert into purchase_order_line (order_id, position, ezyvet_id, product_id, supplier_code, outers, units_per_outer,
+                   price_per_unit, tax_per_unit, quantity, total, total_tax, location_id, reserved)
+               select stored.id, position, line.ezyvet_id, product_id, supplier_code, outers, units_per_outer, price_per_unit,
+                   tax_per_unit, quantity, line.total, total_tax, location_id,
+                   case when state in ('accepted', 'held') then greatest(quantity, 0) else 0 end
+               from stored join line using (ordinal)),
+           moved as (
+               insert into stock_move (moved_at, codes)
+               select max(now), array_agg(distinct supplier_code) from stored join line using (ordinal)
+               where state in ('accepted', 'held') having count(*) > 0),
+           audited as (
+               insert into audit_entry (at, actor, action, subject_kind, subject_id, detail)
+               select now, actor, 'order.place', 'order', id,
+                   jsonb_build_object('number', number, 'state', state, 'findings', findings)
+               from stored)
+           select ordinal as "ordinal!", pg_current_xact_id()::text::bigint as "transaction!" from stored"#,
+        heads as Vec<NewOrderRow<'_>>,
+        lines as Vec<NewLineRow<'_>>
     )
-    .execute(connection)
-    .await;
-    match done {
-        Err(sqlx::Error::Database(error)) if error.constraint() == Some("purchase_order_number_once") => Ok(false),
-        done => done.map(|_| true),
+    .fetch_all(connection)
+    .await?;
+    let mut transactions = vec![None; orders.len()];
+    for row in stored {
+        let index = usize::try_from(row.ordinal - 1).ok();
+        let transaction = index.and_then(|index| transactions.get_mut(index)).ok_or(sqlx::Error::RowNotFound)?;
+        *transaction = Some(row.transaction);
+    }
+    Ok(transactions)
+}
+
+/// An order as a row of the SQL type `new_order`.
+#[derive(sqlx::Encode)]
+struct NewOrderRow<'a> {
+    clinic_id: i64,
+    ezyvet_id: &'a str,
+    number: &'a str,
+    purchase_order_number: &'a str,
+    state: &'a str,
+    is_return: bool,
+    body: &'a str,
+    answer_status: i16,
+    answer: &'a str,
+    findings: Json<&'a [Finding]>,
+    ordered_at: Option<OffsetDateTime>,
+    ownership_id: &'a str,
+    shipping_address_id: &'a str,
+    freight: Decimal,
+    freight_tax: Decimal,
+    tax: Decimal,
+    total: Decimal,
+    received_at: OffsetDateTime,
+    actor: &'a str,
+    catalog_version: Option<i64>,
+    ship_to_mapped: bool,
+    repeats_number: bool,
+}
+
+impl<'a> From<&'a NewOrder> for NewOrderRow<'a> {
+    fn from(new: &'a NewOrder) -> Self {
+        let order = &*new.order;
+        Self {
+            clinic_id: new.clinic.0,
+            ezyvet_id: &order.ezyvet_id,
+            number: &new.number,
+            purchase_order_number: &order.purchase_order_number,
+            state: new.decision.verdict.state(),
+            is_return: order.is_return(),
+            body: &order.body,
+            answer_status: new.reply.status as i16,
+            answer: &new.reply.body,
+            findings: Json(&new.decision.findings),
+            ordered_at: order.ordered_at,
+            ownership_id: &order.ownership_id,
+            shipping_address_id: &order.shipping_address_id,
+            freight: order.freight,
+            freight_tax: order.freight_tax,
+            tax: order.tax,
+            total: order.total,
+            received_at: new.received_at,
+            actor: &new.actor,
+            catalog_version: new.expected.map(|expected| expected.catalog_version),
+            ship_to_mapped: new.expected.is_some_and(|expected| expected.ship_to_mapped),
+            repeats_number: new.repeats_number,
+        }
     }
 }
 
-/// Where the order that had a purchase_order_number first has another one now, the next with the old one takes its place.
-pub async fn pass_number_on(connection: &mut PgConnection, clinic: ClinicId, number: &str) -> Result<(), sqlx::Error> {
-    sqlx::query!(
-        "with same as materialized (
-             select id, repeats_number from purchase_order
-             where clinic_id = $1 and purchase_order_number = $2 and purchase_order_number <> '')
-         update purchase_order set repeats_number = false
-         where id = (select min(id) from same having bool_and(repeats_number))",
-        clinic as ClinicId,
-        number
-    )
-    .execute(connection)
-    .await?;
-    Ok(())
+impl Type<Postgres> for NewOrderRow<'_> {
+    fn type_info() -> PgTypeInfo {
+        PgTypeInfo::with_name("new_order")
+    }
 }
 
-/// A line as `new_order_line` has it.
+impl PgHasArrayType for NewOrderRow<'_> {
+    fn array_type_info() -> PgTypeInfo {
+        PgTypeInfo::array_of("new_order")
+    }
+}
+
+/// An order line as a row of the SQL type `new_order_line`.
 pub(super) struct NewLineRow<'a> {
-    /// Of its order among the orders, from 1.
-    place: i32,
+    /// Which order of the statement the line belongs to, counted from 1.
+    ordinal: i32,
     position: i32,
     line: &'a OrderLine,
 }
 
 impl<'a> NewLineRow<'a> {
-    /// The lines of all the orders.
-    pub fn all(orders: impl IntoIterator<Item = &'a OrderRequest>) -> Vec<Self> {
+    pub fn of_orders(orders: impl IntoIterator<Item = &'a OrderRequest>) -> Vec<Self> {
         let orders = (1..).zip(orders);
-        let lines = orders.flat_map(|(place, order)| {
-            (1..).zip(&order.lines).map(move |(position, line)| Self { place, position, line })
+        let lines = orders.flat_map(|(ordinal, order)| {
+            (1..).zip(&order.lines).map(move |(position, line)| Self { ordinal, position, line })
         });
         lines.collect()
     }
@@ -303,9 +377,9 @@ impl<'a> NewLineRow<'a> {
 
 impl Encode<'_, Postgres> for NewLineRow<'_> {
     fn encode_by_ref(&self, buffer: &mut PgArgumentBuffer) -> Result<IsNull, BoxDynError> {
-        let Self { place, position, line } = self;
+        let Self { ordinal, position, line } = self;
         let mut row = Row::of(13, buffer);
-        row.integer(*place)?.integer(*position)?;
+        row.integer(*ordinal)?.integer(*position)?;
         row.text(&line.ezyvet_id)?.text(&line.product_id)?.text(&line.supplier_code)?;
         row.number(line.outers)?.number(line.units_per_outer)?.number(line.price_per_unit)?;
         row.number(line.tax_per_unit)?.number(line.quantity)?.number(line.total)?.number(line.total_tax)?;

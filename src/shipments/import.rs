@@ -1,7 +1,7 @@
-//! Shipments from a CSV file of the warehouse. All of it, or nothing: every wrong row is reported at once.
+//! Imports shipments from a CSV file of the warehouse, in one transaction: all rows or none. Reports every wrong row at once.
 //!
-//! Columns: `order,item,quantity` and, if wanted, `batch,expiry,freight,invoice_number`. Rows of the same order and invoice
-//! number are one shipment; freight stands on one of them, or the same on all.
+//! Columns: `order,item,quantity`, optionally `batch,expiry,freight,invoice_number`. Rows with the same order and invoice
+//! number form one shipment. Its freight stands on one of the rows, or is the same on all of them.
 
 use super::{NewShipment, Requested, ShipError, Shipment, ship_in, store};
 use crate::config::SiteSettings;
@@ -11,10 +11,10 @@ use sqlx::PgPool;
 use std::collections::HashMap;
 use time::{Date, OffsetDateTime, macros::format_description};
 
-/// Something wrong with a row.
+/// An error in one row.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
 pub struct RowError {
-    /// Of the file, the header being line 1.
+    /// Line of the file; the header is line 1.
     pub line: u64,
     pub column: String,
     pub value: String,
@@ -24,10 +24,10 @@ pub struct RowError {
 /// Why nothing was imported.
 #[derive(Debug, thiserror::Error)]
 pub enum ImportError {
-    #[error("{} wrong rows; nothing was shipped", .0.len())]
+    #[error("{} rows are wrong; nothing was shipped", .0.len())]
     Rows(Vec<RowError>),
     #[error(
-        "the file has no column `{0}`; it needs order,item,quantity and may have batch,expiry,freight,invoice_number"
+        "the file has no column `{0}`; required: order,item,quantity; optional: batch,expiry,freight,invoice_number"
     )]
     Column(&'static str),
     #[error("the file cannot be read: {0}")]
@@ -36,21 +36,23 @@ pub enum ImportError {
     Database(#[from] sqlx::Error),
 }
 
-/// What an import shipped, or would ship.
+/// The shipments that an import created, or would create.
 #[derive(Debug, serde::Serialize)]
 pub struct Imported {
     pub dry_run: bool,
     pub shipments: Vec<Shipment>,
 }
 
+/// The rows of one shipment.
 struct Group {
+    /// Line of the first row.
     line: u64,
     new: NewShipment,
-    /// One of its rows is wrong: it is not tried, for its other mistakes would be guesses.
-    wrong: bool,
+    /// A group with a wrong row is not tried: further errors would be guesses.
+    has_errors: bool,
 }
 
-/// Ships what the file says, in one transaction. `dry_run`: does everything, and takes it back.
+/// Creates the shipments of the file. `dry_run` rolls them back.
 pub async fn import(
     pool: &PgPool,
     defaults: &SiteSettings,
@@ -62,7 +64,7 @@ pub async fn import(
     let (groups, mut errors) = read(file, allow_excess)?;
     let mut transaction = pool.begin().await?;
     let mut ids = Vec::new();
-    for group in groups.iter().filter(|group| !group.wrong) {
+    for group in groups.iter().filter(|group| !group.has_errors) {
         let mut attempt = sqlx::Connection::begin(&mut *transaction).await?;
         match ship_in(&mut attempt, defaults, now, actor, &group.new).await {
             Ok((id, _)) => {
@@ -72,7 +74,7 @@ pub async fn import(
             Err(ShipError::Database(error)) => return Err(error.into()),
             Err(error) => {
                 attempt.rollback().await?;
-                let (column, value) = blamed(&error, &group.new);
+                let (column, value) = cause(&error, &group.new);
                 errors.push(RowError { line: group.line, column, value, reason: error.to_string() });
             }
         }
@@ -94,12 +96,15 @@ pub async fn import(
     Ok(Imported { dry_run, shipments })
 }
 
-fn blamed(error: &ShipError, new: &NewShipment) -> (String, String) {
+/// Returns the column and the value at fault.
+fn cause(error: &ShipError, new: &NewShipment) -> (String, String) {
     match error {
         ShipError::NumberUsed(number) | ShipError::BadNumber(number) => ("invoice_number".into(), number.clone()),
         ShipError::NegativeFreight(freight) => ("freight".into(), freight.to_string()),
         ShipError::Plan(super::PlanError::UnknownItem { item, .. }) => ("item".into(), item.clone()),
-        ShipError::Plan(super::PlanError::Excess { asked, .. }) => ("quantity".into(), asked.normalize().to_string()),
+        ShipError::Plan(super::PlanError::Excess { requested, .. }) => {
+            ("quantity".into(), requested.normalize().to_string())
+        }
         _ => ("order".into(), new.order.clone()),
     }
 }
@@ -142,7 +147,7 @@ fn read(file: impl std::io::Read, allow_excess: bool) -> Result<(Vec<Group>, Vec
         let expiry = match cell("expiry") {
             "" => None,
             text => parse_day(text).or_else(|| {
-                wrong("expiry", "is not a date; write it like 2028-01-31");
+                wrong("expiry", "is not a date like 2028-01-31");
                 None
             }),
         };
@@ -161,7 +166,7 @@ fn read(file: impl std::io::Read, allow_excess: bool) -> Result<(Vec<Group>, Vec
             }
             None => groups.push(Group {
                 line,
-                wrong: false,
+                has_errors: false,
                 new: NewShipment {
                     order: cell("order").to_owned(),
                     lines: vec![requested],
@@ -175,13 +180,13 @@ fn read(file: impl std::io::Read, allow_excess: bool) -> Result<(Vec<Group>, Vec
         if errors.iter().any(|error| error.line == line)
             && let Some(group) = groups.iter_mut().find(|group| same(group))
         {
-            group.wrong = true;
+            group.has_errors = true;
         }
     }
     Ok((groups, errors))
 }
 
-/// Reads `YYYY-MM-DD`.
+/// Parses `YYYY-MM-DD`.
 pub(crate) fn parse_day(text: &str) -> Option<Date> {
     Date::parse(text, format_description!("[year]-[month]-[day]")).ok()
 }

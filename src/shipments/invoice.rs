@@ -8,12 +8,12 @@ use crate::values::round;
 use rust_decimal::Decimal;
 use time::{Date, Duration, OffsetDateTime, Time};
 
-/// Decimals of a tax amount per unit that we work out ourselves.
+/// Decimals of a computed tax amount per unit.
 const TAX_PLACES: u32 = 4;
 /// Decimals of an amount of money.
 const MONEY_PLACES: u32 = 2;
 
-/// What an invoice takes from its order.
+/// The parts of an order that its invoices repeat.
 #[derive(Clone, Debug)]
 pub struct Ordered {
     pub purchase_order_number: String,
@@ -34,16 +34,16 @@ pub struct ShippedLine {
     pub units_per_outer: Decimal,
     pub price_per_unit: Decimal,
     pub tax_per_unit: Decimal,
-    /// The catalogue's or the clinic's (see `tax`), in percent. None: the order line's.
+    /// In percent, of the catalogue or the clinic ([`super::tax`]). `None`: the order line's rate applies.
     pub tax_rate: Option<Decimal>,
-    /// Likewise. Empty: the site's.
+    /// Of the catalogue or the clinic. Empty: the site's code applies.
     pub tax_code: String,
     pub quantity: Decimal,
     pub batch: String,
     pub expiry: Option<Date>,
 }
 
-/// A parcel as it leaves.
+/// The goods of one shipment.
 #[derive(Clone, Debug)]
 pub struct Parcel {
     pub shipped_at: OffsetDateTime,
@@ -52,8 +52,8 @@ pub struct Parcel {
     pub lines: Vec<ShippedLine>,
 }
 
-/// The invoices of a parcel, without their numbers: `number` is empty. More than one only where a form would have more
-/// fields than PHP reads; lines stay whole, and the freight is on the first.
+/// Returns the invoices of a parcel, with empty invoice numbers. Splits into several only if a form would have more fields
+/// than PHP reads (SPSI.md 4): lines stay whole, and the first invoice carries the freight.
 pub fn invoices(order: &Ordered, parcel: &Parcel, settings: &SiteSettings) -> Vec<Invoice> {
     if settings.deliver == Deliver::Supplied || parcel.lines.is_empty() {
         return Vec::new();
@@ -86,7 +86,7 @@ pub fn invoices(order: &Ordered, parcel: &Parcel, settings: &SiteSettings) -> Ve
     invoices
 }
 
-/// The stock movements of a parcel, one per location, in the order in which locations first come.
+/// Returns the stock movements of a parcel, one per stock location, in order of first appearance.
 pub fn supplied(parcel: &Parcel, settings: &SiteSettings) -> Vec<Supplied> {
     let mut calls: Vec<Supplied> = Vec::new();
     if settings.deliver == Deliver::Invoice {
@@ -113,7 +113,7 @@ pub fn supplied(parcel: &Parcel, settings: &SiteSettings) -> Vec<Supplied> {
     calls
 }
 
-/// How many fields a job around this body has.
+/// Counts the form fields of the job that wraps this body.
 pub fn fields_of(body: &BodyValue, settings: &SiteSettings) -> usize {
     let names = JobNames {
         job_type: &settings.job_type,
@@ -138,7 +138,7 @@ fn invoice_line(line: &ShippedLine, settings: &SiteSettings) -> InvoiceLine {
     InvoiceLine {
         quantity: round(quantity, 6),
         price: round(line.price_per_unit * factor, 6),
-        // Rounded after the pack is counted: a rounded unit's tax would be wrong by the pack size.
+        // Rounded last: rounding the tax of one unit first would multiply the error by the pack size.
         tax: round(tax * factor, if line.tax_rate.is_some() { TAX_PLACES } else { 6 }),
         tax_rate: tax_rate.normalize(),
         tax_code: if line.tax_code.is_empty() { settings.tax_code.clone() } else { line.tax_code.clone() },
@@ -152,12 +152,13 @@ fn invoice_line(line: &ShippedLine, settings: &SiteSettings) -> InvoiceLine {
     }
 }
 
-/// The rate is the order's own where it tells one, otherwise the setting.
+/// Returns the freight tax at the rate of the order's freight, or at the rate of the setting if the order has none.
 fn freight_tax(order: &Ordered, freight: Decimal, settings: &SiteSettings) -> Decimal {
     let net = order.freight - order.freight_tax;
-    let told = !net.is_zero() && !order.freight_tax.is_zero();
+    let has_own_rate = !net.is_zero() && !order.freight_tax.is_zero();
     let hundred = Decimal::ONE_HUNDRED;
-    let rate = if told { round(order.freight_tax / net * hundred, MONEY_PLACES) } else { settings.freight_tax_rate.0 };
+    let rate =
+        if has_own_rate { round(order.freight_tax / net * hundred, MONEY_PLACES) } else { settings.freight_tax_rate.0 };
     match settings.freight_tax {
         _ if freight.is_zero() => Decimal::ZERO,
         FreightTax::Percent => rate.normalize(),
@@ -225,14 +226,14 @@ pub(super) mod tests {
         invoices.remove(0)
     }
 
-    /// What a line becomes, with every setting as it is by default.
+    /// Returns the invoice line of a shipped line under default settings.
     pub(in crate::shipments) fn one_line(line: ShippedLine) -> InvoiceLine {
         one(&order(), vec![line], &settings()).lines.remove(0)
     }
 
-    /// What is frozen of a clinic with a tax of its own. A change here changes what clinics are billed.
+    /// Golden test of a frozen payload: a difference here changes what clinics are invoiced.
     #[test]
-    fn the_payload_of_a_taxed_clinic_is_this_to_the_letter() {
+    fn the_frozen_payload_of_a_taxed_clinic_does_not_change() {
         let mut lines = [line("9", "20"), ShippedLine { tax_rate: Some(number("5")), ..line("10", "1") }];
         let tax = ClinicTax { code: "GST".into(), rate: Some(number("15.000000")), overrides_product: false };
         lines.iter_mut().for_each(|line| tax.apply(line));
@@ -245,7 +246,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn an_invoice_counts_units_and_takes_the_orders_tax() {
+    fn an_invoice_counts_units_at_the_orders_tax() {
         let invoice = one(&order(), vec![line("9", "20")], &settings());
         assert_eq!(invoice.comments, "For PO 15000032.");
         assert_eq!(invoice.due_date - invoice.date, 30 * 86_400);
@@ -259,7 +260,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn in_outers_the_money_is_the_same() {
+    fn counting_outers_does_not_change_the_amounts() {
         let settings = SiteSettings { invoice_unit: Basis::Outer, ..settings() };
         let line = &one(&order(), vec![line("9", "20")], &settings).lines[0];
         assert_eq!((line.quantity, line.price, line.tax), (2.into(), 40.into(), 4.into()));
@@ -279,7 +280,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn the_catalogues_tax_goes_before_the_orders() {
+    fn the_catalogues_tax_precedes_the_orders() {
         let taxed = ShippedLine { tax_rate: Some(number("15.000000")), tax_code: "GST".into(), ..line("9", "1") };
         let line = &one(&order(), vec![taxed], &settings()).lines[0];
         assert_eq!((line.tax, line.tax_rate, line.tax_code.as_str()), (number("0.6"), 15.into(), "GST"));
@@ -311,8 +312,8 @@ pub(super) mod tests {
         let amount = SiteSettings { freight_tax: FreightTax::Amount, ..percent.clone() };
         assert_eq!(one(&order(), vec![line("9", "1")], &percent).freight_tax, 10.into());
         assert_eq!(one(&order(), vec![line("9", "1")], &amount).freight_tax, number("0.5"));
-        let told = Ordered { freight: number("23"), freight_tax: number("3"), ..order() };
-        assert_eq!(one(&told, vec![line("9", "1")], &percent).freight_tax, 15.into());
+        let own_rate = Ordered { freight: number("23"), freight_tax: number("3"), ..order() };
+        assert_eq!(one(&own_rate, vec![line("9", "1")], &percent).freight_tax, 15.into());
     }
 
     #[test]

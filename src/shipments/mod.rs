@@ -1,8 +1,8 @@
-//! Shipments: goods that leave the warehouse for one order, and what the clinic gets told of them.
+//! Shipments: goods that leave the warehouse for one order, and the invoices and stock movements that follow.
 //!
-//! Guarantees: the shipment, its lines, its invoice numbers, its deliveries and the audit entry are one transaction under
-//! the order's lock; no more leaves than is outstanding unless staff insist; an invoice number is used once for ever, and
-//! the numbers that we give have no gaps. Refuses unknown lines, empty shipments, and orders that are not accepted.
+//! Guarantees: the shipment, its lines, invoice numbers, deliveries and audit entry are written in one transaction under the
+//! order's lock. A shipment never exceeds the outstanding units unless staff allow it. An invoice number is used once for
+//! ever, and generated numbers have no gaps. Refuses unknown lines, empty shipments, and orders that are not accepted.
 
 mod import;
 pub mod invoice;
@@ -30,44 +30,44 @@ use time::{Date, OffsetDateTime};
 /// Why goods cannot be shipped.
 #[derive(Debug, thiserror::Error)]
 pub enum ShipError {
-    #[error("there is no order `{0}`; `spsi order list` shows them")]
+    #[error("there is no order `{0}`; `spsi order list` shows all orders")]
     UnknownOrder(String),
-    #[error("order {order} is {state}; only what is accepted or part_shipped can be shipped")]
+    #[error("order {order} is {state}; only an order that is accepted or part_shipped can be shipped")]
     State { order: String, state: String },
     #[error(transparent)]
     Plan(#[from] PlanError),
-    #[error("invoice number `{0}` has been used; a number is used once for ever")]
+    #[error("invoice number `{0}` was used before; choose another number")]
     NumberUsed(String),
-    #[error("an invoice number is 1 to 100 visible characters: `{0}`")]
+    #[error("invoice number `{0}` must have 1 to 100 visible characters")]
     BadNumber(String),
     #[error("freight must not be negative: {0}")]
     NegativeFreight(Decimal),
     #[error(transparent)]
     Delivery(#[from] crate::delivery::staff::StaffError),
-    #[error("there is no shipment {0}; `spsi shipment list` shows them")]
+    #[error("there is no shipment {0}; `spsi shipment list` shows all shipments")]
     Unknown(ShipmentId),
     #[error("the database failed: {0}")]
     Database(#[from] sqlx::Error),
 }
 
-/// What staff ask to ship.
+/// A shipment to be created.
 #[derive(Clone, Debug, Default)]
 pub struct NewShipment {
-    /// `supplier_order_number`, or our id.
+    /// The order's `supplier_order_number` or id.
     pub order: String,
-    /// Empty: everything outstanding.
+    /// Empty: everything outstanding is shipped.
     pub lines: Vec<Requested>,
     /// Includes tax.
     pub freight: Decimal,
-    /// Used as it is; otherwise the next number is given.
+    /// `None`: the next number is generated.
     pub invoice_number: Option<String>,
-    /// Ship more than is outstanding.
+    /// Allows more units than are outstanding.
     pub allow_excess: bool,
-    /// Prices per unit without tax that are billed in the place of the order's, by ezyVet's id of the order line.
+    /// Prices per unit without tax to invoice instead of the order's, by ezyVet's id of the order line.
     pub prices: Vec<(String, Decimal)>,
 }
 
-/// A line of a shipment as staff see it.
+/// A line of a shipment.
 #[derive(Clone, Debug, PartialEq, serde::Serialize)]
 pub struct Line {
     /// ezyVet's id of the order line.
@@ -82,20 +82,20 @@ pub struct Line {
     pub expiry: Option<Date>,
 }
 
-/// A shipment as staff see it.
+/// A shipment with its lines.
 #[derive(Clone, Debug, serde::Serialize)]
 pub struct Shipment {
     pub id: ShipmentId,
-    /// `shipped`, or `received`: the clinic approved its invoices.
+    /// `shipped`, or `received` once the clinic has approved its invoices.
     pub state: String,
     /// The order's `supplier_order_number`.
     pub order: String,
-    /// Its name.
+    /// The clinic's name.
     pub clinic: String,
     pub clinic_id: i64,
-    /// The first.
+    /// The first invoice number.
     pub invoice_number: String,
-    /// All of them: more than one where the invoice was split.
+    /// All invoice numbers: several if the invoice was split (SPSI.md 4).
     pub invoice_numbers: Vec<String>,
     #[serde(with = "values::text")]
     pub freight: Decimal,
@@ -104,7 +104,7 @@ pub struct Shipment {
     #[serde(with = "time::serde::rfc3339::option")]
     pub received_at: Option<OffsetDateTime>,
     pub lines: Vec<Line>,
-    /// Ids of its deliveries.
+    /// Ids of the shipment's deliveries.
     pub deliveries: Vec<i64>,
 }
 
@@ -112,15 +112,15 @@ fn as_text<S: serde::Serializer>(day: &Option<Date>, serializer: S) -> Result<S:
     serde::Serialize::serialize(&day.map(|day| day.to_string()), serializer)
 }
 
-/// What a shipment would become, without shipping.
+/// The result that a shipment would have.
 #[derive(Clone, Debug, serde::Serialize)]
 pub struct Preview {
     pub shipment: Shipment,
-    /// What would be delivered, as it would be frozen.
+    /// The frozen payloads of the deliveries.
     pub payloads: Vec<Payload>,
 }
 
-/// Ships.
+/// Creates a shipment and its deliveries.
 pub async fn ship(
     pool: &PgPool,
     defaults: &SiteSettings,
@@ -134,7 +134,7 @@ pub async fn ship(
     find(pool, id).await
 }
 
-/// Does everything that [`ship`] does, shows the result, and takes it back.
+/// Returns the result of [`ship`] and rolls it back.
 pub async fn preview(
     pool: &PgPool,
     defaults: &SiteSettings,
@@ -149,17 +149,17 @@ pub async fn preview(
     Ok(Preview { shipment, payloads })
 }
 
-/// The shipments, newest first; of one order, if given.
+/// Returns all shipments, or those of one order, newest first.
 pub async fn list(pool: &PgPool, order: Option<&str>) -> Result<Vec<Shipment>, ShipError> {
     Ok(store::list(&mut *pool.acquire().await?, None, order).await?)
 }
 
-/// One shipment.
+/// Returns one shipment.
 pub async fn find(pool: &PgPool, id: ShipmentId) -> Result<Shipment, ShipError> {
     store::list(&mut *pool.acquire().await?, Some(id), None).await?.pop().ok_or(ShipError::Unknown(id))
 }
 
-/// Ships inside the caller's transaction.
+/// Creates a shipment in the caller's transaction.
 pub(crate) async fn ship_in(
     connection: &mut PgConnection,
     defaults: &SiteSettings,
@@ -190,7 +190,7 @@ pub(crate) async fn ship_in(
     let state = if planned.complete { "shipped" } else { "part_shipped" };
     store::set_order_state(connection, order.id, state, now).await?;
     let payloads = write_deliveries(connection, &settings, now, &order, shipment, &parcel, new).await?;
-    // Last: where invoices are numbered, shipments of one prefix already stand in line, and lock products one by one.
+    // Last, because shipments of one invoice prefix queue on its counter, so they lock products one after another.
     crate::orders::stock::settle(connection, now, order.id).await?;
     crate::orders::stock::lower_on_hand(connection, now, shipment).await?;
     let prices: Vec<_> = new.prices.iter().map(|(item, price)| format!("{item}:{}", values::plain(*price))).collect();
@@ -200,7 +200,7 @@ pub(crate) async fn ship_in(
     Ok((shipment, payloads))
 }
 
-/// Numbers the invoices, and writes one delivery for each, and one per location once the last of them has arrived.
+/// Numbers the invoices and writes a delivery for each, and one per stock location that follows the last invoice.
 async fn write_deliveries(
     connection: &mut PgConnection,
     settings: &SiteSettings,
@@ -212,7 +212,7 @@ async fn write_deliveries(
 ) -> Result<Vec<Payload>, ShipError> {
     let mut invoices = invoice::invoices(&order.ordered, parcel, settings);
     let mut numbers = Vec::new();
-    // A shipment that is only told to the inventory system has a number too: it is how people speak of it.
+    // A shipment without an invoice has a number too, by which staff refer to it.
     for part in 1..=invoices.len().max(1) {
         let number = match &new.invoice_number {
             Some(number) if part == 1 => number.clone(),
@@ -227,7 +227,7 @@ async fn write_deliveries(
     }
     let clinic = order.clinic;
     let no_site = format!(
-        "the clinic has no site to deliver to: spsi clinic set {clinic} site=SITE, then spsi delivery retry with this id"
+        "the clinic has no ezyVet site: run `spsi clinic set {clinic} site=SITE`, then `spsi delivery retry` with this id"
     );
     let attention = order.site.is_none().then_some(no_site.as_str());
     let (mut payloads, mut last) = (Vec::new(), None);
@@ -263,19 +263,19 @@ async fn write_deliveries(
     Ok(payloads)
 }
 
-/// The next number that nobody took by hand.
+/// Returns the next number that no shipment was given by hand.
 async fn next_number(connection: &mut PgConnection, settings: &SiteSettings) -> Result<String, ShipError> {
     let prefix = &settings.invoice_prefix;
     loop {
         let next = store::next_number(connection, prefix).await?;
-        let number = number::spell(prefix, next, settings.invoice_check_digit == Switch::On);
+        let number = number::format(prefix, next, settings.invoice_check_digit == Switch::On);
         if !store::is_number_used(connection, &number).await? {
             return Ok(number);
         }
     }
 }
 
-/// An order that is being shipped.
+/// An order locked for a shipment.
 pub(crate) struct Order {
     id: OrderId,
     clinic: ClinicId,

@@ -1,7 +1,7 @@
-//! An invoice once more, under a number of its own, where staff know that the first never arrived.
+//! Reissues an invoice under a new number after staff have found that ezyVet never received it.
 //!
-//! The old number stays used, and its delivery is cancelled and names the new one. Refuses what is on its way, and what
-//! may be at the clinic unless staff have looked.
+//! The old number stays used; its delivery is cancelled and names the new one. Refuses a delivery that is being sent, and
+//! one that ezyVet may have received unless staff have checked.
 
 use super::{ShipError, next_number, store};
 use crate::audit;
@@ -11,8 +11,8 @@ use crate::ids::DeliveryId;
 use sqlx::PgPool;
 use time::OffsetDateTime;
 
-/// Cancels the delivery of an invoice and queues the same invoice under the next number. `known_absent`: staff have looked
-/// in ezyVet, and it is not there. Gives the new delivery.
+/// Cancels the delivery of an invoice and queues the same invoice under the next number. `known_absent` states that staff
+/// have looked for the invoice in ezyVet and did not find it. Returns the new delivery.
 pub async fn reissue(
     pool: &PgPool,
     defaults: &SiteSettings,

@@ -1,4 +1,4 @@
-//! SQL of shipments and their invoice numbers.
+//! SQL of shipments and invoice numbers.
 
 use super::invoice::{Ordered, ShippedLine};
 use super::plan::{Outstanding, Planned};
@@ -43,7 +43,7 @@ pub(super) async fn lock_order(connection: &mut PgConnection, reference: &str) -
     }))
 }
 
-/// The lines of an order with what is outstanding, and the catalogue's tax where it has the product.
+/// Returns the lines of an order with their outstanding units and the catalogue's tax.
 pub(super) async fn list_outstanding(
     connection: &mut PgConnection,
     order: OrderId,
@@ -133,7 +133,7 @@ pub(super) async fn set_order_state(
         .map(drop)
 }
 
-/// The next number of a prefix. The counter's row stays locked until the shipment commits: no gaps, and no two the same.
+/// Increments the counter of a prefix. Its row stays locked until the shipment commits, so numbers are unique without gaps.
 pub(super) async fn next_number(connection: &mut PgConnection, prefix: &str) -> Result<i64, sqlx::Error> {
     sqlx::query_scalar!(
         "insert into invoice_counter (prefix, last) values ($1, 1)
@@ -168,14 +168,14 @@ pub(super) async fn insert_invoice(
     .map(drop)
 }
 
-/// The shipment that a delivery is of.
+/// The shipment of a delivery, locked.
 pub(super) struct Invoiced {
     pub shipment: ShipmentId,
     pub parts: i32,
     pub site_settings: Overrides,
 }
 
-/// Locks the shipment of a delivery, so that its invoices are numbered one after the other.
+/// Finds and locks the shipment of a delivery, so that its invoices are numbered one after another.
 pub(super) async fn find_invoiced(
     connection: &mut PgConnection,
     delivery: DeliveryId,
@@ -193,7 +193,7 @@ pub(super) async fn find_invoiced(
     Ok(row.map(|row| invoiced(ShipmentId(row.id), row.parts, row.site_settings)))
 }
 
-/// Shipments, newest first: all, one, or those of one order.
+/// Returns shipments, newest first: all, one, or those of one order.
 pub(super) async fn list(
     connection: &mut PgConnection,
     id: Option<ShipmentId>,

@@ -1,10 +1,9 @@
-//! Which tax an invoice line bears. Pure.
+//! Chooses the tax of an invoice line. Pure.
 //!
-//! The rate, first found: the product's (catalogue), the clinic's (`clinic set ID tax_rate=`), what the order line says.
-//! The code, first found: the product's, the clinic's (`tax_code=`), the site's (`SPSI_TAX_CODE`). A clinic that is taxed
-//! otherwise than others whatever it buys (an export, say) has `tax_overrides_product=true`: then what it has goes before
-//! the product's. A rate that comes from neither is worked out from the order line's amounts, so that the clinic is billed
-//! what it ordered at.
+//! The rate is the first found of: the product's (catalogue), the clinic's (`clinic set ID tax_rate=`), the order line's.
+//! The code is the first found of: the product's, the clinic's (`tax_code=`), the site's (`SPSI_TAX_CODE`). With
+//! `tax_overrides_product=true` the clinic's tax takes precedence over the product's, for instance for exports. The order
+//! line's rate is computed from its amounts, so that the clinic is invoiced as it ordered.
 
 use super::invoice::ShippedLine;
 use rust_decimal::Decimal;
@@ -12,16 +11,16 @@ use rust_decimal::Decimal;
 /// A clinic's own tax.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ClinicTax {
-    /// Empty: none.
+    /// Empty if the clinic has none.
     pub code: String,
     /// In percent.
     pub rate: Option<Decimal>,
-    /// Goes before the product's.
+    /// Whether it takes precedence over the product's tax.
     pub overrides_product: bool,
 }
 
 impl ClinicTax {
-    /// Puts the clinic's tax on a line that bears the catalogue's.
+    /// Applies the clinic's tax to a line that has the catalogue's.
     pub(super) fn apply(&self, line: &mut ShippedLine) {
         if line.tax_code.is_empty() || self.overrides_product && !self.code.is_empty() {
             line.tax_code.clone_from(&self.code);
@@ -51,7 +50,7 @@ mod tests {
     }
 
     #[test]
-    fn the_product_goes_before_the_clinic_and_the_clinic_before_the_order_line() {
+    fn the_products_tax_precedes_the_clinics_and_the_clinics_precedes_the_order_lines() {
         assert_eq!(taxed(("", ""), ("", ""), false), tax("10", "0.4", "S"));
         assert_eq!(taxed(("", ""), GST_15, false), tax("15", "0.6", "GST"));
         assert_eq!(taxed(("", ""), ("", "15"), false), tax("15", "0.6", "S"));
@@ -61,7 +60,7 @@ mod tests {
     }
 
     #[test]
-    fn a_clinic_that_overrides_the_product_does_so_with_what_it_has() {
+    fn an_overriding_clinic_replaces_only_the_code_or_rate_that_it_has() {
         assert_eq!(taxed(("S", "10"), ("Z", "0"), true), tax("0", "0", "Z"));
         assert_eq!(taxed(("S", "20"), ("", "0"), true), tax("0", "0", "S"));
         assert_eq!(taxed(("S", "20"), ("Z", ""), true), tax("20", "0.8", "Z"));

@@ -180,7 +180,7 @@ fn no_transaction_is_open_across_a_remote_call() {
     assert!(breaches.is_empty(), "a transaction is open while ezyVet is called:\n{breaches}");
 }
 
-/// What ezyVet's calls make of orders (`orders/mod.rs`; staff have a store of their own) names the clinic, or a row that
+/// What ezyVet's calls make of orders (`orders/intake.rs`; staff have a store of their own) names the clinic, or a row that
 /// was found by it.
 #[test]
 fn a_query_for_a_clinics_order_takes_the_clinic() {
@@ -189,8 +189,8 @@ fn a_query_for_a_clinics_order_takes_the_clinic() {
         let source = sources.iter().find(|source| source.path == path).unwrap_or_else(|| panic!("no src/{path}"));
         source.code().map(|(_, line)| line).collect::<Vec<_>>().join("\n")
     };
-    let calls = text("orders/mod.rs");
-    let store = text("orders/store.rs") + &text("orders/batch_writer/store.rs");
+    let calls = text("orders/intake.rs") + &text("orders/batch_writer.rs") + &text("orders/revisions/mod.rs");
+    let store = text("orders/store.rs") + &text("orders/revisions/store.rs");
     assert!(
         store.contains("pub struct NewOrder {") && store.contains("pub clinic: ClinicId,"),
         "a new order names its clinic"
@@ -207,7 +207,7 @@ fn a_query_for_a_clinics_order_takes_the_clinic() {
         let start = store.find(&format!("pub async fn {function}(")).unwrap_or_else(|| panic!("no store::{function}"));
         let signature = store[start..].split("->").next().unwrap_or_default();
         assert!(
-            ["ClinicId", "OrderId", "NewOrder"].iter().any(|id| signature.contains(id)),
+            ["ClinicId", "CachedClinic", "OrderId", "NewOrder"].iter().any(|id| signature.contains(id)),
             "for which clinic? {signature}"
         );
     }

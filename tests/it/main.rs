@@ -11,7 +11,7 @@ mod generated;
 mod harness;
 mod no_token;
 mod orders;
-mod orders_at_once;
+mod orders_intake;
 mod orders_staff;
 mod orders_stock;
 mod support;

@@ -5,10 +5,12 @@ use crate::support::order::with;
 use crate::support::supplier::{Clinic, SOON, Supplier};
 use crate::support::until;
 use serde_json::{Value, json};
+use spsi_partner::catalog::Catalog;
 use spsi_partner::catalog::import::{ImportOptions, SourceFile, import};
 use spsi_partner::clinics::cache::{CachedClinic, ClinicCache};
 use spsi_partner::clinics::{self, ClinicDraft};
 use spsi_partner::config::Settings;
+use spsi_partner::orders::intake::Intake;
 use spsi_partner::orders::{self, CancelledLine, Filter, OrderError, read::read, stock};
 use spsi_partner::shipments::{self, NewShipment};
 use std::sync::Arc;
@@ -21,7 +23,9 @@ pub const NOW: OffsetDateTime = datetime!(2026-03-01 12:00 UTC);
 pub struct Shop {
     pub database: TestDatabase,
     pub settings: Settings,
-    pub member: Arc<CachedClinic>,
+    pub clinic: Arc<CachedClinic>,
+    /// Has no catalogue in memory, so every order is decided under locks.
+    pub locked_intake: Intake,
 }
 
 /// An order of these units of these codes, at 4 each.
@@ -54,17 +58,18 @@ impl Shop {
         clinics::set(pool, NOW, "test", &settings.clinic, "harbour", &pairs).await.expect("set");
         let clinic_cache = ClinicCache::new(pool.clone(), settings.clinic.clone());
         clinic_cache.refresh().await.expect("refresh");
-        let member = clinic_cache.find("harbour").expect("the clinic");
-        Self { database, settings, member }
+        let clinic = clinic_cache.find("harbour").expect("the clinic");
+        let locked_intake = Intake::new(pool.clone(), Catalog::new(pool.clone()));
+        Self { database, settings, clinic, locked_intake }
     }
 
     /// Sends an order; the status of its answer.
     async fn order(&self, id: &str, lines: &[(&str, i64)]) -> u16 {
         let order = order(id, lines);
         let order = read(order.to_string().as_bytes(), 10_000).expect("an order");
-        match orders::place(self.database.pool(), NOW, &self.member, &order.into()).await {
-            Ok(answer) => answer.status,
-            Err(OrderError::Changed(_)) => 409,
+        match self.locked_intake.place(NOW, &self.clinic, &order.into()).await {
+            Ok(placed) => placed.reply.status,
+            Err(OrderError::CannotRevise(_)) => 409,
             Err(error) => panic!("{error}"),
         }
     }
@@ -135,7 +140,7 @@ async fn stock_follows_the_life_of_an_order() {
     let all = orders::cancel(pool, NOW, "test", &third, &[], "closed").await.expect("cancelled");
     assert_eq!((all.order.state.as_str(), shop.stock("C").await), ("cancelled", pair("20", "0")));
     let again = orders::cancel(pool, NOW, "test", &third, &[], "closed").await;
-    assert!(matches!(again, Err(OrderError::NotNow(_))), "{again:?}");
+    assert!(matches!(again, Err(OrderError::NotAllowed(_))), "{again:?}");
     // A return holds nothing, and what comes back is not for sale before the warehouse says so.
     shop.order("4", &[("E", -2)]).await;
     let back = shop.number("4").await;

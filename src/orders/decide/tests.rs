@@ -44,7 +44,7 @@ fn decided(
 ) -> (Verdict, Vec<(&'static str, &'static str)>) {
     let (mut order, mut products, mut clinic, mut settings) = (order(), products(), CLINIC, settings());
     change(&mut order, products.get_mut("TP1").unwrap(), &mut clinic, &mut settings);
-    let decision = decide(&order, &products, clinic, &settings);
+    let decision = decide(&order, &Terms { clinic, products, expected: None }, &settings);
     (decision.verdict, rules(&decision))
 }
 
@@ -169,4 +169,27 @@ fn a_return_waits_for_staff() {
         (order.tax, order.total) = (dec!(-4), dec!(-44));
     });
     assert_eq!((verdict, rules), (Verdict::Held, vec![("rule_return", "hold")]));
+}
+
+#[test]
+fn a_decline_about_a_line_names_its_product_code() {
+    let (mut order, mut settings) = (order(), settings());
+    for (rule, _) in ClinicSettings::KEYS.iter().filter(|(key, _)| key.starts_with("rule_")) {
+        settings.set(rule, "decline").unwrap();
+    }
+    let line = &mut order.lines[0];
+    (line.outers, line.units_per_outer, line.price_per_unit, line.total) = (dec!(3), dec!(7), dec!(1), dec!(99));
+    let mut unknown = line.clone();
+    unknown.supplier_code = "X9".into();
+    order.lines.push(unknown);
+    let mut products = products();
+    let product = products.get_mut("TP1").unwrap();
+    (product.active, product.restricted, product.units_per_outer, product.stock_free) = (false, true, dec!(4), dec!(0));
+    let decision = decide(&order, &Terms { clinic: CLINIC, products, expected: None }, &settings);
+    let of_lines: Vec<_> = decision.findings.iter().filter(|finding| finding.field.contains('[')).collect();
+    assert!(of_lines.len() >= 9, "{of_lines:?}");
+    for finding in of_lines {
+        let code = if finding.field.contains("[0]") { "`TP1`" } else { "`X9`" };
+        assert!(finding.text.contains(code), "{finding:?}");
+    }
 }

@@ -1,7 +1,7 @@
 //! A random order reads the same in every spelling that PHP clients use.
 
-use super::super::content::is_same;
 use super::*;
+use crate::orders::revisions::is_same;
 use proptest::prelude::*;
 use serde_json::{Map, Value, json};
 

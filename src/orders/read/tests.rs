@@ -1,5 +1,5 @@
-use super::super::content::is_same;
 use super::*;
+use crate::orders::revisions::is_same;
 use serde_json::{Value, json};
 
 fn documented() -> Value {

@@ -1,13 +1,13 @@
-//! What the order intake does with orders: list, look into, accept, hold, decline, cancel what is outstanding, export. Every
-//! change is in the audit trail with its reason, and settles the stock in its transaction.
+//! Staff commands on orders: list, show, accept, hold, decline, cancel outstanding units, export. Every change writes an
+//! audit entry with its reason and settles the reservations, in one transaction.
 
 mod cancel;
 mod store;
 
 use super::answer;
 use super::decide::Finding;
-use super::difference::{Change, difference};
 use super::json::Node;
+use super::revisions::{Change, difference};
 use super::{OrderError, stock};
 use crate::audit;
 use crate::config::{ClinicSettings, Overrides};
@@ -22,7 +22,7 @@ use time::{Date, OffsetDateTime, Time};
 
 pub use cancel::CancelledLine;
 
-/// An order as lists show it.
+/// An order in lists.
 #[derive(Debug, Serialize)]
 pub struct Order {
     pub id: OrderId,
@@ -34,7 +34,7 @@ pub struct Order {
     pub purchase_order_number: String,
     pub is_return: bool,
     pub revision: i32,
-    /// With tax.
+    /// Includes tax.
     #[serde(with = "text")]
     pub total: Decimal,
     pub lines: i64,
@@ -42,24 +42,24 @@ pub struct Order {
     pub received_at: OffsetDateTime,
     #[serde(with = "time::serde::rfc3339")]
     pub changed_at: OffsetDateTime,
-    /// What the decision found: rule, action, field, text.
+    /// The decision's findings: rule, action, field, text.
     pub findings: Value,
     pub shipping_address_id: String,
-    /// The address that staff have given for it (`spsi clinic map`).
+    /// The address that staff mapped it to (`spsi clinic map`).
     pub ship_to: Option<String>,
     /// The business whose books are touched.
     pub ownership_id: String,
-    /// The account that staff have given for it.
+    /// The account number that staff mapped it to.
     pub account_number: Option<String>,
-    /// The date that the clinic gave it.
+    /// The order's date at the clinic.
     #[serde(with = "time::serde::rfc3339::option")]
     pub ordered_at: Option<OffsetDateTime>,
 }
 
-/// A line as `order show` shows it; quantities in units.
+/// An order line. Quantities are in units.
 #[derive(Debug, Serialize)]
 pub struct OrderLine {
-    /// ezyVet's id of the line: what `shipment create --line` takes.
+    /// ezyVet's id of the line, which `shipment create --line` takes.
     pub item: String,
     pub supplier_code: String,
     pub name: String,
@@ -73,7 +73,7 @@ pub struct OrderLine {
     pub shipped: Decimal,
     #[serde(with = "text")]
     pub cancelled: Decimal,
-    /// Units that are held for it.
+    /// Units reserved for the line.
     #[serde(with = "text")]
     pub reserved: Decimal,
     #[serde(with = "text")]
@@ -85,30 +85,30 @@ pub struct OrderLine {
     pub location_id: String,
 }
 
-/// An order with everything.
+/// An order with its lines, its content and its revisions.
 #[derive(Debug, Serialize)]
 pub struct OrderInFull {
     #[serde(flatten)]
     pub order: Order,
     pub items: Vec<OrderLine>,
-    /// As ezyVet sent it, last.
+    /// The last submission, as received.
     pub purchaseorder: Value,
-    /// Every version that ezyVet sent, oldest first.
+    /// Every submission with different content, oldest first.
     pub revisions: Vec<Revision>,
 }
 
-/// A version of an order, and what it changed in the one before.
+/// One submission of an order, and its differences from the one before.
 #[derive(Debug, Serialize)]
 pub struct Revision {
     pub revision: i32,
     #[serde(with = "time::serde::rfc3339")]
     pub received_at: OffsetDateTime,
-    /// What the decision found at the time.
+    /// The decision's findings at the time.
     pub findings: Value,
     pub changes: Vec<Change>,
 }
 
-/// A line with its order's header: what an ERP that reads files needs. Quantities in units.
+/// A line with its order's header, for systems that read files. Quantities are in units.
 #[derive(Debug, Serialize)]
 pub struct ExportedLine {
     pub id: OrderId,
@@ -134,7 +134,7 @@ pub struct ExportedLine {
     #[serde(with = "text")]
     pub order_total: Decimal,
     pub position: i32,
-    /// ezyVet's id of the line: what `shipment create --line` and `shipment import` take.
+    /// ezyVet's id of the line, which `shipment create --line` and `shipment import` take.
     pub item: String,
     pub supplier_code: String,
     pub name: String,
@@ -161,7 +161,7 @@ pub struct ExportedLine {
     pub total_tax: Decimal,
 }
 
-/// Which orders to list; every condition that is given must hold.
+/// Selects orders. All given conditions must hold.
 #[derive(Debug, Default, clap::Args)]
 pub struct Filter {
     /// Only orders in this state
@@ -173,44 +173,44 @@ pub struct Filter {
     /// Only orders with a line of this product code
     #[arg(long)]
     pub product: Option<String>,
-    /// Only orders that staff must look at: held, or with a delivery that needs attention
+    /// Only orders that need staff: held, or with a delivery that needs attention
     #[arg(long)]
     pub attention: bool,
-    /// Only open orders whose shipping_address_id has no address yet (spsi clinic map)
+    /// Only open orders whose shipping_address_id is not mapped to an address (`spsi clinic map`)
     #[arg(long)]
     pub unmapped: bool,
-    /// Only orders whose numbers, clinic or comments hold this text
+    /// Only orders whose numbers, clinic or comments contain this text
     #[arg(long)]
     pub text: Option<String>,
     /// Only orders received on or after this day or moment: YYYY-MM-DD, or RFC 3339
-    #[arg(long, value_name = "WHEN", value_parser = beginning)]
+    #[arg(long, value_name = "WHEN", value_parser = parse_since)]
     pub since: Option<OffsetDateTime>,
     /// Only orders received on or before this day, or before this moment
-    #[arg(long, value_name = "WHEN", value_parser = end)]
+    #[arg(long, value_name = "WHEN", value_parser = parse_until)]
     pub until: Option<OffsetDateTime>,
 }
 
-/// A day is midnight of it, in UTC.
-fn beginning(text: &str) -> Result<OffsetDateTime, String> {
-    moment(text, 0)
+/// Parses the start of a period. A day starts at midnight UTC.
+fn parse_since(text: &str) -> Result<OffsetDateTime, String> {
+    parse_moment(text, 0)
 }
 
-/// A day counts whole.
-fn end(text: &str) -> Result<OffsetDateTime, String> {
-    moment(text, 1)
+/// Parses the end of a period. A day ends at the next midnight UTC.
+fn parse_until(text: &str) -> Result<OffsetDateTime, String> {
+    parse_moment(text, 1)
 }
 
-fn moment(text: &str, days: i64) -> Result<OffsetDateTime, String> {
+fn parse_moment(text: &str, days: i64) -> Result<OffsetDateTime, String> {
     if let Ok(moment) = OffsetDateTime::parse(text, &Rfc3339) {
         return Ok(moment);
     }
     let day = Date::parse(text, time::macros::format_description!("[year]-[month]-[day]")).ok();
     let day = day.and_then(|day| day.checked_add(time::Duration::days(days)));
     day.map(|day| day.with_time(Time::MIDNIGHT).assume_utc())
-        .ok_or_else(|| format!("`{text}` is neither a day like 2026-01-31 nor a moment like 2026-01-31T08:00:00Z"))
+        .ok_or_else(|| format!("`{text}` is neither a date like 2026-01-31 nor a time like 2026-01-31T08:00:00Z"))
 }
 
-/// Orders, newest first.
+/// Returns orders, newest first.
 pub async fn list(pool: &PgPool, filter: &Filter) -> Result<Vec<Order>, OrderError> {
     Ok(store::list(pool, filter, None).await?)
 }
@@ -222,14 +222,14 @@ pub async fn export(pool: &PgPool, filter: &Filter) -> Result<Vec<ExportedLine>,
 
 /// The id of an order, from our number or our id.
 pub async fn find(pool: &PgPool, which: &str) -> Result<OrderId, OrderError> {
-    store::find_id(pool, which.trim()).await?.ok_or_else(|| OrderError::NoOrder(which.to_owned()))
+    store::find_id(pool, which.trim()).await?.ok_or_else(|| OrderError::NotFound(which.to_owned()))
 }
 
-/// One order, from our number or our id.
+/// Returns one order, by `supplier_order_number` or id.
 pub async fn show(pool: &PgPool, which: &str) -> Result<OrderInFull, OrderError> {
     let id = find(pool, which).await?;
     let order = store::list(pool, &Filter::default(), Some(id)).await?.pop();
-    let order = order.ok_or_else(|| OrderError::NoOrder(which.to_owned()))?;
+    let order = order.ok_or_else(|| OrderError::NotFound(which.to_owned()))?;
     let sent = store::revisions(pool, id).await?;
     let mut revisions = Vec::with_capacity(sent.len());
     let mut before: Option<Map<String, Value>> = None;
@@ -237,7 +237,7 @@ pub async fn show(pool: &PgPool, which: &str) -> Result<OrderInFull, OrderError>
         let body = sent.body.as_object().cloned().unwrap_or_default();
         let changes = before.as_ref().map(|before| difference(before, &body)).unwrap_or_default();
         before = Some(body);
-        let store::Sent { revision, received_at, findings, .. } = sent;
+        let store::Submission { revision, received_at, findings, .. } = sent;
         revisions.push(Revision { revision, received_at, findings, changes });
     }
     let purchaseorder = Value::Object(before.unwrap_or_default());
@@ -255,7 +255,7 @@ pub async fn accept(
     change(pool, now, actor, which, ("accept", "accepted", &["held"]), reason).await
 }
 
-/// Keeps an accepted order back for staff; nothing of it can be shipped meanwhile. Its stock stays reserved.
+/// Holds an accepted order, which keeps its reservations and cannot be shipped until it is accepted again.
 pub async fn hold(
     pool: &PgPool,
     now: OffsetDateTime,
@@ -294,13 +294,17 @@ async fn lock(
 ) -> Result<store::Locked, OrderError> {
     let locked = store::lock(connection, id).await?;
     if !from.contains(&locked.state.as_str()) {
-        let text = format!("order {which} is {}; to {verb} an order, it must be {}", locked.state, from.join(" or "));
-        return Err(OrderError::NotNow(text));
+        let text = format!(
+            "order {which} is {}; only an order that is {} can be changed by `{verb}`",
+            locked.state,
+            from.join(" or ")
+        );
+        return Err(OrderError::NotAllowed(text));
     }
     Ok(locked)
 }
 
-/// Declines an order of which nothing has been shipped. ezyVet has no call to be told; the same order sent again gets
+/// Declines an order of which nothing has shipped. ezyVet has no call to receive that; the same order submitted again gets
 /// the decline as its answer.
 pub async fn decline(
     pool: &PgPool,
@@ -317,7 +321,7 @@ pub async fn decline(
         serde_json::from_value(store::clinic_overrides(&mut transaction, locked.clinic).await?).unwrap_or_default();
     let settings = defaults.overridden(&overrides);
     let finding =
-        Finding { rule: "staff", action: "decline", field: super::read::ROOT.into(), text: reason.to_owned() };
+        Finding { rule: "staff", action: "decline", field: super::document::ROOT.into(), text: reason.to_owned() };
     let answer = answer::declined(
         || Node::from(locked.body.clone()).into_object(),
         &locked.number,
@@ -332,8 +336,8 @@ pub async fn decline(
     show(pool, which).await
 }
 
-/// Takes outstanding units off an order: those of `lines`, or all. With nothing left outstanding the order is shipped if
-/// anything of it was, else cancelled. ezyVet has no call to be told.
+/// Cancels outstanding units of an order: those of `lines`, or all if `lines` is empty. An order without outstanding units
+/// becomes shipped if anything was shipped, else cancelled. ezyVet has no call to receive that.
 pub async fn cancel(
     pool: &PgPool,
     now: OffsetDateTime,
@@ -346,7 +350,7 @@ pub async fn cancel(
     let mut transaction = pool.begin().await?;
     let locked = lock(&mut transaction, which, id, "cancel", &["accepted", "held", "part_shipped"]).await?;
     let open = store::open_lines(&mut transaction, id).await?;
-    let cancelled = cancel::cancelled(&open, lines).map_err(OrderError::NotNow)?;
+    let cancelled = cancel::cancelled(&open, lines).map_err(OrderError::NotAllowed)?;
     store::cancel_lines(&mut transaction, &cancelled.lines).await?;
     let state = match (cancelled.nothing_left, locked.state.as_str()) {
         (false, state) => state.to_owned(),
@@ -372,10 +376,10 @@ mod tests {
     use time::macros::datetime;
 
     #[test]
-    fn days_count_whole_and_moments_as_they_are() {
-        assert_eq!(beginning("2026-01-31"), Ok(datetime!(2026-01-31 0:00 UTC)));
-        assert_eq!(end("2026-01-31"), Ok(datetime!(2026-02-01 0:00 UTC)));
-        assert_eq!(end("2026-01-31T08:00:00Z"), Ok(datetime!(2026-01-31 8:00 UTC)));
-        assert!(beginning("yesterday").is_err());
+    fn a_period_includes_its_whole_last_day() {
+        assert_eq!(parse_since("2026-01-31"), Ok(datetime!(2026-01-31 0:00 UTC)));
+        assert_eq!(parse_until("2026-01-31"), Ok(datetime!(2026-02-01 0:00 UTC)));
+        assert_eq!(parse_until("2026-01-31T08:00:00Z"), Ok(datetime!(2026-01-31 8:00 UTC)));
+        assert!(parse_since("yesterday").is_err());
     }
 }

@@ -1,4 +1,4 @@
-//! Rows of orders as staff see them: of all clinics.
+//! SQL of orders for staff, across all clinics.
 
 use super::cancel::OpenLine;
 use super::{ExportedLine, Filter, Order, OrderLine};
@@ -9,7 +9,7 @@ use serde_json::Value;
 use sqlx::{PgConnection, PgPool};
 use time::OffsetDateTime;
 
-/// An order that is being changed.
+/// An order locked for a change.
 pub struct Locked {
     pub state: String,
     pub body: Value,
@@ -17,15 +17,15 @@ pub struct Locked {
     pub clinic: ClinicId,
 }
 
-/// A version that ezyVet sent.
-pub struct Sent {
+/// A stored submission.
+pub struct Submission {
     pub revision: i32,
     pub received_at: OffsetDateTime,
     pub body: Value,
     pub findings: Value,
 }
 
-/// Orders that pass, newest first; or the one with this id.
+/// Returns the orders that the filter selects, newest first; or the one with this id.
 pub async fn list(pool: &PgPool, filter: &Filter, id: Option<OrderId>) -> Result<Vec<Order>, sqlx::Error> {
     sqlx::query_as!(
         Order,
@@ -69,7 +69,7 @@ fn pattern(filter: &Filter) -> Option<String> {
     Some(format!("%{}%", text.replace('\\', r"\\").replace('%', r"\%").replace('_', r"\_")))
 }
 
-/// The lines of the orders that pass.
+/// Returns the lines of the orders that the filter selects.
 pub async fn export(pool: &PgPool, filter: &Filter) -> Result<Vec<ExportedLine>, sqlx::Error> {
     let orders: Vec<i64> = list(pool, filter, None).await?.into_iter().map(|order| order.id.0).collect();
     sqlx::query_as!(
@@ -97,7 +97,7 @@ pub async fn export(pool: &PgPool, filter: &Filter) -> Result<Vec<ExportedLine>,
     .await
 }
 
-/// An order by our number or our id.
+/// Finds an order by `supplier_order_number` or id.
 pub async fn find_id(pool: &PgPool, which: &str) -> Result<Option<OrderId>, sqlx::Error> {
     sqlx::query_scalar!(
         r#"select id as "id: OrderId" from purchase_order where supplier_order_number = upper($1) or id::text = $1"#,
@@ -107,10 +107,10 @@ pub async fn find_id(pool: &PgPool, which: &str) -> Result<Option<OrderId>, sqlx
     .await
 }
 
-/// Every version that ezyVet sent, oldest first.
-pub async fn revisions(pool: &PgPool, id: OrderId) -> Result<Vec<Sent>, sqlx::Error> {
+/// Returns every stored submission, oldest first.
+pub async fn revisions(pool: &PgPool, id: OrderId) -> Result<Vec<Submission>, sqlx::Error> {
     sqlx::query_as!(
-        Sent,
+        Submission,
         "select revision, received_at, body, findings from purchase_order_revision where order_id = $1 order by revision",
         id as OrderId
     )
@@ -132,7 +132,7 @@ pub async fn lines(pool: &PgPool, id: OrderId) -> Result<Vec<OrderLine>, sqlx::E
     .await
 }
 
-/// Locks an order for a change.
+/// Locks an order until the end of the transaction.
 pub async fn lock(connection: &mut PgConnection, id: OrderId) -> Result<Locked, sqlx::Error> {
     sqlx::query_as!(
         Locked,
@@ -143,7 +143,7 @@ pub async fn lock(connection: &mut PgConnection, id: OrderId) -> Result<Locked, 
     .await
 }
 
-/// A change of state by staff; with it the answer that a repeated sending gets.
+/// Sets the state of an order, and the answer that a repeated submission gets.
 pub async fn set_state(
     connection: &mut PgConnection,
     now: OffsetDateTime,
@@ -166,7 +166,7 @@ pub async fn set_state(
     Ok(())
 }
 
-/// The lines of a locked order with what is outstanding.
+/// Returns the lines of a locked order with their outstanding units.
 pub async fn open_lines(connection: &mut PgConnection, id: OrderId) -> Result<Vec<OpenLine>, sqlx::Error> {
     sqlx::query_as!(
         OpenLine,
@@ -180,7 +180,7 @@ pub async fn open_lines(connection: &mut PgConnection, id: OrderId) -> Result<Ve
     .await
 }
 
-/// Takes units off lines; a line may come more than once.
+/// Cancels units of lines. A line may appear more than once.
 pub async fn cancel_lines(connection: &mut PgConnection, lines: &[(OrderLineId, Decimal)]) -> Result<(), sqlx::Error> {
     let (ids, units): (Vec<i64>, Vec<Decimal>) = lines.iter().map(|(id, units)| (id.0, *units)).unzip();
     sqlx::query!(
@@ -195,7 +195,7 @@ pub async fn cancel_lines(connection: &mut PgConnection, lines: &[(OrderLineId, 
     Ok(())
 }
 
-/// `received` if the clinic has approved every shipment of the order, else `shipped`.
+/// Returns `received` if the clinic has approved every shipment of the order, else `shipped`.
 pub async fn state_of_shipped(connection: &mut PgConnection, id: OrderId) -> Result<String, sqlx::Error> {
     sqlx::query_scalar!(
         r#"select case when exists (select from shipment where order_id = $1 and state <> 'received')
@@ -206,7 +206,7 @@ pub async fn state_of_shipped(connection: &mut PgConnection, id: OrderId) -> Res
     .await
 }
 
-/// The clinic's overrides, for the reading of its decline.
+/// Returns the clinic's settings, which include the form of its declines.
 pub async fn clinic_overrides(connection: &mut PgConnection, clinic: ClinicId) -> Result<Value, sqlx::Error> {
     sqlx::query_scalar!("select settings from clinic where id = $1", clinic as ClinicId).fetch_one(connection).await
 }

@@ -1,13 +1,14 @@
-//! What orders hold of the stock, in units.
+//! Stock reservations of orders, in units.
 //!
-//! A line reserves what is outstanding of it while its order is accepted, held or part_shipped; a held order reserves too,
-//! so that staff who accept it can keep the promise. Free stock is what is on hand less what is reserved, and never shown
-//! below zero. A shipment lowers both; goods coming back raise neither: the warehouse's next file says what of them can be
-//! sold again. Every function works in the caller's transaction, under the lock of the order's row.
+//! An order line reserves its outstanding units while its order is accepted, held or part_shipped. A held order reserves
+//! too, so that staff can still accept it. Free stock is stock on hand less reservations; clinics never see it below zero.
+//! A shipment lowers both. Returned goods raise neither: the warehouse's next file says which of them can be sold again.
 //!
-//! Free stock is added up from the lines whenever it is read, so that no counter can be wrong, and orders of one product do
-//! not wait for each other. Where stock decides about an order (`rule_stock_short` is hold or decline), orders of the same
-//! products are decided one after the other ([`super::store::lock`]).
+//! Reservations are added up from the lines whenever stock is read, so no counter can drift, and orders of one product do
+//! not wait for each other. Only if stock decides (`rule_stock_short` is `hold` or `decline`) are orders of the same
+//! products decided one after another ([`super::store::lock`]).
+//!
+//! Every function works in the caller's transaction, under the lock of the order's row.
 
 mod store;
 
@@ -19,7 +20,7 @@ use time::OffsetDateTime;
 pub(crate) use store::lower_on_hand;
 pub use store::{settle, wrong_reservations};
 
-/// A product of which more is on order than on hand.
+/// A product with more units on open orders than on hand.
 #[derive(Debug, Serialize)]
 pub struct BackOrder {
     pub supplier_code: String,
@@ -33,14 +34,14 @@ pub struct BackOrder {
     #[serde(with = "crate::values::text")]
     pub short: Decimal,
     pub orders: i64,
-    /// When the oldest of these orders came.
+    /// When the oldest of these orders was received.
     #[serde(with = "time::serde::rfc3339")]
     pub since: OffsetDateTime,
-    /// Their numbers, oldest first.
+    /// Numbers of these orders, oldest first.
     pub order_numbers: Vec<String>,
 }
 
-/// Products of which more is on order than on hand, the shortest first.
+/// Returns the products with more units on open orders than on hand, largest shortage first.
 pub async fn back_orders(pool: &PgPool) -> Result<Vec<BackOrder>, sqlx::Error> {
     store::back_orders(pool).await
 }

@@ -1,11 +1,11 @@
-//! SQL of reservations. For staff and for transactions that hold the order's lock: across clinics.
+//! SQL of reservations, across clinics: for staff, and for transactions that hold the order's lock.
 
 use super::BackOrder;
 use crate::ids::{OrderId, ShipmentId};
 use sqlx::{PgConnection, PgPool};
 use time::OffsetDateTime;
 
-/// Makes the reservations of an order what its state and its lines say. The caller holds the order's lock.
+/// Recomputes the reservations of an order from its state and lines. The caller holds the order's lock.
 pub async fn settle(connection: &mut PgConnection, now: OffsetDateTime, order: OrderId) -> Result<(), sqlx::Error> {
     sqlx::query!(
         "with wanted as (
@@ -29,14 +29,14 @@ pub async fn settle(connection: &mut PgConnection, now: OffsetDateTime, order: O
     Ok(())
 }
 
-/// Takes the goods of a shipment off what is on hand, never below zero: a file may have known of less than there was.
+/// Lowers the stock on hand by the goods of a shipment, not below zero: a warehouse file may have counted too little.
 pub(crate) async fn lower_on_hand(
     connection: &mut PgConnection,
     now: OffsetDateTime,
     shipment: ShipmentId,
 ) -> Result<(), sqlx::Error> {
-    // An import reads and writes the whole catalogue under this lock: it must not overwrite what leaves meanwhile, and
-    // it locks products in another order.
+    // An import reads and writes the whole catalogue under this lock. Without it, the import could overwrite this change,
+    // and the two could deadlock, because the import locks products in another order.
     sqlx::query!("select pg_advisory_xact_lock_shared($1)", crate::db::IMPORT_LOCK).execute(&mut *connection).await?;
     sqlx::query!(
         "with gone as (
@@ -59,7 +59,7 @@ pub(crate) async fn lower_on_hand(
     Ok(())
 }
 
-/// Lines whose reservation is not what their order says: none, at any moment.
+/// Counts lines whose reservation differs from what their order requires. Always 0 between transactions.
 pub async fn wrong_reservations(pool: &PgPool) -> Result<i64, sqlx::Error> {
     sqlx::query_scalar!(
         r#"select count(*) as "count!" from purchase_order o join purchase_order_line l on l.order_id = o.id

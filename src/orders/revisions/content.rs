@@ -1,19 +1,19 @@
-//! Whether two sendings of an order say the same.
+//! Compares two submissions of an order by content, ignoring formatting.
 
-use super::json::{Node, Object};
+use crate::orders::json::{Node, Object};
 use crate::values::{parse_decimal, plain};
 
-/// Fields that may differ between two sendings of the same order: they tell of the sending, not of the goods.
+/// Fields that describe the submission rather than the goods, and may differ between two submissions of the same content.
 pub(super) const NOT_CONTENT: [&str; 5] = ["active", "created_at", "modified_at", "status", "supplier_order_number"];
 
-/// Whether two bodies of orders, in JSON, have the same content: spelling (`4`, `4.0`, `"4"`), order of keys, fields without
-/// a value and the times of sending do not count.
-pub(super) fn is_same(one: &str, other: &str) -> bool {
+/// Whether two orders in JSON have the same content. Ignores how a value is written (`4`, `4.0`, `"4"`), the order of keys,
+/// empty fields and [`NOT_CONTENT`].
+pub(in crate::orders) fn is_same(one: &str, other: &str) -> bool {
     let content = |body| serde_json::from_str(body).ok().and_then(|node| content(&node));
     content(one).is_some_and(|content_of_one| Some(content_of_one) == content(other))
 }
 
-/// Equal for the same content, and for no other. Nothing where there is no object.
+/// Returns a canonical form: equal for equal content only. `None` unless the value is an object.
 fn content(order: &Node<'_>) -> Option<String> {
     let Node::Object(order) = order else { return None };
     let mut text = String::new();

@@ -1,30 +1,30 @@
-//! What a revision changed, for people: fields of the header, lines that came, went or changed. Spelling does not count
-//! (`4`, `"4.0"`), nor do the fields that tell of the sending only.
+//! The changes that a revision made, for staff: changed header fields, and lines added, removed or changed. Ignores how a
+//! value is written (`4`, `"4.0"`) and fields that describe the submission only.
 
 use super::content::NOT_CONTENT;
-use super::json::Node;
-use super::read::LINES;
+use crate::orders::document::LINES;
+use crate::orders::json::Node;
 use crate::values::{parse_decimal, plain};
 use serde::Serialize;
 use serde_json::{Map, Value};
 use std::collections::HashMap;
 
-/// One difference between an order and its revision before.
+/// One difference between two submissions of an order.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Change {
     /// `changed`, `added` or `removed`.
     pub change: &'static str,
-    /// ezyVet's id of the line; nothing for the header.
+    /// ezyVet's id of the line; `None` for the header.
     pub item: Option<String>,
     pub supplier_code: Option<String>,
-    /// Nothing where a whole line came or went.
+    /// `None` if the whole line was added or removed.
     pub field: Option<String>,
     pub before: Option<String>,
     pub after: Option<String>,
 }
 
-/// The differences, the header's first, then by line in the order of the later body, then the lines that went.
-pub(super) fn difference(before: &Map<String, Value>, after: &Map<String, Value>) -> Vec<Change> {
+/// Returns the differences: the header's first, then by line in the order of the later body, then removed lines.
+pub(in crate::orders) fn difference(before: &Map<String, Value>, after: &Map<String, Value>) -> Vec<Change> {
     let mut changes = Vec::new();
     fields(before, after, None, &mut changes);
     let (old, new) = (lines(before), lines(after));
@@ -45,12 +45,12 @@ fn lines(order: &Map<String, Value>) -> Vec<(String, &Map<String, Value>)> {
     lines.iter().filter_map(Value::as_object).map(|line| (shown(line.get("id")).unwrap_or_default(), line)).collect()
 }
 
-/// Of lines with the same id, the first one.
+/// Indexes lines by id. Of duplicate ids, the first line counts.
 fn by_id<'a>(lines: &'a [(String, &'a Map<String, Value>)]) -> HashMap<&'a str, &'a Map<String, Value>> {
     lines.iter().rev().map(|(id, line)| (id.as_str(), *line)).collect()
 }
 
-/// A line that came or went: its quantity says how much.
+/// Describes an added or removed line by its quantity.
 fn whole(change: &'static str, id: &str, line: &Map<String, Value>) -> Change {
     let quantity = shown(line.get("quantity"));
     let (before, after) = if change == "added" { (None, quantity) } else { (quantity, None) };
@@ -74,7 +74,7 @@ fn fields(before: &Map<String, Value>, after: &Map<String, Value>, item: Option<
     }
 }
 
-/// A value as it counts; nothing for what is empty or absent.
+/// Returns a value in canonical form; `None` if it is empty or absent.
 fn shown(value: Option<&Value>) -> Option<String> {
     let value = value?;
     let text = match Node::from(value.clone()).scalar() {
@@ -90,8 +90,8 @@ mod tests {
     use proptest::prelude::*;
     use serde_json::json;
 
-    /// The same, line by line against every line.
-    fn plainly(before: &Map<String, Value>, after: &Map<String, Value>) -> Vec<Change> {
+    /// The reference: compares every line with every line.
+    fn naive_difference(before: &Map<String, Value>, after: &Map<String, Value>) -> Vec<Change> {
         let mut changes = Vec::new();
         fields(before, after, None, &mut changes);
         let (old, new) = (lines(before), lines(after));
@@ -109,7 +109,7 @@ mod tests {
         changes
     }
 
-    /// Few ids in several spellings, so that lines meet, repeat and have none.
+    /// Few ids, written in several ways, so that ids match, repeat or are missing.
     fn an_order() -> impl Strategy<Value = Map<String, Value>> {
         let id = prop_oneof![
             (0..6).prop_map(|id| json!(id)),
@@ -126,7 +126,7 @@ mod tests {
     proptest! {
         #[test]
         fn every_line_is_compared_with_its_namesake(before in an_order(), after in an_order()) {
-            prop_assert_eq!(difference(&before, &after), plainly(&before, &after));
+            prop_assert_eq!(difference(&before, &after), naive_difference(&before, &after));
         }
     }
 
