@@ -203,7 +203,8 @@ fn a_query_for_a_clinics_order_takes_the_clinic() {
         .map(name)
         .collect();
     assert!(called.len() >= 5, "only {called:?} are called: this test no longer sees them");
-    for function in called {
+    // Numbers come from a sequence, which belongs to no clinic.
+    for function in called.into_iter().filter(|function| function != "draw_numbers") {
         let start = store.find(&format!("pub async fn {function}(")).unwrap_or_else(|| panic!("no store::{function}"));
         let signature = store[start..].split("->").next().unwrap_or_default();
         assert!(

@@ -1,4 +1,4 @@
-//! `POST /purchaseorder` over the wire (SPSI.md 1, 4 and 5; DESIGN.md 2.1 and 2.7), and what staff do with orders.
+//! `POST /purchaseorder` over HTTP (SPSI.md 1, 4 and 5; DESIGN.md 2.1 and 2.7), and staff commands on orders.
 
 use crate::support::cable::Cable;
 use crate::support::client::Response;
@@ -17,13 +17,13 @@ fn number(answer: &Value) -> String {
     number.to_owned()
 }
 
-/// What staff see of a clinic's orders.
+/// A clinic's orders as `spsi order list` prints them.
 fn stored(supplier: &Supplier, clinic: &Clinic) -> Vec<Value> {
     supplier.run(["order", "list", "--clinic", &clinic.id]).as_array().expect("a list").clone()
 }
 
 #[test]
-fn the_documented_order_is_accepted_and_comes_back_with_our_number() {
+fn the_documented_order_is_accepted_and_echoed_with_the_suppliers_number() {
     let supplier = Supplier::shared();
     let clinic = supplier.clinic();
     let mut sent = documented("12");
@@ -44,7 +44,7 @@ fn the_documented_order_is_accepted_and_comes_back_with_our_number() {
 }
 
 #[test]
-fn every_documented_scalar_comes_back_as_a_string() {
+fn every_documented_scalar_is_echoed_as_a_string() {
     let supplier = Supplier::shared();
     let clinic = supplier.clinic();
     let mut sent = documented("0");
@@ -63,7 +63,7 @@ fn every_documented_scalar_comes_back_as_a_string() {
 }
 
 #[test]
-fn the_same_order_again_has_the_same_answer() {
+fn a_second_submission_gets_the_first_answer() {
     let supplier = Supplier::shared();
     let clinic = supplier.clinic();
     let first = supplier.order(&clinic, &documented("1"));
@@ -82,7 +82,7 @@ fn the_same_order_again_has_the_same_answer() {
 }
 
 #[test]
-fn fifty_copies_at_once_are_one_order() {
+fn fifty_copies_sent_together_are_one_order() {
     let supplier = Supplier::shared();
     let clinic = supplier.clinic();
     let answers: Vec<Value> = std::thread::scope(|scope| {
@@ -95,7 +95,7 @@ fn fifty_copies_at_once_are_one_order() {
 }
 
 #[test]
-fn orders_at_once_have_numbers_of_their_own() {
+fn orders_sent_together_get_different_numbers() {
     let supplier = Supplier::shared();
     let clinic = supplier.clinic();
     let numbers: HashSet<String> = std::thread::scope(|scope| {
@@ -109,7 +109,7 @@ fn orders_at_once_have_numbers_of_their_own() {
 }
 
 #[test]
-fn changed_content_is_a_new_revision_or_refused_as_set() {
+fn changed_content_is_a_revision_or_refused_as_the_setting_says() {
     let supplier = Supplier::shared();
     let clinic = supplier.clinic();
     let first = supplier.order(&clinic, &documented("1")).expect(200);
@@ -135,7 +135,7 @@ fn changed_content_is_a_new_revision_or_refused_as_set() {
 }
 
 #[test]
-fn a_decline_is_answered_in_each_reading() {
+fn a_decline_is_answered_in_each_form_of_the_setting() {
     let supplier = Supplier::shared();
     let unknown = with("1", "/purchase_order_item_list/0/supplier_code", json!("NO-SUCH"));
     for status in [422, 400, 409] {
@@ -157,7 +157,7 @@ fn a_decline_is_answered_in_each_reading() {
 }
 
 #[test]
-fn what_a_clinic_does_not_see_it_cannot_order() {
+fn a_clinic_cannot_order_a_product_that_it_does_not_see() {
     let supplier = Supplier::shared();
     let clinic = supplier.clinic_with(&["hidden_products=TP1"]);
     let hidden = supplier.order(&clinic, &documented("1"));
@@ -172,7 +172,7 @@ fn what_a_clinic_does_not_see_it_cannot_order() {
 }
 
 #[test]
-fn an_order_reads_the_same_in_every_spelling() {
+fn an_order_parses_to_the_same_content_however_it_is_written() {
     let supplier = Supplier::shared();
     let clinic = supplier.clinic();
     let plain = documented("1");
@@ -209,7 +209,7 @@ fn an_order_reads_the_same_in_every_spelling() {
 }
 
 #[test]
-fn chunks_and_expectations_are_understood() {
+fn chunked_bodies_and_expect_continue_are_accepted() {
     let supplier = Supplier::shared();
     let clinic = supplier.clinic();
     let body = documented("1").to_string();
@@ -232,7 +232,7 @@ fn chunks_and_expectations_are_understood() {
 }
 
 #[test]
-fn malformed_orders_are_refused_by_field_and_nothing_is_stored() {
+fn a_malformed_order_is_refused_by_field_and_not_stored() {
     let supplier = Supplier::shared();
     let clinic = supplier.clinic();
     let line = "purchaseorder.purchase_order_item_list[0]";
@@ -298,7 +298,7 @@ fn malformed_orders_are_refused_by_field_and_nothing_is_stored() {
 }
 
 #[test]
-fn no_bytes_are_a_mistake_of_ours() {
+fn no_body_causes_an_internal_error() {
     let supplier = Supplier::shared();
     let clinic = supplier.clinic();
     let order = documented("1").to_string();
@@ -341,7 +341,7 @@ fn no_bytes_are_a_mistake_of_ours() {
             answer.problem(answer.status);
         }
     }
-    // Each field in turn with each kind of value: an answer in the envelope or a stored order, and never a 5xx.
+    // Each field with each kind of value gives a 4xx in the envelope or a stored order, never a 5xx.
     let template = documented("1");
     let fields = template["purchaseorder"].as_object().expect("an object").keys();
     let line = template["purchaseorder"]["purchase_order_item_list"][0].as_object().expect("an object").keys();
@@ -408,7 +408,7 @@ fn an_order_that_is_too_large_is_refused() {
 }
 
 #[test]
-fn an_order_of_thousands_of_lines_is_taken() {
+fn an_order_of_thousands_of_lines_is_stored() {
     let supplier = Supplier::shared();
     let clinic = supplier.clinic();
     let mut order = documented("1");
@@ -426,7 +426,7 @@ fn an_order_of_thousands_of_lines_is_taken() {
 }
 
 #[test]
-fn goods_going_back_are_a_return_that_waits_for_staff() {
+fn a_return_is_held_for_staff() {
     let supplier = Supplier::shared();
     let clinic = supplier.clinic();
     let mut back = documented("1");
@@ -461,7 +461,7 @@ fn staff_accept_and_decline_held_orders() {
 }
 
 #[test]
-fn while_the_database_is_away_orders_are_to_be_sent_again_and_service_resumes_by_itself() {
+fn orders_get_503_while_the_database_is_down_and_service_resumes_by_itself() {
     let database = Arc::new(in_own_runtime(TestDatabase::new));
     let cable = Cable::to(database.url());
     let settings = [("SPSI_DB_TIMEOUT", "1s")];
@@ -487,7 +487,7 @@ fn while_the_database_is_away_orders_are_to_be_sent_again_and_service_resumes_by
         supplier.order(&clinic, &documented("2")).expect(200);
     }
     assert_eq!(stored(&supplier, &clinic).len(), 2);
-    // What changed while no notification could arrive is seen all the same.
+    // Changes made while notifications could not arrive are noticed by polling.
     supplier.run(["clinic", "suspend", &clinic.id]);
     until("the suspension is seen", SOON, || (supplier.get(&clinic, "/products").status == 401).then_some(()));
 }

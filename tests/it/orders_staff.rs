@@ -1,4 +1,4 @@
-//! The order desk: rules, revisions, addresses, exports, returns.
+//! Staff commands on orders: rules, revisions, addresses, exports, returns.
 
 use crate::support::order::{documented, with};
 use crate::support::supplier::Supplier;
@@ -13,7 +13,7 @@ fn rules(supplier: &Supplier, arguments: &[&str]) -> Value {
 }
 
 #[test]
-fn each_rule_says_what_it_does_and_where_that_is_set() {
+fn order_rules_shows_each_rules_action_and_where_it_is_set() {
     let supplier = Supplier::start(&[("SPSI_RULE_BROKEN_PACK", "decline")]);
     let clinic = supplier.clinic_with(&["rule_stock_short=hold"]);
     let of = |rules: &Value, id: &str| {
@@ -28,7 +28,7 @@ fn each_rule_says_what_it_does_and_where_that_is_set() {
 }
 
 #[test]
-fn an_address_is_told_once_and_shown_from_then_on() {
+fn an_address_is_mapped_once_and_shown_on_every_later_order() {
     let supplier = Supplier::start(&[]);
     let clinic = supplier.clinic();
     let first = number(&supplier.order(&clinic, &documented("1")).expect(200));
@@ -64,7 +64,7 @@ fn an_address_is_told_once_and_shown_from_then_on() {
 }
 
 #[test]
-fn an_order_shows_what_each_revision_changed_and_all_that_was_done() {
+fn order_show_lists_the_changes_of_each_revision_and_the_audit_lists_every_command() {
     let supplier = Supplier::start(&[]);
     let clinic = supplier.clinic();
     let first = number(&supplier.order(&clinic, &documented("1")).expect(200));
@@ -83,7 +83,7 @@ fn an_order_shows_what_each_revision_changed_and_all_that_was_done() {
     assert_eq!(order["audit"][2]["detail"]["reason"], json!("ask the clinic"));
     assert_eq!(order["shipments"].as_array().map(Vec::len), Some(1));
     assert!(order["deliveries"].as_array().is_some_and(|deliveries| !deliveries.is_empty()));
-    // Its delivery has no site to go to.
+    // The clinic has no site, so the delivery needs attention.
     assert_eq!(supplier.run(["order", "list", "--attention"])[0]["supplier_order_number"], json!(first));
     let day = order["received_at"].as_str().expect("a time")[..10].to_owned();
     let of_day = supplier.run(["order", "list", "--since", &day, "--until", &day]);
@@ -92,7 +92,7 @@ fn an_order_shows_what_each_revision_changed_and_all_that_was_done() {
 }
 
 #[test]
-fn what_staff_have_cancelled_does_not_come_back_by_a_revision() {
+fn a_part_cancelled_order_cannot_be_revised() {
     let supplier = Supplier::start(&[]);
     let clinic = supplier.clinic();
     let mut order = documented("1");
@@ -107,7 +107,7 @@ fn what_staff_have_cancelled_does_not_come_back_by_a_revision() {
 }
 
 #[test]
-fn goods_going_back_become_a_credit() {
+fn a_shipped_return_becomes_a_credit() {
     let supplier = Supplier::start(&[]);
     let clinic = supplier.clinic();
     let mut order = documented("1");
@@ -134,7 +134,7 @@ fn goods_going_back_become_a_credit() {
 }
 
 #[test]
-fn the_same_order_again_is_answered_word_for_word() {
+fn a_second_submission_gets_the_same_bytes() {
     let supplier = Supplier::shared();
     let clinic = supplier.clinic();
     let mut order = documented("1");

@@ -1,4 +1,4 @@
-//! Stock that orders hold: what clinics are shown, and that no two orders get the same goods.
+//! Stock reservations: clinics see the free stock, and no two orders get the same goods.
 
 use crate::support::database::TestDatabase;
 use crate::support::order::with;
@@ -28,7 +28,7 @@ pub struct Shop {
     pub locked_intake: Intake,
 }
 
-/// An order of these units of these codes, at 4 each.
+/// An order of the given units of each code, at a price of 4.
 pub fn order(id: &str, lines: &[(&str, i64)]) -> Value {
     let items: Vec<Value> = (1..)
         .zip(lines)
@@ -63,7 +63,7 @@ impl Shop {
         Self { database, settings, clinic, locked_intake }
     }
 
-    /// Sends an order; the status of its answer.
+    /// Sends an order and returns the status of the answer.
     async fn order(&self, id: &str, lines: &[(&str, i64)]) -> u16 {
         let order = order(id, lines);
         let order = read(order.to_string().as_bytes(), 10_000).expect("an order");
@@ -74,7 +74,7 @@ impl Shop {
         }
     }
 
-    /// The last order with this id of ezyVet's.
+    /// Returns the supplier's number of the order with this ezyVet id.
     pub async fn number(&self, ezyvet_id: &str) -> String {
         let orders = orders::list(self.database.pool(), &Filter::default()).await.expect("orders");
         let order = orders.into_iter().find(|order| order.ezyvet_id == ezyvet_id).expect("the order");
@@ -86,7 +86,7 @@ impl Shop {
         shipments::ship(self.database.pool(), &self.settings.site, NOW, "test", &new).await.expect("shipped");
     }
 
-    /// On hand and reserved.
+    /// Returns the units on hand and reserved.
     pub async fn stock(&self, code: &str) -> (String, String) {
         let products = spsi_partner::catalog::list(self.database.pool(), None).await.expect("products");
         let product = products.into_iter().find(|product| product.code == code).expect("the product");
@@ -141,7 +141,7 @@ async fn stock_follows_the_life_of_an_order() {
     assert_eq!((all.order.state.as_str(), shop.stock("C").await), ("cancelled", pair("20", "0")));
     let again = orders::cancel(pool, NOW, "test", &third, &[], "closed").await;
     assert!(matches!(again, Err(OrderError::NotAllowed(_))), "{again:?}");
-    // A return holds nothing, and what comes back is not for sale before the warehouse says so.
+    // A return reserves nothing, and returned goods are not for sale until the warehouse counts them.
     shop.order("4", &[("E", -2)]).await;
     let back = shop.number("4").await;
     orders::accept(pool, NOW, "test", &back, None).await.expect("accepted");
@@ -152,7 +152,7 @@ async fn stock_follows_the_life_of_an_order() {
 }
 
 #[tokio::test]
-async fn an_order_that_is_revised_does_not_stand_in_its_own_way() {
+async fn a_revision_does_not_compete_with_its_own_reservations() {
     let shop = Shop::open(&["rule_stock_short=decline"]).await;
     assert_eq!(shop.order("1", &[("A", 15)]).await, 200);
     assert_eq!(shop.order("2", &[("A", 6)]).await, 422);
@@ -164,13 +164,13 @@ async fn an_order_that_is_revised_does_not_stand_in_its_own_way() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn many_orders_at_once_never_take_more_than_there_is() {
+async fn concurrent_orders_never_reserve_more_than_is_on_hand() {
     let shop = Arc::new(Shop::open(&["rule_stock_short=decline"]).await);
     let mut sending = tokio::task::JoinSet::new();
     for id in 0..60 {
         let shop = Arc::clone(&shop);
         sending.spawn(async move {
-            // Each way round, so that locks would be taken crosswise if they were not sorted.
+            // In both directions: unsorted locks would deadlock.
             let lines = if id % 2 == 0 { [("A", 1), ("B", 1)] } else { [("B", 1), ("A", 1)] };
             shop.order(&id.to_string(), &lines).await
         });
@@ -183,7 +183,7 @@ async fn many_orders_at_once_never_take_more_than_there_is() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn whatever_staff_and_clinics_do_at_once_reservations_are_what_orders_say() {
+async fn reservations_match_the_orders_whatever_staff_and_clinics_do_concurrently() {
     let shop = Arc::new(Shop::open(&[]).await);
     for id in 0..24 {
         shop.order(&id.to_string(), &[("A", 2), ("B", 3), ("C", 1)]).await;
@@ -204,7 +204,7 @@ async fn whatever_staff_and_clinics_do_at_once_reservations_are_what_orders_say(
                 ),
                 4 => drop(shop.order(&id.to_string(), &[("C", 5), ("B", 1)]).await),
                 _ => {
-                    // Two who do not know of each other: one of them may be refused, and nothing is counted twice.
+                    // Two concurrent commands: one may be refused, and nothing is counted twice.
                     let cancel = orders::cancel(pool, NOW, "test", &number, &[], "none");
                     let new = NewShipment { order: number.clone(), ..NewShipment::default() };
                     let ship = shipments::ship(pool, &shop.settings.site, NOW, "test", &new);
@@ -218,7 +218,7 @@ async fn whatever_staff_and_clinics_do_at_once_reservations_are_what_orders_say(
     shop.assert_consistent().await;
 }
 
-/// Numbers that look random and are the same in every run.
+/// Pseudo-random numbers, the same in every run.
 fn numbers() -> impl FnMut(u64) -> u64 {
     let mut state = 0x9e37_79b9_7f4a_7c15_u64;
     move |below| {
@@ -230,7 +230,7 @@ fn numbers() -> impl FnMut(u64) -> u64 {
 }
 
 #[tokio::test]
-async fn no_line_is_lost_or_added_on_the_way_to_the_table_and_no_stock_is_promised_twice() {
+async fn every_line_is_stored_once_and_no_stock_is_promised_twice() {
     let shop = Shop::open(&["rule_stock_short=decline"]).await;
     let pool = shop.database.pool();
     let mut next = numbers();
@@ -268,7 +268,7 @@ fn becomes(supplier: &Supplier, clinic: &Clinic, units: i64) {
 }
 
 #[test]
-fn clinics_are_shown_what_is_free() {
+fn clinics_see_the_free_stock() {
     let supplier = Supplier::start(&[]);
     let (clinic, other) = (supplier.clinic(), supplier.clinic());
     assert_eq!(shown(&supplier, &other, "TP1"), json!(100));
@@ -283,7 +283,7 @@ fn clinics_are_shown_what_is_free() {
     assert_ne!(supplier.get(&other, "/products").header("etag"), Some(tag.as_str()), "a cached catalogue is told");
     supplier.run(["order", "cancel", &number, "--line", "9:10", "--reason", "too many"]);
     becomes(&supplier, &other, 80);
-    // The warehouse counts what lies there, and knows nothing of orders.
+    // The warehouse counts the goods on hand and does not know of orders.
     let counted = supplier.file("stock.csv", "code,stock_available\nTP1,50\n");
     supplier.run(["catalog", "import", counted.to_str().expect("UTF-8"), "--only", "stock"]);
     becomes(&supplier, &other, 30);
