@@ -104,7 +104,7 @@ impl Intake {
         clinic: &Arc<CachedClinic>,
         order: &Arc<OrderRequest>,
     ) -> Result<Placed, OrderError> {
-        let sequence = self.draw_number().await?;
+        let mut sequence = self.draw_number().await?;
         let mut locks: Option<Transaction<'static, Postgres>> = None;
         loop {
             // What is rare is boxed, which keeps the future of every order small.
@@ -129,6 +129,10 @@ impl Intake {
                     return Ok(Placed { reply, path });
                 }
                 self.forget_address(clinic, order);
+                if path == Path::Locked {
+                    // A copy was stored meanwhile, or the number exists (a sequence restored from an old backup).
+                    sequence = self.draw_number().await?;
+                }
             }
             // The terms no longer hold, the order is known, or memory does not suffice: continue under locks.
             let mut transaction = Box::pin(self.lock(clinic, order)).await?;
@@ -141,7 +145,8 @@ impl Intake {
                 Some(existing) => {
                     let revised = revisions::revise(&mut transaction, now, clinic, order, existing);
                     // `None`: another process stored an order with the same purchase order number meanwhile; once more.
-                    if let Some(reply) = Box::pin(revised).await? {
+                    let revised = Box::pin(revised).await.inspect_err(|_| self.return_number(sequence))?;
+                    if let Some(reply) = revised {
                         transaction.commit().await?;
                         self.return_number(sequence);
                         return Ok(Placed { reply, path: Path::Revised });
