@@ -76,7 +76,7 @@ async fn clinic_orders(context: &Context, caller: &Clinic, narrator: &Narrator) 
     ensure!(!found.value.is_empty(), "the search found nothing");
 
     narrator.step(5, "They send a purchase order: three lines, for two stock locations");
-    let sent = caller.send_order(&wanted).await?;
+    let sent = caller.send_order(&wanted, "").await?;
     narrator.show(&sent.exchange);
     let number = sent
         .value

@@ -1,4 +1,4 @@
-//! The sandbox's own time and chance; nothing of the product is used, so that its mistakes cannot cancel out here.
+//! The sandbox's own clock and random numbers. The product's are not used: its mistakes must not cancel out here.
 
 use std::{
     sync::{
@@ -13,22 +13,22 @@ use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 /// Milliseconds since 1970.
 pub type Millis = i64;
 
-/// Where the sandbox's `now` comes from.
+/// The source of the current time.
 #[derive(Clone, Debug)]
 pub enum Clock {
     /// The machine's clock.
     Real,
-    /// A clock that stands still until it is moved; for tests.
+    /// A clock for tests: it moves only by [`Clock::advance`].
     Manual(Arc<AtomicI64>),
 }
 
 impl Clock {
-    /// A clock that stands at `start`.
+    /// Creates a manual clock that shows `start`.
     pub fn manual(start: Millis) -> Self {
         Self::Manual(Arc::new(AtomicI64::new(start)))
     }
 
-    /// Now, in milliseconds since 1970.
+    /// Returns the current time.
     pub fn now(&self) -> Millis {
         match self {
             Self::Real => real_now(),
@@ -36,7 +36,7 @@ impl Clock {
         }
     }
 
-    /// Moves a manual clock; a real one cannot be moved.
+    /// Moves a manual clock forward; does nothing to the machine's clock.
     pub fn advance(&self, by: Duration) {
         if let Self::Manual(at) = self {
             at.fetch_add(millis(by), Ordering::SeqCst);
@@ -44,18 +44,21 @@ impl Clock {
     }
 }
 
-#[expect(clippy::disallowed_methods, reason = "the sandbox stands apart from the product and has its own clock")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the sandbox shares nothing with the product, so it reads the machine's clock itself"
+)]
 fn real_now() -> Millis {
     let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
     since.map(millis).unwrap_or_default()
 }
 
-/// A span in milliseconds.
+/// Converts a span to milliseconds.
 pub fn millis(span: Duration) -> Millis {
     i64::try_from(span.as_millis()).unwrap_or(i64::MAX)
 }
 
-/// `2026-11-21T03:52:08.123Z`, for people.
+/// Formats a time as `2026-11-21T03:52:08.123Z`.
 pub fn readable(at: Millis) -> String {
     OffsetDateTime::from_unix_timestamp_nanos(i128::from(at) * 1_000_000)
         .ok()
@@ -63,13 +66,13 @@ pub fn readable(at: Millis) -> String {
         .unwrap_or_default()
 }
 
-/// Reads `500ms`, `2s`, `15m`, `8h`.
+/// Parses a span such as `500ms`, `2s`, `15m` or `8h`.
 ///
 /// # Errors
-/// Anything else, with the forms that are allowed.
+/// The text has another form.
 pub fn parse_span(text: &str) -> Result<Duration, String> {
-    let at = text.find(|letter: char| !letter.is_ascii_digit()).unwrap_or(text.len());
-    let (number, unit) = text.split_at(at);
+    let unit_start = text.find(|letter: char| !letter.is_ascii_digit()).unwrap_or(text.len());
+    let (number, unit) = text.split_at(unit_start);
     let refused = || format!("`{text}` is not a duration; write 500ms, 2s, 15m or 8h");
     let number: u64 = number.parse().map_err(|_| refused())?;
     let factor = match unit {
@@ -82,17 +85,17 @@ pub fn parse_span(text: &str) -> Result<Duration, String> {
     number.checked_mul(factor).map(Duration::from_millis).ok_or_else(refused)
 }
 
-/// Chance under a seed (splitmix64): the same seed gives the same run.
+/// Random numbers under a seed (splitmix64): the same seed gives the same sequence.
 #[derive(Clone, Debug, Default)]
 pub struct Chance(u64);
 
 impl Chance {
-    /// Chance that begins at `seed`.
+    /// Creates the sequence of `seed`.
     pub fn new(seed: u64) -> Self {
         Self(seed)
     }
 
-    /// The next 64 bits.
+    /// Returns the next 64 random bits.
     pub fn draw(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
         let mut mixed = self.0;
@@ -101,12 +104,12 @@ impl Chance {
         mixed ^ (mixed >> 31)
     }
 
-    /// True in `percent` of 100 draws.
+    /// Returns true with a probability of `percent` percent.
     pub fn happens(&mut self, percent: u8) -> bool {
         self.draw() % 100 < u64::from(percent)
     }
 
-    /// `length` letters and digits.
+    /// Returns `length` random letters and digits.
     pub fn letters(&mut self, length: usize) -> String {
         const ALPHABET: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
         (0..length).map(|_| char::from(ALPHABET[(self.draw() % ALPHABET.len() as u64) as usize])).collect()

@@ -1,4 +1,4 @@
-//! A real request with its answer, for telling what happened; secrets are masked when it is written down.
+//! A request of the clinic and its answer, recorded for people; secrets are masked.
 
 use std::{fmt, time::Duration};
 
@@ -8,23 +8,23 @@ use serde_json::Value;
 /// One request and its answer.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct Exchange {
-    /// `GET`, `POST`.
+    /// HTTP method.
     pub method: String,
-    /// Full address with the query as it was sent.
+    /// Full URL with the query as sent.
     pub url: String,
-    /// Request headers, masked.
+    /// Request headers, with secrets masked.
     pub request_headers: Vec<(String, String)>,
-    /// Request body, masked; empty if none.
+    /// Request body, with secrets masked; empty if none was sent.
     pub request_body: String,
-    /// Status; none where no answer came.
+    /// HTTP status; `None` if no answer came.
     pub status: Option<u16>,
     /// Answer headers.
     pub answer_headers: Vec<(String, String)>,
-    /// Answer body, masked; the first [`BODY_KEPT`] bytes.
+    /// The first [`MAX_RECORDED_BODY`] bytes of the answer body, with secrets masked.
     pub answer_body: String,
     /// Length of the whole answer body in bytes.
     pub answer_length: usize,
-    /// From the first byte out to the last byte in; as milliseconds in JSON.
+    /// Time from the first byte sent to the last byte received; milliseconds in JSON.
     #[serde(rename = "duration_ms", serialize_with = "as_milliseconds")]
     pub duration: Duration,
     /// Why no answer came.
@@ -35,8 +35,8 @@ fn as_milliseconds<S: serde::Serializer>(span: &Duration, serializer: S) -> Resu
     serializer.serialize_u128(span.as_millis())
 }
 
-/// How much of an answer a transcript keeps.
-pub const BODY_KEPT: usize = 16 * 1024;
+/// Bytes of an answer body that are recorded.
+pub const MAX_RECORDED_BODY: usize = 16 * 1024;
 
 impl fmt::Display for Exchange {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -57,14 +57,14 @@ impl fmt::Display for Exchange {
     }
 }
 
-/// A copy with the values of secret fields replaced.
+/// Returns a copy with `***` in place of secrets.
 pub fn masked(value: &Value) -> Value {
     match value {
         Value::Object(map) => map
             .iter()
             .map(|(key, value)| {
-                let secret = matches!(key.as_str(), "client_secret" | "access_token");
-                (key.clone(), if secret { Value::from("***") } else { masked(value) })
+                let is_secret = matches!(key.as_str(), "client_secret" | "access_token");
+                (key.clone(), if is_secret { Value::from("***") } else { masked(value) })
             })
             .collect(),
         Value::Array(list) => list.iter().map(masked).collect(),
@@ -72,27 +72,27 @@ pub fn masked(value: &Value) -> Value {
     }
 }
 
-/// What was parsed out of an answer, with the exchange that it came from.
+/// The parsed value of an answer, and the exchange that brought it.
 #[derive(Clone, Debug)]
 pub struct Reply<T> {
-    /// What was parsed.
+    /// The parsed value.
     pub value: T,
-    /// How it went over the wire; the last one where several were needed.
+    /// The exchange; the last one if several were needed.
     pub exchange: Exchange,
 }
 
-/// A call that did not go as documented.
+/// A call that failed, or whose answer is not as documented.
 #[derive(Debug, thiserror::Error)]
-#[error("{what}")]
+#[error("{reason}")]
 pub struct ClinicError {
-    /// What went wrong, naming the field where there is one.
-    pub what: String,
-    /// The exchange, if one took place.
+    /// What went wrong, with the field if one is wrong.
+    pub reason: String,
+    /// The exchange; `None` if no request was sent.
     pub exchange: Option<Box<Exchange>>,
 }
 
 impl ClinicError {
-    pub(super) fn new(what: impl Into<String>, exchange: Option<&Exchange>) -> Self {
-        Self { what: what.into(), exchange: exchange.cloned().map(Box::new) }
+    pub(super) fn new(reason: impl Into<String>, exchange: Option<&Exchange>) -> Self {
+        Self { reason: reason.into(), exchange: exchange.cloned().map(Box::new) }
     }
 }

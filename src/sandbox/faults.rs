@@ -1,51 +1,58 @@
-//! Faults on demand: what can go wrong between us and a real ezyVet, by flag or by control call.
+//! Faults on demand: failures of the ezyVet half, switched on by flag, by control call, or in the comments of an order.
 //!
-//! Grammar: `KIND[:ENDPOINT][=VALUE][xN][@P%]`. `xN` = the next N matching calls, then never again; `@P%` = each matching
-//! call with that probability, under the seed; neither = every matching call.
+//! Grammar: `KIND[:ENDPOINT][=VALUE][xN][@P%]`. `xN`: the next N matching calls only; `@P%`: each matching call with this
+//! probability, under the seed; neither: every matching call.
 
 use std::{collections::BTreeSet, fmt, str::FromStr, time::Duration};
+
+use serde_json::{Value, json};
 
 use super::clock::{Chance, parse_span};
 
 /// The help text of `--fault`.
 pub const HELP: &str = "\
-A fault to inject: KIND[:ENDPOINT][=VALUE][xN][@P%]; may be repeated
+Inject a fault: KIND[:ENDPOINT][=VALUE][xN][@P%]; may be repeated
 
-Kinds:
-  status=CODE        not done; answers CODE
-  status-after=CODE  done; answers CODE all the same
-  delay=SPAN         done; answers late
-  hang               not done; never answers
-  token-killed       the live token dies before the call
-  rate-limit         429 until the window ends
-  cut-before         not done; the connection is cut
-  cut-after          done; the connection is cut before the answer
-  bad-json           done; the answer cannot be read
-  error-in-200       not done; 200 with an error message inside
-  no-inventory       403 on the inventory endpoints
-  redirect           not done; 307 to another place
-  huge-body[=MB]     done; the answer has 64 MB or as many as given
+Kinds that do not carry out the call:
+  status=CODE        answer CODE
+  rate-limit         answer 429 until the rate limit window ends
+  error-in-200       answer 200 with an error message in the body
+  no-inventory       answer 403 (the inventory endpoints only)
+  redirect           answer 307 with another location
+  cut-before         cut the connection
+  hang               never answer
+
+Kinds that carry out the call:
+  status-after=CODE  answer CODE
+  cut-after          cut the connection instead of answering
+  bad-json           answer with invalid JSON
+  huge-body[=MB]     answer with MB megabytes (default 64)
+
+Kinds that let the call proceed:
+  delay=SPAN         answer after SPAN (500ms, 2s, 15m)
+  token-killed       invalidate the access token first
 
 Endpoints: token jobqueue receiveinvoice separation product
   productsupplier products requirements supplied,
   inventory (the last three), any (the default)
 
-xN: the next N calls only. @P%: by chance, under the seed.
+xN: the next N calls only. @P%: each call with probability P percent.
 
-A fault may also be switched on by an order of the sandbox's clinic whose
-comments hold it as a magic value, and by a control call. That of an order
-strikes calls about this order alone: its jobs, the look-ups of its invoices
-and products, its supplied calls. Calls about no order (token, separation,
-productsupplier, products, requirements) it strikes only where it names them:
+Switch on a fault while the sandbox runs:
+  curl -X POST URL/_sandbox/faults -d 'status:jobqueue=503x2'
+
+Switch on a fault for one order only: write it into the order's comments.
   curl -X POST URL/_sandbox/order -d '{\"lines\": [{\"code\": \"CODE\",
     \"outers\": 1}], \"comments\": \"sandbox:fault=cut-after:jobqueuex1\"}'
-  curl -X POST URL/_sandbox/faults -d 'status:jobqueue=503x2'
+It strikes the order's jobs, its supplied calls, and the look-ups of its
+invoices and products. It strikes the other endpoints, whose calls do not
+name an order, only if the fault names the endpoint.
 
 Examples:
   status:jobqueue=503x2  delay:any=5s@10%  cut-after:suppliedx1
   token-killed@1%  rate-limit:jobqueuex1";
 
-/// One endpoint of the ezyVet half; each has its own rate counter.
+/// An endpoint of the ezyVet half; each has its own rate counter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Endpoint {
     /// `POST /oauth/token` and the older path.
@@ -66,7 +73,7 @@ pub enum Endpoint {
     Requirements,
     /// `/inventory/v1/supplied`.
     Supplied,
-    /// No route of ezyVet's.
+    /// Any other path.
     Unknown,
 }
 
@@ -84,49 +91,49 @@ impl Endpoint {
         ("unknown", Self::Unknown),
     ];
 
-    /// The name used in faults, logs and totals.
+    /// Returns the name in faults, logs and totals.
     pub fn name(self) -> &'static str {
         Self::NAMES.iter().find(|(_, endpoint)| *endpoint == self).map_or("unknown", |(name, _)| name)
     }
 
-    /// Whether its calls say nothing of an order.
-    fn is_about_no_order(self) -> bool {
-        !matches!(self, Self::JobQueue | Self::ReceiveInvoice | Self::Product | Self::Supplied)
+    /// Returns whether its calls name an order, directly or by a product or invoice number.
+    fn names_orders(self) -> bool {
+        matches!(self, Self::JobQueue | Self::ReceiveInvoice | Self::Product | Self::Supplied)
     }
 
-    /// Whether it belongs to the inventory API, which a site may not grant.
-    pub fn is_inventory(self) -> bool {
+    /// Returns whether it belongs to the inventory API, which a site may not grant.
+    fn is_inventory(self) -> bool {
         matches!(self, Self::Products | Self::Requirements | Self::Supplied)
     }
 }
 
-/// Which calls a fault hits.
+/// The calls that a fault strikes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Target {
-    /// Every call.
+    /// Calls to every endpoint.
     Any,
-    /// The inventory API.
+    /// Calls to the inventory API.
     Inventory,
-    /// One endpoint.
+    /// Calls to one endpoint.
     One(Endpoint),
 }
 
-/// What goes wrong.
+/// The failure that a fault causes. "Done" means that the call is carried out.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// Not done; answers this status.
+    /// Not done; the answer has this status.
     Status(u16),
-    /// Done; answers this status all the same.
+    /// Done; the answer has this status.
     StatusAfter(u16),
     /// Done; the answer comes late.
     Delay(Duration),
-    /// Not done; no answer.
+    /// Not done; no answer is sent.
     Hang,
-    /// The live token dies before the call.
+    /// The live token dies; then the call proceeds.
     TokenKilled,
-    /// 429; the counter stays used up until its reset.
+    /// Not done; 429, also for the following calls until the reset.
     RateLimit,
-    /// Done; the connection is cut before a byte of the answer.
+    /// Done; the connection is cut before the first byte of the answer.
     CutAfter,
     /// Not done; the connection is cut.
     CutBefore,
@@ -134,34 +141,48 @@ pub enum Kind {
     BadJson,
     /// Not done; 200 with an error-level message.
     ErrorIn200,
-    /// 403 for a missing scope.
+    /// Not done; 403 for a missing scope.
     NoInventory,
-    /// Not done; 307 to another place.
+    /// Not done; 307 to another path.
     Redirect,
     /// Done; the answer has this many megabytes.
     HugeBody(u32),
 }
 
-/// A fault with its target and how often it strikes.
+impl Kind {
+    const WITHOUT_VALUE: [(&str, Self); 9] = [
+        ("hang", Self::Hang),
+        ("token-killed", Self::TokenKilled),
+        ("rate-limit", Self::RateLimit),
+        ("cut-after", Self::CutAfter),
+        ("cut-before", Self::CutBefore),
+        ("bad-json", Self::BadJson),
+        ("error-in-200", Self::ErrorIn200),
+        ("no-inventory", Self::NoInventory),
+        ("redirect", Self::Redirect),
+    ];
+}
+
+/// A fault: its kind, the calls that it strikes, and how often.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fault {
-    /// What goes wrong.
+    /// The failure.
     pub kind: Kind,
-    /// For which calls.
+    /// The endpoints.
     pub target: Target,
-    /// How many times more; none = without end.
+    /// Number of remaining strikes; `None` means unlimited.
     pub remaining: Option<u32>,
-    /// With which probability; none = always.
+    /// Probability in percent; `None` means always.
     pub percent: Option<u8>,
-    /// Only calls about this order; none = all.
+    /// Id of the order to whose calls the fault is limited.
     pub order: Option<u64>,
 }
 
 impl Fault {
-    /// `about`: the orders that the call is about.
-    fn matches(&self, endpoint: Endpoint, about: &BTreeSet<u64>) -> bool {
-        let named = endpoint.is_about_no_order() && self.target == Target::One(endpoint);
-        if self.order.is_some_and(|order| !about.contains(&order) && !named) {
+    /// Returns whether the fault strikes a call to `endpoint` about these orders.
+    fn matches(&self, endpoint: Endpoint, orders: &BTreeSet<u64>) -> bool {
+        let is_named = !endpoint.names_orders() && self.target == Target::One(endpoint);
+        if self.order.is_some_and(|order| !orders.contains(&order) && !is_named) {
             return false;
         }
         match self.target {
@@ -175,7 +196,7 @@ impl Fault {
         }
     }
 
-    /// Delays and killed tokens let the call go on; everything else is its end.
+    /// Returns whether the fault decides the answer. After a delay or a killed token, the call proceeds.
     fn ends_the_call(&self) -> bool {
         !matches!(self.kind, Kind::Delay(_) | Kind::TokenKilled)
     }
@@ -189,41 +210,47 @@ pub struct Faults {
 }
 
 impl Faults {
-    /// Adds a fault and gives its number.
+    /// Adds a fault; returns its id.
     pub fn add(&mut self, fault: Fault) -> u64 {
         self.last_id += 1;
         self.list.push((self.last_id, fault));
         self.last_id
     }
 
-    /// Removes one fault; false if there is none of that number.
+    /// Removes a fault; returns false if none has this id.
     pub fn remove(&mut self, id: u64) -> bool {
         let before = self.list.len();
         self.list.retain(|(other, _)| *other != id);
         self.list.len() != before
     }
 
-    /// Removes all.
+    /// Removes all faults.
     pub fn clear(&mut self) {
         self.list.clear();
     }
 
-    /// The faults with their numbers.
+    /// Returns the faults with their ids.
     pub fn list(&self) -> &[(u64, Fault)] {
         &self.list
     }
 
-    /// Whether some strike only calls about their order.
-    pub(super) fn some_are_of_orders(&self) -> bool {
+    /// Returns the faults as JSON: their ids and their spelling.
+    pub(super) fn as_json(&self) -> Value {
+        self.list.iter().map(|(id, fault)| json!({"id": id, "fault": fault.to_string()})).collect()
+    }
+
+    /// Returns whether any fault is limited to an order.
+    pub(super) fn has_order_faults(&self) -> bool {
         self.list.iter().any(|(_, fault)| fault.order.is_some())
     }
 
-    /// What strikes this call, which is about these orders. At most one fault that ends the call, the first that applies; spent faults disappear.
-    pub fn take(&mut self, endpoint: Endpoint, about: &BTreeSet<u64>, chance: &mut Chance) -> Vec<Kind> {
+    /// Returns the faults that strike a call about these orders, and removes used-up ones. At most one of them ends the
+    /// call: the first that matches.
+    pub fn take(&mut self, endpoint: Endpoint, orders: &BTreeSet<u64>, chance: &mut Chance) -> Vec<Kind> {
         let mut struck = Vec::new();
         let mut ended = false;
         for (_, fault) in &mut self.list {
-            if !fault.matches(endpoint, about) || (ended && fault.ends_the_call()) {
+            if !fault.matches(endpoint, orders) || (ended && fault.ends_the_call()) {
                 continue;
             }
             if fault.percent.is_some_and(|percent| !chance.happens(percent)) {
@@ -238,26 +265,34 @@ impl Faults {
     }
 }
 
+/// Reads the faults in the comments of an order (`sandbox:fault=cut-after:jobqueuex1`).
+///
+/// # Errors
+/// A fault is misspelt.
+pub(super) fn in_comments(comments: &str) -> Result<Vec<Fault>, String> {
+    comments.split_whitespace().filter_map(|word| word.strip_prefix("sandbox:fault=")).map(str::parse).collect()
+}
+
 impl FromStr for Fault {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let refuse = |why: &str| {
+        let refuse = |reason: &str| {
             format!(
-                "fault `{text}`: {why}; the form is KIND[:ENDPOINT][=VALUE][xN][@P%], such as status:jobqueue=503x2"
+                "fault `{text}`: {reason}; write KIND[:ENDPOINT][=VALUE][xN][@P%], such as status:jobqueue=503x2 (`spsi sandbox --help` lists the kinds and endpoints)"
             )
         };
         let (rest, percent) = match text.trim().rsplit_once('@') {
             Some((rest, percent)) => {
                 let percent = percent.trim_end_matches('%').parse().ok().filter(|percent| (1..=100).contains(percent));
-                (rest, Some(percent.ok_or_else(|| refuse("the probability is 1% to 100%"))?))
+                (rest, Some(percent.ok_or_else(|| refuse("the probability must be 1% to 100%"))?))
             }
             None => (text.trim(), None),
         };
         let (rest, remaining) = match rest.rsplit_once('x') {
             Some((before, count)) if !count.is_empty() && count.bytes().all(|byte| byte.is_ascii_digit()) => {
                 let count = count.parse().ok().filter(|count| *count > 0);
-                (before, Some(count.ok_or_else(|| refuse("the count is at least 1"))?))
+                (before, Some(count.ok_or_else(|| refuse("the count must be at least 1"))?))
             }
             _ => (rest, None),
         };
@@ -269,32 +304,27 @@ impl FromStr for Fault {
             one => {
                 let found =
                     Endpoint::NAMES.iter().find(|(name, endpoint)| *name == one && *endpoint != Endpoint::Unknown);
-                Target::One(found.ok_or_else(|| refuse(&format!("no endpoint `{one}`")))?.1)
+                Target::One(found.ok_or_else(|| refuse(&format!("unknown endpoint `{one}`")))?.1)
             }
         };
         let status = || {
             value
                 .and_then(|value| value.parse().ok())
                 .filter(|code| (100..=599).contains(code))
-                .ok_or_else(|| refuse("a status from 100 to 599 is needed"))
+                .ok_or_else(|| refuse("the value must be a status from 100 to 599"))
         };
         let kind = match name.trim() {
             "status" => Kind::Status(status()?),
             "status-after" => Kind::StatusAfter(status()?),
-            "delay" => Kind::Delay(parse_span(value.unwrap_or_default()).map_err(|why| refuse(&why))?),
-            "hang" => Kind::Hang,
-            "token-killed" => Kind::TokenKilled,
-            "rate-limit" => Kind::RateLimit,
-            "cut-after" => Kind::CutAfter,
-            "cut-before" => Kind::CutBefore,
-            "bad-json" => Kind::BadJson,
-            "error-in-200" => Kind::ErrorIn200,
-            "no-inventory" => Kind::NoInventory,
-            "redirect" => Kind::Redirect,
+            "delay" => Kind::Delay(parse_span(value.unwrap_or_default()).map_err(|reason| refuse(&reason))?),
             "huge-body" => Kind::HugeBody(
-                value.map_or(Ok(64), |value| value.parse().map_err(|_| refuse("the size is in whole megabytes")))?,
+                value
+                    .map_or(Ok(64), |value| value.parse().map_err(|_| refuse("the size must be in whole megabytes")))?,
             ),
-            other => return Err(refuse(&format!("no fault `{other}`"))),
+            other => {
+                let found = Kind::WITHOUT_VALUE.iter().find(|(name, _)| *name == other);
+                found.ok_or_else(|| refuse(&format!("unknown kind `{other}`")))?.1.clone()
+            }
         };
         Ok(Self { kind, target, remaining, percent, order: None })
     }
@@ -306,16 +336,11 @@ impl fmt::Display for Fault {
             Kind::Status(code) => ("status", Some(code.to_string())),
             Kind::StatusAfter(code) => ("status-after", Some(code.to_string())),
             Kind::Delay(span) => ("delay", Some(format!("{}ms", span.as_millis()))),
-            Kind::Hang => ("hang", None),
-            Kind::TokenKilled => ("token-killed", None),
-            Kind::RateLimit => ("rate-limit", None),
-            Kind::CutAfter => ("cut-after", None),
-            Kind::CutBefore => ("cut-before", None),
-            Kind::BadJson => ("bad-json", None),
-            Kind::ErrorIn200 => ("error-in-200", None),
-            Kind::NoInventory => ("no-inventory", None),
-            Kind::Redirect => ("redirect", None),
             Kind::HugeBody(size) => ("huge-body", Some(size.to_string())),
+            other => {
+                let found = Kind::WITHOUT_VALUE.iter().find(|(_, kind)| kind == other);
+                (found.map_or("", |(name, _)| name), None)
+            }
         };
         let target = match self.target {
             Target::Any => "any",
@@ -341,7 +366,7 @@ mod tests {
     }
 
     #[test]
-    fn every_example_of_the_help_text_is_understood_and_printed_back() {
+    fn every_example_of_the_help_text_parses_and_prints_as_written() {
         let examples = HELP.rsplit_once("Examples:").map(|(_, examples)| examples).unwrap_or_default();
         assert_eq!(examples.split_whitespace().count(), 5);
         for example in examples.split_whitespace() {
@@ -350,7 +375,7 @@ mod tests {
     }
 
     #[test]
-    fn a_counted_fault_strikes_that_many_times() {
+    fn a_counted_fault_strikes_the_given_number_of_times() {
         let mut faults = Faults::default();
         faults.add(fault("status:jobqueue=503x2"));
         let mut chance = Chance::new(1);
@@ -362,7 +387,7 @@ mod tests {
     }
 
     #[test]
-    fn only_one_fault_ends_a_call_and_delays_add_to_it() {
+    fn one_fault_at_most_ends_a_call_and_delays_still_apply() {
         let mut faults = Faults::default();
         for text in ["cut-afterx1", "hangx1", "delay=5s"] {
             faults.add(fault(text));
@@ -373,13 +398,13 @@ mod tests {
     }
 
     #[test]
-    fn a_fault_of_an_order_strikes_calls_about_it_and_what_it_names_that_is_about_none() {
+    fn a_fault_of_an_order_strikes_calls_about_this_order_and_named_endpoints_without_orders() {
         let mut faults = Faults::default();
         for text in ["status=503", "hang:token"] {
             faults.add(Fault { order: Some(12), ..fault(text) });
         }
         let mut take =
-            |endpoint, about: &[u64]| faults.take(endpoint, &about.iter().copied().collect(), &mut Chance::new(1));
+            |endpoint, orders: &[u64]| faults.take(endpoint, &orders.iter().copied().collect(), &mut Chance::new(1));
         assert_eq!(take(Endpoint::JobQueue, &[12]), [Kind::Status(503)]);
         assert_eq!(take(Endpoint::Supplied, &[11, 12]), [Kind::Status(503)]);
         assert!(take(Endpoint::JobQueue, &[13]).is_empty() && take(Endpoint::Separation, &[]).is_empty());
@@ -388,7 +413,7 @@ mod tests {
     }
 
     #[test]
-    fn chance_is_the_same_under_the_same_seed() {
+    fn the_same_seed_gives_the_same_faults() {
         let run = |seed| {
             let mut faults = Faults::default();
             faults.add(fault("hang@30%"));
@@ -401,17 +426,17 @@ mod tests {
     }
 
     #[test]
-    fn a_wrong_fault_says_what_is_wrong() {
-        for (text, why) in [
-            ("foo", "no fault `foo`"),
-            ("hang:nowhere", "no endpoint `nowhere`"),
+    fn an_invalid_fault_is_refused_with_the_reason() {
+        for (text, reason) in [
+            ("foo", "unknown kind `foo`"),
+            ("hang:nowhere", "unknown endpoint `nowhere`"),
             ("status:any", "status from 100"),
             ("delay=5", "not a duration"),
             ("hangx0", "at least 1"),
             ("hang@0%", "1% to 100%"),
         ] {
             let error = text.parse::<Fault>().err().unwrap_or_default();
-            assert!(error.contains(why), "{error}");
+            assert!(error.contains(reason), "{error}");
         }
     }
 }

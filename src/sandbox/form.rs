@@ -1,7 +1,7 @@
 //! Reads a form as PHP reads it: `data[body][line_item][0][quantity]=2` becomes nested values.
 //!
-//! Guarantees PHP's habits, because the real reader is PHP: everything is text, `a[]` appends, the last value of a name
-//! wins, fields beyond `max_input_vars` are dropped without a word, a broken escape stays as it is written.
+//! Follows PHP's rules, because ezyVet's server is PHP: every value is text, `a[]` appends, the last value of a name wins,
+//! fields beyond `max_input_vars` are dropped silently, and an invalid escape stays as it is written.
 
 use serde_json::{Map, Value};
 
@@ -10,14 +10,14 @@ pub const MAX_INPUT_VARS: usize = 1000;
 /// PHP's default `max_input_nesting_level`; deeper fields are dropped.
 const MAX_NESTING: usize = 64;
 
-/// A form that was read.
+/// A parsed form.
 #[derive(Debug)]
 pub struct Form {
     /// Nested objects and lists with text leaves.
     pub value: Value,
-    /// How many fields were sent.
+    /// Number of fields sent.
     pub fields: usize,
-    /// How many of them a PHP reader drops.
+    /// Number of fields that PHP drops.
     pub dropped: usize,
 }
 
@@ -26,7 +26,7 @@ enum Node {
     Branch(Vec<(String, Node)>),
 }
 
-/// Reads `application/x-www-form-urlencoded` text, keeping at most `max_input_vars` fields.
+/// Parses `application/x-www-form-urlencoded` text and keeps at most `max_input_vars` fields.
 pub fn read(body: &[u8], max_input_vars: usize) -> Form {
     let mut root = Vec::new();
     let (mut fields, mut dropped) = (0, 0);
@@ -36,23 +36,23 @@ pub fn read(body: &[u8], max_input_vars: usize) -> Form {
             dropped += 1;
             continue;
         }
-        let at = pair.iter().position(|byte| *byte == b'=').unwrap_or(pair.len());
-        let value = pair.get(at + 1..).unwrap_or_default();
-        let path = path(&decode(&pair[..at]));
+        let key_end = pair.iter().position(|byte| *byte == b'=').unwrap_or(pair.len());
+        let value = pair.get(key_end + 1..).unwrap_or_default();
+        let path = parse_path(&decode(&pair[..key_end]));
         if path.len() > MAX_NESTING || path.first().is_none_or(String::is_empty) {
             dropped += 1;
             continue;
         }
-        put(&mut root, &path, decode(value));
+        insert(&mut root, &path, decode(value));
     }
     Form { value: into_object(root), fields, dropped }
 }
 
-/// `a[b][0]` as its segments; an empty segment means "append".
-fn path(key: &str) -> Vec<String> {
+/// Splits `a[b][0]` into its segments; an empty segment means "append".
+fn parse_path(key: &str) -> Vec<String> {
     let key = key.trim_start_matches(' ');
     let (base, mut rest) = match key.find('[') {
-        Some(at) if at > 0 => key.split_at(at),
+        Some(bracket) if bracket > 0 => key.split_at(bracket),
         _ => (key, ""),
     };
     let mut segments = vec![base.replace(['.', ' '], "_")];
@@ -70,14 +70,14 @@ fn path(key: &str) -> Vec<String> {
     segments
 }
 
-fn put(branch: &mut Vec<(String, Node)>, path: &[String], value: String) {
+fn insert(branch: &mut Vec<(String, Node)>, path: &[String], value: String) {
     let Some((first, rest)) = path.split_first() else { return };
     let key = if first.is_empty() { next_index(branch) } else { first.clone() };
-    let at = branch.iter().position(|(name, _)| *name == key).unwrap_or_else(|| {
+    let index = branch.iter().position(|(name, _)| *name == key).unwrap_or_else(|| {
         branch.push((key, Node::Text(String::new())));
         branch.len() - 1
     });
-    let node = &mut branch[at].1;
+    let node = &mut branch[index].1;
     if rest.is_empty() {
         *node = Node::Text(value);
         return;
@@ -86,7 +86,7 @@ fn put(branch: &mut Vec<(String, Node)>, path: &[String], value: String) {
         *node = Node::Branch(Vec::new());
     }
     if let Node::Branch(inner) = node {
-        put(inner, rest, value);
+        insert(inner, rest, value);
     }
 }
 
@@ -112,26 +112,26 @@ fn into_object(entries: Vec<(String, Node)>) -> Value {
     Value::Object(entries.into_iter().map(|(key, node)| (key, into_value(node))).collect::<Map<_, _>>())
 }
 
-/// Decodes `+` and `%XX`; what is not a valid escape stays as it is.
+/// Decodes `+` and `%XX`; an invalid escape stays as it is.
 pub fn decode(bytes: &[u8]) -> String {
     let mut decoded = Vec::with_capacity(bytes.len());
-    let mut at = 0;
-    while at < bytes.len() {
-        let escape = bytes.get(at + 1..at + 3).filter(|pair| pair.iter().all(u8::is_ascii_hexdigit));
-        match (bytes[at], escape.and_then(|pair| std::str::from_utf8(pair).ok())) {
+    let mut index = 0;
+    while index < bytes.len() {
+        let escape = bytes.get(index + 1..index + 3).filter(|pair| pair.iter().all(u8::is_ascii_hexdigit));
+        match (bytes[index], escape.and_then(|pair| std::str::from_utf8(pair).ok())) {
             (b'%', Some(pair)) => {
                 decoded.push(u8::from_str_radix(pair, 16).unwrap_or(b'%'));
-                at += 2;
+                index += 2;
             }
             (b'+', _) => decoded.push(b' '),
             (byte, _) => decoded.push(byte),
         }
-        at += 1;
+        index += 1;
     }
     String::from_utf8(decoded).unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned())
 }
 
-/// Encodes text for a query or a form.
+/// Percent-encodes text for a query or a form.
 pub fn encode(text: &str) -> String {
     let mut encoded = String::with_capacity(text.len());
     for byte in text.bytes() {
@@ -143,33 +143,35 @@ pub fn encode(text: &str) -> String {
     encoded
 }
 
-/// Writes nested values as a PHP reader expects them: explicit indices, null and empty lists left out.
-pub fn write(value: &Value) -> String {
-    let mut pairs = Vec::new();
-    if let Value::Object(map) = value {
-        map.iter().for_each(|(key, value)| flatten(key, value, &mut pairs));
-    }
-    pairs.iter().map(|(key, value)| format!("{}={}", encode(key), encode(value))).collect::<Vec<_>>().join("&")
-}
-
-fn flatten(prefix: &str, value: &Value, pairs: &mut Vec<(String, String)>) {
-    match value {
-        Value::Null => {}
-        Value::Object(map) => map.iter().for_each(|(key, value)| flatten(&format!("{prefix}[{key}]"), value, pairs)),
-        Value::Array(list) => {
-            list.iter().enumerate().for_each(|(index, value)| flatten(&format!("{prefix}[{index}]"), value, pairs));
-        }
-        Value::String(text) => pairs.push((prefix.to_owned(), text.clone())),
-        Value::Bool(flag) => pairs.push((prefix.to_owned(), if *flag { "1" } else { "0" }.to_owned())),
-        Value::Number(number) => pairs.push((prefix.to_owned(), number.to_string())),
-    }
-}
-
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use serde_json::json;
 
     use super::*;
+
+    /// Writes nested values with explicit indices; null and empty lists are left out.
+    pub(in crate::sandbox) fn write(value: &Value) -> String {
+        let mut pairs = Vec::new();
+        if let Value::Object(map) = value {
+            map.iter().for_each(|(key, value)| flatten(key, value, &mut pairs));
+        }
+        pairs.iter().map(|(key, value)| format!("{}={}", encode(key), encode(value))).collect::<Vec<_>>().join("&")
+    }
+
+    fn flatten(prefix: &str, value: &Value, pairs: &mut Vec<(String, String)>) {
+        match value {
+            Value::Null => {}
+            Value::Object(map) => {
+                map.iter().for_each(|(key, value)| flatten(&format!("{prefix}[{key}]"), value, pairs))
+            }
+            Value::Array(list) => {
+                list.iter().enumerate().for_each(|(index, value)| flatten(&format!("{prefix}[{index}]"), value, pairs));
+            }
+            Value::String(text) => pairs.push((prefix.to_owned(), text.clone())),
+            Value::Bool(flag) => pairs.push((prefix.to_owned(), if *flag { "1" } else { "0" }.to_owned())),
+            Value::Number(number) => pairs.push((prefix.to_owned(), number.to_string())),
+        }
+    }
 
     #[test]
     fn the_documented_job_is_read_as_nested_values() {
@@ -184,7 +186,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_written_is_read_back_as_text() {
+    fn a_written_form_reads_back_as_text() {
         let body = json!({"data": {"body": {"comments": "For PO 1502 & \"more\" +10%", "freight": 4.5, "nothing": null, "none": [],
             "line_item": [{"quantity": 2, "batch": [{"name": "A[1]", "expiry": 1}]}, {"quantity": -1}]}}});
         let read = read(write(&body).as_bytes(), MAX_INPUT_VARS);
@@ -194,7 +196,7 @@ mod tests {
     }
 
     #[test]
-    fn fields_beyond_the_limit_are_dropped_without_a_word() {
+    fn fields_beyond_the_limit_are_dropped_silently() {
         let body = (0..1203).map(|index| format!("a[{index}]=x")).collect::<Vec<_>>().join("&");
         let form = read(body.as_bytes(), MAX_INPUT_VARS);
         assert_eq!((form.fields, form.dropped), (1203, 203));
@@ -213,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn escapes_are_decoded_and_broken_ones_kept() {
+    fn escapes_are_decoded_and_invalid_ones_kept() {
         let form = read(b"a%5Bb%5d=1%202+3&c=100%&d=%zz&a.b=x", MAX_INPUT_VARS);
         assert_eq!(form.value, json!({"a": {"b": "1 2 3"}, "c": "100%", "d": "%zz", "a_b": "x"}));
     }

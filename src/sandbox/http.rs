@@ -1,4 +1,4 @@
-//! Carries requests to the world and answers back; the only file of the sandbox that knows actix-web.
+//! The HTTP server: passes requests to the world and sends its answers. The only file of the sandbox that uses actix-web.
 
 use std::{
     any::Any,
@@ -19,35 +19,35 @@ use serde_json::{Value, json};
 use tokio::task::JoinHandle;
 
 use super::{
-    ClinicError, OrderReply, Reply, Shared, lock,
+    ClinicError, OrderReply, Reply, Shared, control, lock,
     order::OrderLine,
-    routes::Transfer,
+    routes::{self, Transfer},
     wire::{Answer, Body, Request, decimal_of, whole_of},
 };
 
-/// The largest body that is read.
-const MOST_BODY: usize = 64 << 20;
+/// The largest request body, in bytes.
+const MAX_BODY: usize = 64 << 20;
 /// Longer than any caller waits.
-const FOREVER: Duration = Duration::from_secs(24 * 3600);
+const HANG: Duration = Duration::from_secs(24 * 3600);
 
-/// A server at work.
+/// A running server.
 pub(super) struct Running {
     handle: ServerHandle,
     task: JoinHandle<io::Result<()>>,
 }
 
 impl Running {
-    /// Serves a socket that listens already.
-    pub(super) fn begin(listener: TcpListener, shared: Shared) -> io::Result<Self> {
+    /// Starts serving a listening socket.
+    pub(super) fn start(listener: TcpListener, shared: Shared) -> io::Result<Self> {
         let server = server(listener, shared)?;
         Ok(Self { handle: server.handle(), task: tokio::spawn(server) })
     }
 
-    /// Ends it, hanging calls included.
+    /// Stops the server, including hanging calls.
     pub(super) async fn stop(self) {
         self.handle.stop(false).await;
         if let Ok(Err(error)) = self.task.await {
-            tracing::error!("the sandbox's server: {error}");
+            tracing::error!("the sandbox server failed: {error}");
         }
     }
 }
@@ -56,10 +56,10 @@ fn server(listener: TcpListener, shared: Shared) -> io::Result<Server> {
     let server = HttpServer::new(move || {
         App::new()
             .app_data(Data::new(shared.clone()))
-            .app_data(web::PayloadConfig::new(MOST_BODY))
+            .app_data(web::PayloadConfig::new(MAX_BODY))
             .default_service(web::to(handle))
     })
-    .on_connect(remember)
+    .on_connect(attach_connection)
     .workers(2)
     .shutdown_timeout(1)
     .disable_signals()
@@ -68,10 +68,10 @@ fn server(listener: TcpListener, shared: Shared) -> io::Result<Server> {
     Ok(server)
 }
 
-/// A second handle on the connection, for cutting it without a byte of an answer.
+/// A second handle of the connection, to cut it before the first byte of an answer.
 struct Connection(TcpStream);
 
-fn remember(connection: &dyn Any, data: &mut Extensions) {
+fn attach_connection(connection: &dyn Any, data: &mut Extensions) {
     #[cfg(unix)]
     if let Some(stream) = connection.downcast_ref::<tokio::net::TcpStream>() {
         use std::os::fd::AsFd;
@@ -100,8 +100,8 @@ async fn handle(http: HttpRequest, body: Bytes, shared: Data<Shared>) -> HttpRes
         accept: header("accept"),
         body: body.to_vec(),
     };
-    if request.path.starts_with("/_sandbox/") && from_elsewhere(&header("origin"), &header("host")) {
-        return whole(Answer::error(403, "Forbidden", "a page of another site may not control the sandbox"));
+    if request.path.starts_with("/_sandbox/") && is_cross_origin(&header("origin"), &header("host")) {
+        return whole(Answer::error(403, "Forbidden", "Only the sandbox's own page may control it from a browser"));
     }
     match (request.method.as_str(), request.path.as_str()) {
         ("POST", "/_sandbox/order") => return whole(order(&shared, &request.body).await),
@@ -115,17 +115,17 @@ async fn handle(http: HttpRequest, body: Bytes, shared: Data<Shared>) -> HttpRes
         _ => {}
     }
     let now = shared.clock.now();
-    if let Some(answer) = lock(&shared.world).control(now, &request) {
+    if let Some(answer) = control::answer(&mut lock(&shared.world), now, &request) {
         return whole(answer);
     }
-    let served = lock(&shared.world).serve(now, &request);
+    let served = routes::serve(&mut lock(&shared.world), now, &request);
     if let Some(delay) = served.delay {
         tokio::time::sleep(delay).await;
     }
     match served.transfer {
         Transfer::Whole => whole(served.answer),
         Transfer::Hang => {
-            tokio::time::sleep(FOREVER).await;
+            tokio::time::sleep(HANG).await;
             cut(&http)
         }
         Transfer::Cut => cut(&http),
@@ -136,8 +136,8 @@ async fn handle(http: HttpRequest, body: Bytes, shared: Data<Shared>) -> HttpRes
     }
 }
 
-/// Whether a browser sends this on behalf of a page that is not ours.
-fn from_elsewhere(origin: &str, host: &str) -> bool {
+/// Returns whether a browser sends the request for a page of another origin.
+fn is_cross_origin(origin: &str, host: &str) -> bool {
     !origin.is_empty() && origin.split_once("://").is_none_or(|(_, origin)| origin != host)
 }
 
@@ -167,13 +167,13 @@ fn whole(answer: Answer) -> HttpResponse {
 
 fn cut(http: &HttpRequest) -> HttpResponse {
     if let Some(connection) = http.conn_data::<Connection>() {
-        // It may be gone already, and then it is cut as well.
+        // This fails only if the connection has ended already.
         let _ = connection.0.shutdown(Shutdown::Both);
     }
     HttpResponse::InternalServerError().force_close().finish()
 }
 
-/// The true answer with megabytes of a field that nobody asked for.
+/// Sends the answer with megabytes of padding in an extra field.
 fn huge(answer: &Answer, megabytes: u32) -> HttpResponse {
     let padding = Bytes::from(vec![b'x'; 1 << 20]);
     let text = match answer.value() {
@@ -189,7 +189,7 @@ fn huge(answer: &Answer, megabytes: u32) -> HttpResponse {
     head(answer).content_type("application/json").streaming(body)
 }
 
-/// `POST /_sandbox/order`: `{"lines": [{"code": "A", "outers": 2, "location": 3}], "comments": "..."}`.
+/// Serves `POST /_sandbox/order`: `{"lines": [{"code": "A", "outers": 2, "location": 3}], "comments": "..."}`.
 async fn order(shared: &Shared, body: &[u8]) -> Answer {
     let Some(clinic) = shared.clinic() else { return no_partner() };
     let body: Value = serde_json::from_slice(body).unwrap_or_default();
@@ -201,41 +201,41 @@ async fn order(shared: &Shared, body: &[u8]) -> Answer {
         return Answer::error(
             400,
             "BadRequest",
-            "send {\"lines\": [{\"code\": \"A\", \"outers\": 2, \"location\": 3}]}",
+            "send at least one line: {\"lines\": [{\"code\": \"A\", \"outers\": 2, \"location\": 3}]}",
         );
     };
     let comments = body["comments"].as_str().unwrap_or_default();
-    answered(clinic.send_order_with(&lines, comments).await)
+    order_answer(clinic.send_order(&lines, comments).await)
 }
 
-/// `POST /_sandbox/orders/{id}/resend`: the same order again, word for word, as ezyVet sends it after a timeout.
+/// Serves `POST /_sandbox/orders/{id}/resend`: sends the same body again, as ezyVet may do after a timeout.
 async fn resend(shared: &Shared, id: &str) -> Answer {
     let Some(clinic) = shared.clinic() else { return no_partner() };
     let order = lock(&shared.world).orders.iter().find(|order| order.id.to_string() == id).cloned();
     match order {
-        Some(order) => answered(clinic.resend(&order).await),
-        None => Answer::error(404, "NotFound", format!("there is no order {id}")),
+        Some(order) => order_answer(clinic.resend(&order).await),
+        None => Answer::error(404, "NotFound", format!("there is no order {id}; GET /_sandbox/orders lists them")),
     }
 }
 
-fn answered(reply: Result<Reply<OrderReply>, ClinicError>) -> Answer {
+fn order_answer(reply: Result<Reply<OrderReply>, ClinicError>) -> Answer {
     match reply {
         Ok(reply) => Answer::json(
             200,
             json!({"order": reply.value.order, "supplier_order_number": reply.value.supplier_order_number, "reasons": reply.value.reasons, "exchange": reply.exchange}),
         ),
-        Err(error) => Answer::json(502, json!({"messages": [error.what], "exchange": error.exchange})),
+        Err(error) => Answer::json(502, json!({"messages": [error.reason], "exchange": error.exchange})),
     }
 }
 
-/// `POST /_sandbox/pull`: `{"page_size": 200}`, or nothing for the whole catalogue in one answer.
+/// Serves `POST /_sandbox/pull`: `{"page_size": 200}`; without a page size, the whole catalogue in one answer.
 async fn pull(shared: &Shared, body: &[u8]) -> Answer {
     let Some(clinic) = shared.clinic() else { return no_partner() };
     let body: Value = serde_json::from_slice(body).unwrap_or_default();
     let page_size = whole_of(&body["page_size"]).and_then(|size| usize::try_from(size).ok()).filter(|size| *size > 0);
     match clinic.pull_catalogue(page_size).await {
         Ok(pull) => Answer::json(200, json!({"summary": pull.summary, "pages": pull.exchanges.len()})),
-        Err(error) => Answer::json(502, json!({"messages": [error.what], "exchange": error.exchange})),
+        Err(error) => Answer::json(502, json!({"messages": [error.reason], "exchange": error.exchange})),
     }
 }
 
@@ -243,6 +243,6 @@ fn no_partner() -> Answer {
     Answer::error(
         409,
         "Conflict",
-        "this sandbox has no partner to call; start it with --partner URL --partner-client-id ID --partner-client-secret SECRET",
+        "this sandbox has no partner to call; restart it with --partner URL --partner-client-id ID --partner-client-secret SECRET",
     )
 }

@@ -1,30 +1,32 @@
-//! The receive invoice: what a practice system checks when staff approve it, and how it is shown afterwards.
+//! The receive invoice: the checks when staff approve its job, and its JSON afterwards.
 
 use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::{
+    SUPPLIER_ID,
     clock::Millis,
+    order::PurchaseOrder,
+    separation::{self, Separation},
     wire::{Problem, Scalars, decimal_of, list_of, text_of, whole_of},
-    world::World,
 };
 
-/// Most decimals that a practice system keeps.
-const MOST_DECIMALS: u32 = 6;
+/// The largest number of decimals that a practice system keeps.
+const MAX_DECIMALS: u32 = 6;
 
 /// An approved invoice.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Invoice {
-    /// Number in ezyVet.
+    /// ezyVet's id.
     pub id: u64,
-    /// The job that it came from.
+    /// Id of the job that created it.
     pub job: u64,
-    /// When it was approved.
+    /// Time of approval.
     pub created: Millis,
-    /// When it last changed.
+    /// Time of the last change.
     pub modified: Millis,
-    /// What was sent.
+    /// The invoice as it was sent.
     #[serde(flatten)]
     pub draft: InvoiceDraft,
 }
@@ -34,17 +36,17 @@ pub struct Invoice {
 pub struct InvoiceDraft {
     /// The supplier's number.
     pub invoice_number: String,
-    /// Epoch seconds.
+    /// Invoice date in epoch seconds.
     pub date: i64,
-    /// Epoch seconds.
+    /// Due date in epoch seconds.
     pub due_date: i64,
     /// Free text.
     pub comments: String,
-    /// Freight.
+    /// Freight charge.
     pub freight: Decimal,
-    /// Percent or amount (SPSI.md 5.6).
+    /// Freight tax, in percent or as an amount (SPSI.md 5.6).
     pub freight_tax: Decimal,
-    /// The business.
+    /// Id of the business.
     pub ownership_id: u64,
     /// The lines.
     pub lines: Vec<InvoiceLine>,
@@ -53,35 +55,36 @@ pub struct InvoiceDraft {
 /// A line of an invoice.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct InvoiceLine {
-    /// The order line.
+    /// Id of the order line.
     pub purchase_order_item_id: u64,
-    /// The stock location.
+    /// Id of the stock location.
     pub location_id: u64,
     /// The supplier's code.
     pub supplier_code: String,
-    /// Units (SPSI.md 5.5).
+    /// Quantity in units (SPSI.md 5.5).
     pub quantity: Decimal,
-    /// Tax-exclusive price of one.
+    /// Tax-exclusive price of one unit.
     pub price: Decimal,
-    /// Tax of one, as an amount.
+    /// Tax amount of one unit.
     pub tax: Decimal,
-    /// Percent.
+    /// Tax rate in percent.
     pub tax_rate: Decimal,
     /// Tax code.
     pub tax_code: String,
-    /// Batches.
+    /// Batches of the goods.
     pub batch: Vec<Batch>,
 }
 
 /// A batch on an invoice line.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Batch {
-    /// Name.
+    /// Batch name.
     pub name: String,
-    /// Epoch seconds.
+    /// Expiry in epoch seconds.
     pub expiry: Option<i64>,
 }
 
+/// Reads the fields of a JSON object and collects every problem; an invalid field reads as its type's default.
 struct Reader<'a> {
     value: &'a Value,
     prefix: String,
@@ -93,38 +96,38 @@ impl<'a> Reader<'a> {
         Self { value, prefix: prefix.into(), problems: Vec::new() }
     }
 
-    fn refuse(&mut self, name: &str, text: impl Into<String>) {
+    fn report(&mut self, name: &str, text: impl Into<String>) {
         let field = format!("{}{name}", self.prefix);
-        // The first problem of a field is the telling one.
+        // Later problems of a field follow from its first one.
         if !self.problems.iter().any(|problem| problem.field == field) {
             self.problems.push(Problem::new(field, text));
         }
     }
 
-    fn field<T>(&mut self, name: &str, read: impl Fn(&Value) -> Option<T>, wanted: &str) -> Option<T> {
+    fn field<T>(&mut self, name: &str, read: impl Fn(&Value) -> Option<T>, expected: &str) -> Option<T> {
         match self.value.get(name) {
             None | Some(Value::Null) => {
-                self.refuse(name, "is required");
+                self.report(name, "is required");
                 None
             }
             Some(value) => {
                 let read = read(value);
                 if read.is_none() {
-                    self.refuse(name, format!("must be {wanted}"));
+                    self.report(name, format!("must be {expected}"));
                 }
                 read
             }
         }
     }
 
-    fn words(&mut self, name: &str) -> String {
+    fn text(&mut self, name: &str) -> String {
         self.field(name, |value| text_of(value).filter(|text| !text.trim().is_empty()), "text").unwrap_or_default()
     }
 
     fn amount(&mut self, name: &str) -> Decimal {
         let amount = self.field(name, decimal_of, "a number").unwrap_or_default();
-        if amount.normalize().scale() > MOST_DECIMALS {
-            self.refuse(name, format!("has more than {MOST_DECIMALS} decimals"));
+        if amount.normalize().scale() > MAX_DECIMALS {
+            self.report(name, format!("has more than {MAX_DECIMALS} decimals"));
         }
         amount
     }
@@ -133,7 +136,7 @@ impl<'a> Reader<'a> {
         if self.value.get(name).is_none_or(Value::is_null) { Decimal::ZERO } else { self.amount(name) }
     }
 
-    fn moment(&mut self, name: &str) -> i64 {
+    fn time(&mut self, name: &str) -> i64 {
         self.field(
             name,
             |value| whole_of(value).filter(|seconds| (946_684_800..4_102_444_800).contains(seconds)),
@@ -148,34 +151,33 @@ impl<'a> Reader<'a> {
 }
 
 impl InvoiceDraft {
-    /// Reads and checks a body against the world: references, numbers, tax.
+    /// Reads a body and checks its numbers, its taxes, and its references to the site's separations and orders.
     ///
     /// # Errors
-    /// Every problem at once, each with its field.
-    pub fn read(body: &Value, world: &World) -> Result<Self, Vec<Problem>> {
+    /// All problems, each with its field.
+    pub fn read(body: &Value, separations: &[Separation], orders: &[PurchaseOrder]) -> Result<Self, Vec<Problem>> {
         let mut reader = Reader::new(body, "");
         let mut draft = Self {
-            invoice_number: reader.words("invoice_number"),
-            date: reader.moment("date"),
-            due_date: reader.moment("due_date"),
+            invoice_number: reader.text("invoice_number"),
+            date: reader.time("date"),
+            due_date: reader.time("due_date"),
             comments: body.get("comments").and_then(text_of).unwrap_or_default(),
             freight: reader.amount_or_zero("freight"),
             freight_tax: reader.amount_or_zero("freight_tax"),
             ownership_id: reader.id("ownership_id"),
             lines: Vec::new(),
         };
-        let business = world.separations.iter().any(|part| part.id == draft.ownership_id && part.kind != "Location");
-        if !business {
-            reader.refuse("ownership_id", format!("{} is no business of this site", draft.ownership_id));
+        if !separations.iter().any(|part| part.id == draft.ownership_id && part.kind != "Location") {
+            reader.report("ownership_id", format!("{} is not a business of this site", draft.ownership_id));
         }
         let lines = reader.field("line_item", list_of, "a list of lines").unwrap_or_default();
         if lines.is_empty() {
-            reader.refuse("line_item", "has no lines");
+            reader.report("line_item", "must have at least one line");
         }
         let mut problems = reader.problems;
         for (index, line) in lines.iter().enumerate() {
             let mut reader = Reader::new(line, format!("line_item[{index}]."));
-            draft.lines.push(InvoiceLine::read(&mut reader, world));
+            draft.lines.push(InvoiceLine::read(&mut reader, separations, orders));
             problems.append(&mut reader.problems);
         }
         if problems.is_empty() { Ok(draft) } else { Err(problems) }
@@ -183,47 +185,49 @@ impl InvoiceDraft {
 }
 
 impl InvoiceLine {
-    fn read(reader: &mut Reader<'_>, world: &World) -> Self {
+    fn read(reader: &mut Reader<'_>, separations: &[Separation], orders: &[PurchaseOrder]) -> Self {
         let line = Self {
             purchase_order_item_id: reader.id("purchase_order_item_id"),
             location_id: reader.id("location_id"),
-            supplier_code: reader.words("supplier_code"),
+            supplier_code: reader.text("supplier_code"),
             quantity: reader.amount("quantity"),
             price: reader.amount("price"),
             tax: reader.amount("tax"),
             tax_rate: reader.amount("tax_rate"),
-            tax_code: reader.words("tax_code"),
+            tax_code: reader.text("tax_code"),
             batch: batches(reader),
         };
         if line.quantity.is_zero() {
-            reader.refuse("quantity", "is zero");
+            reader.report("quantity", "must not be zero");
         }
-        let wanted = line.price * line.tax_rate / Decimal::ONE_HUNDRED;
-        if (wanted - line.tax).abs() > Decimal::new(1, 2) {
-            reader.refuse(
+        let expected_tax = line.price * line.tax_rate / Decimal::ONE_HUNDRED;
+        if (expected_tax - line.tax).abs() > Decimal::new(1, 2) {
+            reader.report(
                 "tax",
-                format!("is {}, but {} % of {} is {}", line.tax, line.tax_rate, line.price, wanted.normalize()),
+                format!("is {}, but {} % of {} is {}", line.tax, line.tax_rate, line.price, expected_tax.normalize()),
             );
         }
-        let location = world.separations.iter().any(|part| part.id == line.location_id && part.kind == "Location");
-        if !location {
-            reader.refuse("location_id", format!("{} is no stock location of this site", line.location_id));
+        let is_location = separation::location(separations, line.location_id).is_some();
+        if !is_location {
+            reader.report("location_id", format!("{} is not a stock location of this site", line.location_id));
         }
-        let sent = world.orders.iter().filter(|order| !order.declined);
-        match sent.flat_map(|order| &order.items).find(|item| item.id == line.purchase_order_item_id) {
-            None => reader
-                .refuse("purchase_order_item_id", format!("{} is no line of an order", line.purchase_order_item_id)),
+        let open = orders.iter().filter(|order| !order.declined);
+        match open.flat_map(|order| &order.items).find(|item| item.id == line.purchase_order_item_id) {
+            None => reader.report(
+                "purchase_order_item_id",
+                format!("{} is not a line of an open order", line.purchase_order_item_id),
+            ),
             Some(item) => {
                 if item.supplier_code != line.supplier_code {
-                    reader.refuse(
+                    reader.report(
                         "supplier_code",
-                        format!("is {}, the order line says {}", line.supplier_code, item.supplier_code),
+                        format!("is {}, but the order line says {}", line.supplier_code, item.supplier_code),
                     );
                 }
-                if location && item.location_id != line.location_id {
-                    reader.refuse(
+                if is_location && item.location_id != line.location_id {
+                    reader.report(
                         "location_id",
-                        format!("is {}, the order line says {}", line.location_id, item.location_id),
+                        format!("is {}, but the order line says {}", line.location_id, item.location_id),
                     );
                 }
             }
@@ -237,15 +241,15 @@ fn batches(reader: &mut Reader<'_>) -> Vec<Batch> {
     let list = match value {
         Value::Array(list) => list.clone(),
         other => list_of(other).unwrap_or_else(|| {
-            reader.refuse("batch", "must be a list of batches");
+            reader.report("batch", "must be a list of batches");
             Vec::new()
         }),
     };
     let mut batches = Vec::new();
     for (index, value) in list.iter().enumerate() {
         let mut inner = Reader::new(value, format!("{}batch[{index}].", reader.prefix));
-        let name = inner.words("name");
-        let expiry = value.get("expiry").filter(|expiry| !expiry.is_null()).map(|_| inner.moment("expiry"));
+        let name = inner.text("name");
+        let expiry = value.get("expiry").filter(|expiry| !expiry.is_null()).map(|_| inner.time("expiry"));
         batches.push(Batch { name, expiry });
         reader.problems.append(&mut inner.problems);
     }
@@ -253,7 +257,7 @@ fn batches(reader: &mut Reader<'_>) -> Vec<Batch> {
 }
 
 impl Invoice {
-    /// `GET /v2/receiveinvoice`.
+    /// Returns the JSON of `GET /v2/receiveinvoice`.
     pub(super) fn as_item(&self, scalars: Scalars) -> Value {
         let draft = &self.draft;
         let lines: Vec<_> = draft
@@ -264,7 +268,7 @@ impl Invoice {
             .collect();
         json!({
             "id": scalars.whole(self.id), "active": scalars.whole(1), "created_at": scalars.whole(self.created / 1000), "modified_at": scalars.whole(self.modified / 1000),
-            "invoice_number": draft.invoice_number, "supplier_id": scalars.whole(super::SUPPLIER_ID), "date": scalars.whole(draft.date), "due_date": scalars.whole(draft.due_date),
+            "invoice_number": draft.invoice_number, "supplier_id": scalars.whole(SUPPLIER_ID), "date": scalars.whole(draft.date), "due_date": scalars.whole(draft.due_date),
             "comments": draft.comments, "freight": scalars.decimal(draft.freight), "freight_tax": scalars.decimal(draft.freight_tax), "ownership_id": scalars.whole(draft.ownership_id),
             "line_item": lines,
         })

@@ -1,109 +1,86 @@
-//! The lists that a site shows: separations, requirements, and the filters over lists.
+//! ezyVet's list answers: paging, filters, and the two shapes of a list (SPSI.md 2).
 
-use std::collections::HashMap;
-
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::{
-    clock::Millis,
-    event::EventKind,
-    wire::{self, Answer, Problem, Request, text_of},
-    world::{Separation, World},
+    event::{EventKind, Refusal},
+    wire::{Answer, Request, Scalars, decimal_of, text_of},
 };
 
-/// Creation moment of everything that was there before the sandbox began, epoch seconds.
-const LONG_AGO: i64 = 1_700_000_000;
+/// The largest page; also sent as `x-item-limit-per-page`.
+const MAX_PER_PAGE: usize = 200;
 
-impl World {
-    /// A page of the items that pass every filter of the query; a filter that the endpoint lacks is a 400.
-    pub(super) fn filtered(
-        &mut self,
-        now: Millis,
-        request: &Request,
-        name: &str,
-        filters: &[&str],
-        items: Vec<Value>,
-    ) -> Answer {
-        let parameters: Vec<_> =
-            request.parameters().into_iter().filter(|(key, _)| !["page", "limit"].contains(&key.as_str())).collect();
-        if let Some((unknown, _)) = parameters.iter().find(|(key, _)| !filters.contains(&key.as_str())) {
-            self.event(now, EventKind::MalformedBody, format!("{}: no filter `{unknown}`", request.path));
-            return Answer::error(400, "BadRequest", format!("There is no filter {unknown}"));
-        }
-        let passes = |item: &Value| parameters.iter().all(|(key, wanted)| passes(&item[key], wanted));
-        wire::items_answer(request, self.settings.scalars, name, items.into_iter().filter(passes).collect())
-    }
-
-    pub(super) fn separation_items(&mut self, now: Millis, request: &Request) -> Answer {
-        let items = self.separations.iter().map(|part| self.separation_item(part)).collect();
-        self.filtered(
-            now,
-            request,
-            "separation",
-            &[
-                "id",
-                "uid",
-                "name",
-                "type",
-                "separation_type",
-                "parent",
-                "contact_id",
-                "active",
-                "created_at",
-                "modified_at",
-            ],
-            items,
-        )
-    }
-
-    fn separation_item(&self, part: &Separation) -> Value {
-        let scalars = self.settings.scalars;
-        let children: Vec<_> = self
-            .separations
-            .iter()
-            .filter(|other| other.parent == Some(part.id))
-            .map(|child| scalars.whole(child.id))
-            .collect();
-        json!({"id": scalars.whole(part.id), "uid": part.uid, "name": part.name, "type": part.kind, "parent": part.parent.map(|parent| scalars.whole(parent)), "child": children,
-            "separation_type": part.kind.to_lowercase(), "contact_id": scalars.whole(part.id + 500), "contact_uid": format!("contact_{}", part.id + 500),
-            "active": scalars.whole(1), "created_at": scalars.whole(LONG_AGO), "modified_at": scalars.whole(LONG_AGO)})
-    }
-
-    /// `GET /inventory/v1/requirements?locationUID=`.
-    pub(super) fn requirements(&mut self, now: Millis, request: &Request) -> Answer {
-        let location = request.parameter("locationUID").unwrap_or_default();
-        if !self.separations.iter().any(|part| part.uid == location && part.kind == "Location") {
-            self.event(now, EventKind::Refused, format!("requirements: `{location}` is no stock location"));
-            return Answer::problems(
-                422,
-                &[Problem::new("locationUID", format!("`{location}` is no stock location of this site"))],
-            );
-        }
-        let scalars = self.settings.scalars;
-        let none = Default::default();
-        let stock = self.stock.get(&location).unwrap_or(&none);
-        let mut ordered = HashMap::new();
-        let open = self.orders.iter().filter(|order| !order.declined).flat_map(|order| &order.items);
-        for item in
-            open.filter(|item| self.separations.iter().any(|part| part.id == item.location_id && part.uid == location))
-        {
-            *ordered.entry(item.product_id).or_insert(rust_decimal::Decimal::ZERO) += item.quantity - item.received;
-        }
-        let items: Vec<_> = self.products.iter().filter(|product| product.linked).map(|product| {
-            json!({"productId": product.uid, "product": product.name, "code": product.code,
-                "available": scalars.decimal(stock.get(&product.uid).copied().unwrap_or_default()), "minimum": scalars.whole(0),
-                "required": scalars.decimal(ordered.get(&product.id).copied().unwrap_or_default())})
-        }).collect();
-        wire::data_answer(request, scalars, &items)
-    }
+/// Returns one page of a list and its `meta` (SPSI.md 2, paging): one-based, 10 items by default, 200 at most.
+///
+/// # Errors
+/// 400 for a page or limit that is not a positive whole number.
+fn paged(request: &Request, scalars: Scalars, all: &[Value]) -> Result<(Vec<Value>, Value), Answer> {
+    let number = |name: &str, default: usize| match request.parameter(name) {
+        None => Ok(default),
+        Some(text) => text
+            .parse()
+            .ok()
+            .filter(|number| *number > 0)
+            .ok_or_else(|| Answer::error(400, "BadRequest", format!("{name} must be a positive whole number"))),
+    };
+    let (page, limit) = (number("page", 1)?, number("limit", 10)?.min(MAX_PER_PAGE));
+    let items: Vec<_> = all.iter().skip((page - 1).saturating_mul(limit)).take(limit).cloned().collect();
+    let total = all.len();
+    let meta = json!({
+        "timestamp": null,
+        "items_page": scalars.whole(page),
+        "items_page_total": scalars.whole(total.div_ceil(limit).max(1)),
+        "items_page_size": scalars.whole(limit),
+        "items_total": scalars.whole(total),
+    });
+    Ok((items, meta))
 }
 
-/// Whether a field passes a filter: equal, or `{"gte": 1, "lt": 2}` for numbers and times.
-fn passes(field: &Value, wanted: &str) -> bool {
-    if let Ok(Value::Object(bounds)) = serde_json::from_str(wanted) {
-        let Some(field) = wire::decimal_of(field) else { return false };
+/// `{"items": [{name: item}], "meta": ..., "messages": []}`, as most endpoints answer.
+pub(super) fn items_answer(request: &Request, scalars: Scalars, name: &str, all: Vec<Value>) -> Result<Answer, Answer> {
+    let wrapped: Vec<_> =
+        all.into_iter().map(|item| Value::Object(Map::from_iter([(name.to_owned(), item)]))).collect();
+    let (items, meta) = paged(request, scalars, &wrapped)?;
+    Ok(Answer::json(200, json!({"meta": meta, "items": items, "messages": []}))
+        .with("x-item-limit-per-page", MAX_PER_PAGE.to_string()))
+}
+
+/// `{"data": [...], "meta": ...}`, as the inventory API answers.
+pub(super) fn data_answer(request: &Request, scalars: Scalars, all: &[Value]) -> Result<Answer, Answer> {
+    let (items, meta) = paged(request, scalars, all)?;
+    Ok(Answer::json(200, json!({"data": items, "meta": meta})).with("x-item-limit-per-page", MAX_PER_PAGE.to_string()))
+}
+
+/// [`items_answer`] for the items that pass every filter of the query.
+///
+/// # Errors
+/// 400 for a filter that is not among `filters`: the partner made a mistake.
+pub(super) fn filtered(
+    request: &Request,
+    scalars: Scalars,
+    name: &str,
+    filters: &[&str],
+    items: Vec<Value>,
+) -> Result<Answer, Refusal> {
+    let parameters: Vec<_> =
+        request.parameters().into_iter().filter(|(key, _)| !["page", "limit"].contains(&key.as_str())).collect();
+    if let Some((unknown, _)) = parameters.iter().find(|(key, _)| !filters.contains(&key.as_str())) {
+        return Err(Refusal::mistake(
+            EventKind::MalformedBody,
+            format!("{}: no filter `{unknown}`", request.path),
+            Answer::error(400, "BadRequest", format!("There is no filter {unknown}")),
+        ));
+    }
+    let passes = |item: &Value| parameters.iter().all(|(key, filter)| passes(&item[key], filter));
+    Ok(items_answer(request, scalars, name, items.into_iter().filter(passes).collect())?)
+}
+
+/// Returns whether a field passes a filter: an equal value, or bounds such as `{"gte": 1, "lt": 2}`.
+fn passes(field: &Value, filter: &str) -> bool {
+    if let Ok(Value::Object(bounds)) = serde_json::from_str(filter) {
+        let Some(field) = decimal_of(field) else { return false };
         return bounds.iter().all(|(operator, bound)| {
-            wire::decimal_of(bound).is_some_and(|bound| match operator.as_str() {
+            decimal_of(bound).is_some_and(|bound| match operator.as_str() {
                 "gt" => field > bound,
                 "gte" => field >= bound,
                 "lt" => field < bound,
@@ -113,12 +90,37 @@ fn passes(field: &Value, wanted: &str) -> bool {
             })
         });
     }
-    text_of(field).is_some_and(|text| text.eq_ignore_ascii_case(wanted))
+    text_of(field).is_some_and(|text| text.eq_ignore_ascii_case(filter))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn page(query: &str, count: usize) -> Answer {
+        let all = (0..count).map(|number| json!({"id": number})).collect();
+        let request = Request { query: query.into(), ..Request::default() };
+        items_answer(&request, Scalars::Numbers, "separation", all).unwrap_or_else(|refused| refused)
+    }
+
+    #[test]
+    fn pages_are_one_based_and_ten_long_by_default() {
+        let body = page("", 23).value();
+        assert_eq!(body["items"].as_array().map(Vec::len), Some(10));
+        assert_eq!(body["items"][0]["separation"]["id"], 0);
+        assert_eq!((&body["meta"]["items_page"], &body["meta"]["items_page_total"]), (&json!(1), &json!(3)));
+        assert_eq!((&body["meta"]["items_page_size"], &body["meta"]["items_total"]), (&json!(10), &json!(23)));
+        assert_eq!(page("page=3", 23).value()["items"].as_array().map(Vec::len), Some(3));
+        assert_eq!(page("page=4", 23).value()["items"].as_array().map(Vec::len), Some(0));
+    }
+
+    #[test]
+    fn a_page_holds_200_items_at_most_and_an_invalid_page_or_limit_is_refused() {
+        let answer = page("limit=500&page=2", 230);
+        assert_eq!(answer.value()["items"].as_array().map(Vec::len), Some(30));
+        assert_eq!(answer.value()["meta"]["items_page_size"], 200);
+        assert_eq!((page("page=0", 3).status, page("limit=ten", 3).status), (400, 400));
+    }
 
     #[test]
     fn filters_compare_by_value_or_by_bounds() {

@@ -1,42 +1,46 @@
 //! A simulated ezyVet site, both halves: the API that a partner calls, and a clinic that calls the partner.
 //!
-//! It stands apart from the product: own wire types written from SPSI.md, own clock, own chance under a seed, so that a
-//! mistake of ours cannot cancel out. `world` is the site apart from HTTP; faults strike on demand; `World::finish` lists
-//! whatever a partner should not have done. It simulates: never point a real clinic at it.
+//! The sandbox shares no code with the product: it has its own wire types (written from SPSI.md), clock and random
+//! numbers, so that a mistake of the product cannot cancel out. Never connect a real clinic to it.
+//!
+//! Dependencies point one way. The parts (`order`, `product`, `job`, `invoice`, `inventory`, `token`, `rate`, `faults`,
+//! ...) are plain data and pure functions. [`World`] composes them into a site without HTTP. `routes`, `control`, `page`
+//! and `clinic` act on the world, and `http` serves them. [`World::finish`] lists the calls that a correct partner would
+//! not have made.
 
-mod about;
-pub mod check;
-pub mod clinic;
+mod call_orders;
+mod check;
+mod clinic;
 pub mod clock;
-pub mod control;
-pub mod event;
-pub mod exchange;
+mod control;
+mod counters;
+mod event;
+mod exchange;
 pub mod faults;
-pub mod form;
-pub mod http;
-pub mod invoice;
-pub mod job;
-pub mod lists;
+mod form;
+mod http;
+mod inventory;
+mod invoice;
+mod job;
+mod lists;
 pub mod options;
-pub mod order;
-pub mod page;
+mod order;
+mod page;
 pub mod product;
-pub mod query;
 pub mod rate;
-pub mod routes;
-pub mod run;
-pub mod settings;
-pub mod state;
-pub mod supplied;
-pub mod token;
-pub mod wire;
-pub mod world;
+mod routes;
+mod run;
+mod separation;
+mod state;
+mod token;
+mod wire;
+mod world;
 
 #[cfg(test)]
 mod tests;
 
 use std::{
-    net::{SocketAddr, TcpListener},
+    net::TcpListener,
     path::PathBuf,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
@@ -48,26 +52,29 @@ use std::{
 use anyhow::Context;
 use tokio::task::JoinHandle;
 
-pub use clinic::{Clinic, OrderReply, Pull};
+pub use clinic::{Clinic, OrderReply, ProductQuery, Pull};
 pub use event::{Event, EventKind};
 pub use exchange::{ClinicError, Exchange, Reply};
 pub use faults::Fault;
 pub use options::Options;
 pub use order::{OrderLine, PurchaseOrder};
-pub use query::{ArrayStyle, ProductQuery};
 pub use run::run;
 pub use world::World;
 
-/// The supplier's contact id at the site, as orders and invoices name it.
-pub const SUPPLIER_ID: u64 = 10_006;
-/// How often time passes by itself, for approvals and for saving.
+/// The supplier's contact id in orders and invoices.
+const SUPPLIER_ID: u64 = 10_006;
+/// Creation time of the records that precede the sandbox, in epoch seconds.
+const LONG_AGO: i64 = 1_700_000_000;
+/// Interval of the heartbeat, which approves due jobs.
 const HEARTBEAT: Duration = Duration::from_millis(100);
+/// The state file is saved at every fifth heartbeat, if something changed.
+const BEATS_PER_SAVE: u64 = 5;
 
-/// The world, shared between its halves. Never held across an await.
+/// The world, shared by the server and the clinic. Do not hold its lock across an await.
 pub type SharedWorld = Arc<Mutex<World>>;
 
-/// Locks the world; a panic elsewhere does not take it away.
-pub fn lock(world: &SharedWorld) -> MutexGuard<'_, World> {
+/// Locks the world, also after a panic of another holder.
+fn lock(world: &SharedWorld) -> MutexGuard<'_, World> {
     world.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -76,7 +83,7 @@ struct Shared {
     world: SharedWorld,
     clock: clock::Clock,
     clinic: Arc<Mutex<Option<Clinic>>>,
-    /// Set when it stops: a connection that outlives the server changes nothing any more.
+    /// Set by [`Sandbox::stop`]: later calls on open connections are cut and change nothing.
     stopped: Arc<AtomicBool>,
 }
 
@@ -88,10 +95,8 @@ impl Shared {
 
 /// A running sandbox.
 pub struct Sandbox {
-    /// Where it listens, such as `http://127.0.0.1:8090`; the real port where 0 was asked for.
+    /// Base URL with the actual port, such as `http://127.0.0.1:8090`.
     pub url: String,
-    /// The world.
-    pub world: SharedWorld,
     shared: Shared,
     server: http::Running,
     heartbeat: JoinHandle<()>,
@@ -101,40 +106,34 @@ pub struct Sandbox {
 /// Starts a sandbox on the machine's clock.
 ///
 /// # Errors
-/// The address is taken or wrong, the state file is unreadable, the partner's settings are incomplete.
+/// The address is in use or invalid, the state file is unreadable, or some but not all `--partner...` flags are given.
 pub async fn start(options: Options) -> anyhow::Result<Sandbox> {
     start_with_clock(options, clock::Clock::Real).await
 }
 
-/// Starts a sandbox on a clock of the caller's; with a manual one nothing happens by itself between calls.
+/// Starts a sandbox on the given clock.
 ///
 /// # Errors
-/// As [`start`].
+/// See [`start`].
 pub async fn start_with_clock(options: Options, clock: clock::Clock) -> anyhow::Result<Sandbox> {
-    let mut world = state::load(options.state.as_deref(), settings::Settings::from(&options), options.seed)?;
-    for fault in &options.faults {
-        world.faults.add(fault.clone());
-    }
+    let world = state::load(options.clone())?;
     let shared = Shared { world: Arc::new(Mutex::new(world)), clock, clinic: Arc::default(), stopped: Arc::default() };
-    let listener =
-        TcpListener::bind(&options.bind).with_context(|| format!("the sandbox cannot listen on {}", options.bind))?;
-    let url = url(listener.local_addr()?);
-    let server = http::Running::begin(listener, shared.clone())?;
+    let listener = TcpListener::bind(&options.bind).with_context(|| {
+        format!("the sandbox cannot listen on {}; choose another address with `--bind`", options.bind)
+    })?;
+    let url = format!("http://{}", listener.local_addr()?);
+    let server = http::Running::start(listener, shared.clone())?;
     let heartbeat = tokio::spawn(heartbeat(shared.clone(), options.state.clone()));
-    let sandbox = Sandbox { url, world: shared.world.clone(), shared, server, heartbeat, state: options.state.clone() };
+    let sandbox = Sandbox { url, shared, server, heartbeat, state: options.state.clone() };
     match (&options.partner, &options.partner_client_id, &options.partner_client_secret) {
         (Some(partner), Some(id), Some(secret)) => drop(sandbox.connect(partner, id, secret)?),
         (None, None, None) => {}
-        _ => anyhow::bail!("--partner, --partner-client-id and --partner-client-secret belong together"),
+        _ => anyhow::bail!("give all of --partner, --partner-client-id and --partner-client-secret, or none of them"),
     }
     Ok(sandbox)
 }
 
-fn url(address: SocketAddr) -> String {
-    format!("http://{address}")
-}
-
-/// Lets time pass and saves what changed, twice a second at most.
+/// Advances the world to the current time, and saves changes at most twice a second.
 async fn heartbeat(shared: Shared, state: Option<PathBuf>) {
     let mut saved = 0;
     for beat in 0_u64.. {
@@ -142,7 +141,7 @@ async fn heartbeat(shared: Shared, state: Option<PathBuf>) {
         let text = {
             let mut world = lock(&shared.world);
             world.tick(shared.clock.now());
-            let changed = state.is_some() && beat % 5 == 0 && world.version != saved;
+            let changed = state.is_some() && beat % BEATS_PER_SAVE == 0 && world.version != saved;
             saved = if changed { world.version } else { saved };
             changed.then(|| serde_json::to_string(&*world))
         };
@@ -156,51 +155,47 @@ async fn heartbeat(shared: Shared, state: Option<PathBuf>) {
 }
 
 impl Sandbox {
-    /// The clinic of this site at a partner; it also serves the control call `order` from now on.
+    /// Connects the clinic of this site to a partner. The control calls `order`, `resend` and `pull` use it from now on.
     ///
     /// # Errors
     /// The HTTP client cannot be built.
     pub fn connect(&self, partner_url: &str, client_id: &str, client_secret: &str) -> anyhow::Result<Clinic> {
-        let clinic = Clinic::new(self.world.clone(), self.shared.clock.clone(), partner_url, client_id, client_secret)?;
+        let clinic =
+            Clinic::new(self.shared.world.clone(), self.shared.clock.clone(), partner_url, client_id, client_secret)?;
         *self.shared.clinic.lock().unwrap_or_else(PoisonError::into_inner) = Some(clinic.clone());
         Ok(clinic)
     }
 
-    /// The clinic that was connected last.
-    pub fn clinic(&self) -> Option<Clinic> {
-        self.shared.clinic()
-    }
-
-    /// The world, locked; do not hold it across an await.
+    /// Locks the world. Do not hold the lock across an await.
     pub fn world(&self) -> MutexGuard<'_, World> {
-        lock(&self.world)
+        lock(&self.shared.world)
     }
 
-    /// Now, by the sandbox's clock.
+    /// Returns the current time of the sandbox's clock.
     pub fn now(&self) -> clock::Millis {
         self.shared.clock.now()
     }
 
-    /// Switches a fault on; the grammar is that of `--fault`.
+    /// Switches on a fault, spelt as for `--fault`; returns its id.
     ///
     /// # Errors
-    /// The text is no fault.
+    /// The fault is misspelt.
     pub fn fault(&self, text: &str) -> anyhow::Result<u64> {
         Ok(self.world().faults.add(text.parse().map_err(anyhow::Error::msg)?))
     }
 
-    /// Stops listening and saves the world.
+    /// Stops the server and saves the world.
     ///
     /// # Errors
-    /// The state cannot be written.
+    /// The state file cannot be written.
     pub async fn stop(self) -> anyhow::Result<()> {
         self.shared.stopped.store(true, Ordering::SeqCst);
         self.server.stop().await;
         self.heartbeat.abort();
-        // An aborted task ends with an error by design; what counts is that it writes no more.
+        // Wait until the heartbeat no longer writes; an aborted task always ends with an error.
         let _ = self.heartbeat.await;
         match &self.state {
-            Some(path) => state::save(path, &serde_json::to_string(&*lock(&self.world))?),
+            Some(path) => state::save(path, &serde_json::to_string(&*lock(&self.shared.world))?),
             None => Ok(()),
         }
     }

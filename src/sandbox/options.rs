@@ -3,103 +3,104 @@
 use std::{fmt, path::PathBuf, time::Duration};
 
 use super::{
-    clock::parse_span,
+    clock::{Millis, millis, parse_span},
     faults::{self, Fault},
     form::MAX_INPUT_VARS,
+    rate::Limits,
     wire::Scalars,
 };
 
-/// Flags of `spsi sandbox`.
+/// Flags of `spsi sandbox`. The site keeps them and follows them; every span still needs [`Options::scaled`].
 #[derive(Clone, clap::Args)]
 #[command(about = None, long_about = None)]
 pub struct Options {
-    /// Where to listen; port 0 takes a free one.
+    /// Address to listen on; port 0 takes a free port
     #[arg(long, default_value = "127.0.0.1:8090", value_name = "ADDRESS:PORT")]
     pub bind: String,
-    #[arg(long = "fault", value_name = "FAULT", help = "A fault to inject, such as status:jobqueue=503x2; may be repeated", long_help = faults::HELP)]
+    #[arg(long = "fault", value_name = "FAULT", help = "Inject a fault, such as status:jobqueue=503x2; may be repeated", long_help = faults::HELP)]
     pub faults: Vec<Fault>,
-    /// Keep the world in this file, so that a second start goes on where the first ended.
+    /// Keep the site's state in this file, so that the next start continues from it
     #[arg(long, value_name = "FILE")]
     pub state: Option<PathBuf>,
-    /// Seed of everything that is left to chance; the same seed gives the same run.
+    /// Seed of the random numbers; the same seed and the same calls give the same run
     #[arg(long, default_value_t = 1)]
     pub seed: u64,
-    /// Whether staff at the clinic approve jobs by themselves or wait for you (page or control call).
+    /// Who approves the jobs on the clinic's job queue
     #[arg(long, value_enum, default_value_t)]
     pub approve: Approve,
-    /// How long a job waits for its automatic approval.
+    /// Delay of the automatic approval
     #[arg(long, default_value = "2s", value_parser = parse_span, value_name = "SPAN")]
     pub approve_after: Duration,
-    /// Length of a rate window (ezyVet's is a minute).
+    /// Length of a rate limit window
     #[arg(long, default_value = "60s", value_parser = parse_span, value_name = "SPAN")]
     pub rate_window: Duration,
-    /// Calls allowed in a window for one endpoint.
+    /// Calls allowed per window for each endpoint
     #[arg(long, default_value_t = 60, value_name = "CALLS")]
     pub rate_per_endpoint: u32,
-    /// Calls allowed in a window over all endpoints.
+    /// Calls allowed per window over all endpoints
     #[arg(long, default_value_t = 180, value_name = "CALLS")]
     pub rate_per_site: u32,
-    /// Run time this many times faster: rate windows, approval and token life shrink by it.
-    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..), value_name = "TIMES")]
+    /// Divide the rate limit window, the approval delay and the token life by this factor
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..), value_name = "FACTOR")]
     pub time_scale: u32,
-    /// Life of a token (half as long again on the older path).
+    /// Life of an access token; tokens from /v1/oauth/access_token live half as long again
     #[arg(long, default_value = "8h", value_parser = parse_span, value_name = "SPAN")]
     pub token_life: Duration,
-    /// What `expires_in` says, where it shall contradict the token's life, as ezyVet's examples do.
+    /// Answer token requests with this `expires_in`, even if it contradicts the token's life
     #[arg(long, value_name = "SECONDS")]
     pub expires_in_says: Option<i64>,
-    /// How scopes are separated in a token request (SPSI.md 5.10).
+    /// Separator of the scopes in a token request
     #[arg(long, value_enum, default_value_t)]
     pub scope_separator: ScopeSeparator,
-    /// Whether this site grants the inventory scopes, leaves them out, or refuses the whole token request.
+    /// Answer to a token request for the inventory scopes
     #[arg(long, value_enum, default_value_t)]
     pub inventory: InventoryGrant,
-    /// What happens to an invoice number that exists already.
+    /// Outcome of approving a second job with the same invoice number
     #[arg(long, value_enum, default_value_t)]
     pub duplicate_invoice: DuplicateInvoice,
-    /// Approving an invoice moves stock as well (SPSI.md 5.8).
+    /// Approving an invoice also adds its quantities to the stock
     #[arg(long)]
     pub invoice_moves_stock: bool,
-    /// Whether the job queue takes forms, JSON, or both (SPSI.md 5.7).
+    /// Bodies that the job queue accepts
     #[arg(long, value_enum, default_value_t)]
     pub job_encoding: JobEncoding,
-    /// The job type that creates a receive invoice (SPSI.md 5.7).
+    /// Job type that creates a receive invoice; other jobs fail
     #[arg(long, default_value = "ReceiveInvoice", value_name = "NAME")]
     pub job_type: String,
-    /// The job action of an API request (SPSI.md 5.7).
+    /// Job action that creates a receive invoice; other jobs fail
     #[arg(long, default_value = "ApiRequest", value_name = "NAME")]
     pub job_action: String,
-    /// The endpoint that a receive invoice job names (SPSI.md 5.7).
+    /// Endpoint inside a job that creates a receive invoice; other jobs fail
     #[arg(long, default_value = "v2/receiveinvoice", value_name = "PATH")]
     pub job_endpoint: String,
-    /// Form fields that the PHP reader keeps; the rest is dropped without a word.
+    /// Form fields that a PHP server reads (`max_input_vars`); later fields are dropped silently
     #[arg(long, default_value_t = MAX_INPUT_VARS, value_name = "FIELDS")]
     pub max_input_vars: usize,
-    /// How numbers are written in answers.
+    /// JSON type of the numbers in answers
     #[arg(long, value_enum, default_value_t)]
     pub scalars: Scalars,
-    /// How the clinic reads `list_price` and `contract_price` (SPSI.md 5.2).
+    /// What the clinic takes `list_price` and `contract_price` to be the price of
     #[arg(long, value_enum, default_value_t)]
     pub price_basis: PriceBasis,
-    /// The partner that this site's clinic calls: the address of its SPSI endpoints.
+    /// Base URL of the partner's SPSI endpoints, which the clinic of this site calls
     #[arg(long, env = "SPSI_SANDBOX_PARTNER", value_name = "URL")]
     pub partner: Option<String>,
-    /// The clinic's client id at the partner.
+    /// Client id of the clinic at the partner
     #[arg(long, env = "SPSI_SANDBOX_PARTNER_CLIENT_ID", value_name = "ID")]
     pub partner_client_id: Option<String>,
-    /// The clinic's client secret at the partner.
+    /// Client secret of the clinic at the partner
     #[arg(long, env = "SPSI_SANDBOX_PARTNER_CLIENT_SECRET", hide_env_values = true, value_name = "SECRET")]
     pub partner_client_secret: Option<String>,
-    /// The partner id that this site knows.
+    /// Partner id that token requests must carry
     #[arg(long, default_value = "sandbox-partner", value_name = "ID")]
     pub partner_id: String,
-    /// The client id that this site knows.
+    /// Client id that token requests must carry
     #[arg(long, default_value = "sandbox-client", value_name = "ID")]
     pub client_id: String,
-    /// The client secret that this site knows.
+    /// Client secret that token requests must carry
     #[arg(long, default_value = "sandbox-secret", value_name = "SECRET")]
     pub client_secret: String,
-    /// This site's uid.
+    /// Site uid that token requests must carry
     #[arg(long, default_value = "sandbox-site", value_name = "UID")]
     pub site_uid: String,
 }
@@ -107,67 +108,88 @@ pub struct Options {
 /// Who approves jobs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
 pub enum Approve {
-    /// By themselves, after a while.
+    /// The sandbox, after --approve-after
     #[default]
     Auto,
-    /// Whoever presses the button.
+    /// You, on the page or with POST /_sandbox/jobs/{id}/approve
     Manual,
 }
 
-/// How scopes are separated.
+/// Separator of the scopes in a token request (SPSI.md 5.10).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
 pub enum ScopeSeparator {
-    /// `a b`.
+    /// `a b`
     #[default]
     Space,
-    /// `a,b`.
+    /// `a,b`
     Comma,
-    /// Both.
+    /// `a b` or `a,b`
     Either,
 }
 
-/// What a site does with inventory scopes.
+/// Answer to a token request for the inventory scopes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
 pub enum InventoryGrant {
-    /// Grants them.
+    /// A token with these scopes
     #[default]
     Grant,
-    /// Issues a token without them; calls get 403.
+    /// A token without these scopes; inventory calls get 403
     Withhold,
-    /// Refuses a token request that names them.
+    /// 400
     Refuse,
 }
 
-/// What happens to a repeated invoice number.
+/// Outcome of approving a second job with the same invoice number.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
 pub enum DuplicateInvoice {
-    /// A second invoice, so that a double can be seen.
+    /// A second invoice, so that a test can detect it
     #[default]
     Accept,
-    /// The second job fails.
+    /// The second job fails
     Reject,
 }
 
-/// Which bodies the job queue takes.
+/// Bodies that the job queue accepts (SPSI.md 5.7).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
 pub enum JobEncoding {
-    /// Forms and JSON.
+    /// Forms and JSON
     #[default]
     Either,
-    /// Forms with PHP brackets only.
+    /// Forms with PHP brackets
     Form,
-    /// JSON only.
+    /// JSON
     Json,
 }
 
-/// What a price in the catalogue is a price of.
+/// What `list_price` and `contract_price` are the price of (SPSI.md 5.2).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
 pub enum PriceBasis {
-    /// Of one inner unit.
+    /// One inner unit
     #[default]
     Unit,
-    /// Of one outer.
+    /// One outer
     Outer,
+}
+
+impl Options {
+    /// Divides a span by the time scale; at least one millisecond remains.
+    pub(super) fn scaled(&self, span: Duration) -> Millis {
+        millis(span / self.time_scale.max(1)).max(1)
+    }
+
+    /// Returns the scaled delay of the automatic approval; `None` if staff approve jobs by hand.
+    pub(super) fn approval_delay(&self) -> Option<Millis> {
+        (self.approve == Approve::Auto).then(|| self.scaled(self.approve_after))
+    }
+
+    /// Returns the rate limits with a scaled window.
+    pub(super) fn limits(&self) -> Limits {
+        Limits {
+            per_endpoint: self.rate_per_endpoint,
+            per_site: self.rate_per_site,
+            window: self.scaled(self.rate_window),
+        }
+    }
 }
 
 impl fmt::Debug for Options {
@@ -177,65 +199,26 @@ impl fmt::Debug for Options {
 }
 
 impl Default for Options {
+    /// Returns the values of omitted flags; the environment is ignored.
     fn default() -> Self {
-        Self {
-            bind: "127.0.0.1:8090".into(),
-            faults: Vec::new(),
-            state: None,
-            seed: 1,
-            approve: Approve::Auto,
-            approve_after: Duration::from_secs(2),
-            rate_window: Duration::from_secs(60),
-            rate_per_endpoint: 60,
-            rate_per_site: 180,
-            time_scale: 1,
-            token_life: Duration::from_secs(8 * 3600),
-            expires_in_says: None,
-            scope_separator: ScopeSeparator::Space,
-            inventory: InventoryGrant::Grant,
-            duplicate_invoice: DuplicateInvoice::Accept,
-            invoice_moves_stock: false,
-            job_encoding: JobEncoding::Either,
-            job_type: "ReceiveInvoice".into(),
-            job_action: "ApiRequest".into(),
-            job_endpoint: "v2/receiveinvoice".into(),
-            max_input_vars: MAX_INPUT_VARS,
-            scalars: Scalars::Numbers,
-            price_basis: PriceBasis::Unit,
-            partner: None,
-            partner_client_id: None,
-            partner_client_secret: None,
-            partner_id: "sandbox-partner".into(),
-            client_id: "sandbox-client".into(),
-            client_secret: "sandbox-secret".into(),
-            site_uid: "sandbox-site".into(),
+        #[derive(clap::Parser)]
+        struct Command {
+            #[command(flatten)]
+            options: Options,
         }
+        let Command { options } = clap::Parser::parse_from(["sandbox"]);
+        Self { partner: None, partner_client_id: None, partner_client_secret: None, ..options }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use clap::Parser;
-
-    use super::{super::settings::Settings, *};
-
-    #[derive(Parser)]
-    struct Alone {
-        #[command(flatten)]
-        options: Options,
-    }
-
-    #[test]
-    fn flags_left_out_mean_the_defaults_of_the_code() {
-        let parsed =
-            Alone::try_parse_from(["sandbox"]).map(|alone| alone.options).unwrap_or_else(|error| panic!("{error}"));
-        let (parsed, default) = (format!("{:?}", Settings::from(&parsed)), format!("{:?}", Settings::default()));
-        assert_eq!(parsed, default);
-    }
+    use super::*;
 
     #[test]
     fn a_time_scale_shrinks_every_span() {
-        let settings = Settings::from(&Options { time_scale: 60, ..Options::default() });
-        assert_eq!((settings.limits.window, settings.approve_after, settings.token_life), (1000, Some(33), 480_000));
+        let options = Options { time_scale: 60, ..Options::default() };
+        assert_eq!((options.limits().window, options.approval_delay()), (1000, Some(33)));
+        assert_eq!(options.scaled(options.token_life), 480_000);
     }
 }

@@ -4,46 +4,52 @@ use rust_decimal::{Decimal, RoundingStrategy};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::{clock::Millis, faults::Fault, world::World};
+use super::{
+    SUPPLIER_ID,
+    clock::Millis,
+    counters::Counters,
+    product::{self, ClinicProduct},
+    separation::{self, Separation},
+};
 
-/// What staff put on an order.
+/// A line of an order as staff enter it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct OrderLine {
     /// Supplier code.
     pub code: String,
-    /// How many outers; negative for goods going back.
+    /// Outers ordered; negative for a return.
     pub outers: Decimal,
-    /// The stock location that the goods go to.
+    /// Id of the stock location that receives the goods.
     pub location: u64,
 }
 
 impl OrderLine {
-    /// A line for `outers` whole outers.
+    /// Creates a line for a whole number of outers.
     pub fn new(code: impl Into<String>, outers: i64, location: u64) -> Self {
         Self { code: code.into(), outers: outers.into(), location }
     }
 }
 
-/// An order that the clinic sent.
+/// An order of the clinic.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct PurchaseOrder {
     /// ezyVet's id, unique in the site.
     pub id: u64,
     /// `purchase_order_number`.
     pub number: String,
-    /// When it was written.
+    /// Time of creation.
     pub created: Millis,
-    /// The request, word for word.
+    /// The exact body of `POST /purchaseorder`.
     pub body: Value,
     /// The lines.
     pub items: Vec<OrderItem>,
-    /// How often it was sent.
+    /// Number of times it was sent.
     pub sent: u32,
-    /// Whether the supplier declined it.
+    /// The supplier declined it.
     pub declined: bool,
-    /// Why, in the supplier's words.
+    /// The supplier's reasons for declining.
     pub reasons: Vec<String>,
-    /// The supplier's number, once it accepted.
+    /// The supplier's number; `None` before it accepts.
     pub supplier_order_number: Option<String>,
 }
 
@@ -52,67 +58,63 @@ pub struct PurchaseOrder {
 pub struct OrderItem {
     /// ezyVet's id, unique in the site.
     pub id: u64,
-    /// The clinic's product.
+    /// Id of the clinic's product.
     pub product_id: u64,
     /// The supplier's code.
     pub supplier_code: String,
-    /// The clinic's name for it.
+    /// The clinic's product name.
     pub name: String,
     /// Units ordered.
     pub quantity: Decimal,
-    /// The stock location.
+    /// Id of the stock location.
     pub location_id: u64,
     /// Units on approved invoices.
     pub received: Decimal,
 }
 
-/// Tax that the clinic's country puts on everything, in percent.
+/// Tax rate of every product, in percent.
 const TAX_PERCENT: Decimal = Decimal::TEN;
 const BUSINESS: u64 = 2;
 const SHIPPING_ADDRESS: u64 = 2;
 
-impl World {
-    /// Writes an order for linked products and keeps it, so that invoices can refer to it.
+impl PurchaseOrder {
+    /// Builds an order for linked products as ezyVet does.
     ///
     /// # Errors
-    /// No lines, a code that is not linked, a location that does not exist, nothing ordered.
-    pub fn write_order(&mut self, now: Millis, lines: &[OrderLine]) -> Result<PurchaseOrder, String> {
-        self.write_order_with(now, lines, "")
-    }
-
-    /// [`Self::write_order`], with comments. Magic values in them switch faults on for the calls about this order:
-    /// `sandbox:fault=cut-after:jobqueuex1`.
-    ///
-    /// # Errors
-    /// As there, and a magic value that is no fault.
-    pub fn write_order_with(
-        &mut self,
+    /// The order has no lines, a code is not linked, a stock location does not exist, or a line orders nothing.
+    pub(super) fn build(
         now: Millis,
         lines: &[OrderLine],
         comments: &str,
-    ) -> Result<PurchaseOrder, String> {
-        let magic = comments.split_whitespace().filter_map(|word| word.strip_prefix("sandbox:fault="));
-        let faults = magic.map(str::parse::<Fault>).collect::<Result<Vec<_>, _>>()?;
+        products: &[ClinicProduct],
+        separations: &[Separation],
+        counters: &mut Counters,
+    ) -> Result<Self, String> {
         if lines.is_empty() {
             return Err("an order needs at least one line".into());
         }
+        let mut products_of_lines = Vec::new();
         for line in lines {
-            self.linked_product(&line.code)
-                .ok_or_else(|| format!("{} is not linked at the clinic; pull the catalogue first", line.code))?;
-            if !self.separations.iter().any(|part| part.id == line.location && part.kind == "Location") {
-                return Err(format!("{} is no stock location of this site", line.location));
+            let product = product::linked(products, &line.code).ok_or_else(|| {
+                format!(
+                    "supplier code `{}` is not linked to a product of the clinic; pull the catalogue first",
+                    line.code
+                )
+            })?;
+            if separation::location(separations, line.location).is_none() {
+                return Err(format!("{} is not a stock location of this site", line.location));
             }
             if line.outers.is_zero() {
-                return Err(format!("nothing of {} is ordered", line.code));
+                return Err(format!("the line for supplier code `{}` orders 0 outers", line.code));
             }
+            products_of_lines.push(product);
         }
-        let id = self.number("order", 11);
-        let number = self.number("purchase_order_number", 15_000_031).to_string();
+        let id = counters.next("order", 11);
+        let number = counters.next("purchase_order_number", 15_000_031).to_string();
         let (mut items, mut list) = (Vec::new(), Vec::new());
         let (mut net, mut tax) = (Decimal::ZERO, Decimal::ZERO);
-        for line in lines {
-            let item_id = self.number("order_item", 8);
-            let Some(product) = self.linked_product(&line.code) else { continue };
+        for (line, product) in lines.iter().zip(products_of_lines) {
+            let item_id = counters.next("order_item", 8);
             let quantity = line.outers * product.units_per_outer;
             let price = product.price_per_unit;
             let total = cents(price * quantity);
@@ -134,15 +136,15 @@ impl World {
                 received: Decimal::ZERO,
             });
         }
-        let at = (now / 1000).to_string();
+        let created_at = (now / 1000).to_string();
         let midnight = (now / 1000 / 86_400 * 86_400).to_string();
         let body = json!({"purchaseorder": {
-            "id": id.to_string(), "active": "1", "created_at": at, "modified_at": at, "date": midnight, "shipping_address_id": SHIPPING_ADDRESS.to_string(),
-            "comments": comments, "freight": "0", "freight_tax": "0", "tax": plain(tax), "total": plain(net + tax), "client_id": "2", "supplier_id": super::SUPPLIER_ID.to_string(),
+            "id": id.to_string(), "active": "1", "created_at": created_at, "modified_at": created_at, "date": midnight, "shipping_address_id": SHIPPING_ADDRESS.to_string(),
+            "comments": comments, "freight": "0", "freight_tax": "0", "tax": plain(tax), "total": plain(net + tax), "client_id": "2", "supplier_id": SUPPLIER_ID.to_string(),
             "status": "Approved", "supplier_order_number": "", "supplier_account_number": "", "purchase_order_number": number, "ownership_id": BUSINESS.to_string(),
             "purchase_order_item_list": list,
         }});
-        let order = PurchaseOrder {
+        Ok(Self {
             id,
             number,
             created: now,
@@ -152,29 +154,7 @@ impl World {
             declined: false,
             reasons: Vec::new(),
             supplier_order_number: None,
-        };
-        for fault in faults {
-            self.faults.add(Fault { order: Some(id), ..fault });
-        }
-        self.orders.push(order.clone());
-        self.version += 1;
-        Ok(order)
-    }
-
-    /// Notes what the supplier answered.
-    pub(super) fn note_answer(&mut self, id: u64, supplier_order_number: Option<String>, reasons: &[String]) {
-        if let Some(order) = self.orders.iter_mut().find(|order| order.id == id) {
-            order.declined = supplier_order_number.is_none() && !reasons.is_empty();
-            order.reasons = reasons.to_vec();
-            order.supplier_order_number = supplier_order_number.or_else(|| order.supplier_order_number.take());
-        }
-        self.version += 1;
-    }
-
-    /// Notes that an order goes out, before it does.
-    pub(super) fn note_sent(&mut self, id: u64) {
-        self.orders.iter_mut().filter(|order| order.id == id).for_each(|order| order.sent += 1);
-        self.version += 1;
+        })
     }
 }
 
@@ -189,15 +169,19 @@ fn plain(number: Decimal) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sandbox::{product::tests::listed, settings::Settings};
+    use crate::sandbox::{Options, World, product::tests::listed};
+
+    fn world() -> World {
+        let mut world = World::new(Options::default());
+        world.link_catalogue(&[listed("A", true), listed("B", true)]);
+        world
+    }
 
     #[test]
-    fn an_order_adds_up_and_every_scalar_is_text() {
-        let mut world = World::new(Settings::default(), 1);
-        world.link_catalogue(&[listed("A", true), listed("B", true)]);
-        let order = world
-            .write_order(1_514_493_886_000, &[OrderLine::new("A", 1, 3), OrderLine::new("B", -2, 4)])
-            .unwrap_or_else(|why| panic!("{why}"));
+    fn an_order_adds_up_and_every_scalar_is_a_string() {
+        let order = world()
+            .write_order(1_514_493_886_000, &[OrderLine::new("A", 1, 3), OrderLine::new("B", -2, 4)], "")
+            .unwrap_or_else(|reason| panic!("{reason}"));
         let head = &order.body["purchaseorder"];
         assert_eq!(
             (&head["id"], &head["purchase_order_number"], &head["created_at"], &head["date"]),
@@ -213,27 +197,25 @@ mod tests {
     }
 
     #[test]
-    fn magic_values_in_the_comments_switch_faults_on() {
-        let mut world = World::new(Settings::default(), 1);
-        world.link_catalogue(&[listed("A", true)]);
+    fn faults_in_the_comments_of_an_order_are_switched_on() {
+        let mut world = world();
         let lines = [OrderLine::new("A", 1, 3)];
         let comments = "Please hurry sandbox:fault=cut-after:jobqueuex1 sandbox:fault=hang:suppliedx2";
-        let order = world.write_order_with(0, &lines, comments).unwrap_or_else(|why| panic!("{why}"));
+        let order = world.write_order(0, &lines, comments).unwrap_or_else(|reason| panic!("{reason}"));
         assert_eq!(order.body["purchaseorder"]["comments"], comments);
         let faults: Vec<_> = world.faults.list().iter().map(|(_, fault)| fault.to_string()).collect();
         assert_eq!(faults, ["cut-after:jobqueuex1 of order 12", "hang:suppliedx2 of order 12"]);
-        assert!(world.write_order_with(0, &lines, "sandbox:fault=nonsense").is_err());
+        assert!(world.write_order(0, &lines, "sandbox:fault=nonsense").is_err());
         assert_eq!(world.orders.len(), 1);
     }
 
     #[test]
-    fn an_order_for_something_unknown_is_not_written() {
-        let mut world = World::new(Settings::default(), 1);
-        world.link_catalogue(&[listed("A", true)]);
-        for line in [OrderLine::new("B", 1, 3), OrderLine::new("A", 1, 2), OrderLine::new("A", 0, 3)] {
-            assert!(world.write_order(0, &[line]).is_err());
+    fn an_order_with_an_invalid_line_is_not_written() {
+        let mut world = world();
+        for line in [OrderLine::new("C", 1, 3), OrderLine::new("A", 1, 2), OrderLine::new("A", 0, 3)] {
+            assert!(world.write_order(0, &[line], "").is_err());
         }
-        assert!(world.write_order(0, &[]).is_err());
+        assert!(world.write_order(0, &[], "").is_err());
         assert!(world.orders.is_empty());
     }
 }

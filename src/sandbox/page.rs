@@ -1,10 +1,11 @@
-//! The page at `/`: the world at a glance, self-contained, everything from outside escaped.
+//! The page at `/`: the state of the site. It loads nothing else and escapes all data.
 
 use std::fmt::Write;
 
 use super::{
     clock::{Millis, readable},
     job::JobState,
+    wire::list_of,
     world::World,
 };
 
@@ -19,10 +20,10 @@ code{font:13px ui-monospace,monospace;overflow-wrap:anywhere}form{display:inline
 button{font:inherit;padding:.1rem .6rem;margin-right:.3rem;cursor:pointer}\
 .bad{color:#c33}.good{color:#283}.none{opacity:.6}";
 
-/// How many rows of a long list the page shows, the latest ones.
-const ROWS: usize = 30;
+/// The number of rows that a table shows: the latest ones.
+const MAX_ROWS: usize = 30;
 
-/// Text as it may stand in HTML.
+/// Escapes text for HTML.
 fn escape(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for letter in text.chars() {
@@ -51,12 +52,12 @@ impl Table {
         Self { html, rows: 0 }
     }
 
-    /// Adds a row; cells are escaped.
+    /// Adds a row and escapes its cells.
     fn row(&mut self, cells: &[String]) {
         self.row_with(cells, "");
     }
 
-    /// Adds a row whose last cell is HTML of our own.
+    /// Adds a row whose last cell is trusted HTML.
     fn row_with(&mut self, cells: &[String], html: &str) {
         self.html.push_str("<tr>");
         cells.iter().for_each(|cell| self.html.push_str(&format!("<td>{}</td>", escape(cell))));
@@ -73,7 +74,7 @@ impl Table {
     }
 }
 
-/// The page.
+/// Renders the page.
 pub fn render(world: &World, now: Millis) -> String {
     let waiting = world.jobs.iter().filter(|job| job.state == JobState::Waiting).count();
     let mut page = String::from(
@@ -92,8 +93,8 @@ pub fn render(world: &World, now: Millis) -> String {
         world.supplied.len()
     );
     match world.events.len() {
-        0 => page.push_str("<p class=good>Nothing unexpected has happened.</p>"),
-        count => page.push_str(&format!("<p class=bad>{count} unexpected: see below.</p>")),
+        0 => page.push_str("<p class=good>No unexpected calls.</p>"),
+        count => page.push_str(&format!("<p class=bad><a href=#unexpected>{count} unexpected calls</a></p>")),
     }
     page.push_str(&jobs(world));
     page.push_str(&invoices(world));
@@ -101,8 +102,8 @@ pub fn render(world: &World, now: Millis) -> String {
     page.push_str(&stock(world));
     page.push_str(&faults(world));
     if !world.events.is_empty() {
-        let mut table = Table::new("Unexpected", &["When", "What"]);
-        world.events.iter().rev().take(ROWS).for_each(|event| table.row(&[readable(event.at), event.to_string()]));
+        let mut table = Table::new("<span id=unexpected>Unexpected calls</span>", &["Time", "Description"]);
+        world.events.iter().rev().take(MAX_ROWS).for_each(|event| table.row(&[readable(event.at), event.to_string()]));
         page.push_str(&table.finish());
     }
     page.push_str(&calls(world));
@@ -116,8 +117,8 @@ fn button(action: &str, label: &str) -> String {
 
 fn jobs(world: &World) -> String {
     let mut table = Table::new("Jobs", &["Job", "Invoice number", "Lines", "State", ""]);
-    for job in world.jobs.iter().rev().take(ROWS) {
-        let lines = job.body.get("line_item").and_then(super::wire::list_of).map_or(0, |list| list.len());
+    for job in world.jobs.iter().rev().take(MAX_ROWS) {
+        let lines = job.body.get("line_item").and_then(list_of).map_or(0, |list| list.len());
         let (state, actions) = match job.state {
             JobState::Waiting => (
                 "waiting for approval".into(),
@@ -141,7 +142,7 @@ fn jobs(world: &World) -> String {
 
 fn invoices(world: &World) -> String {
     let mut table = Table::new("Receive invoices", &["Id", "Number", "Lines", "Freight", "Comments", "Approved"]);
-    for invoice in world.invoices.iter().rev().take(ROWS) {
+    for invoice in world.invoices.iter().rev().take(MAX_ROWS) {
         let draft = &invoice.draft;
         table.row(&[
             invoice.id.to_string(),
@@ -158,13 +159,13 @@ fn invoices(world: &World) -> String {
 fn orders(world: &World) -> String {
     let mut table = Table::new(
         "Purchase orders",
-        &["Number", "Supplier's number", "Line", "Product", "Location", "Ordered", "Received"],
+        &["Number", "Supplier's answer", "Line", "Product", "Location", "Units ordered", "Units received"],
     );
-    for order in world.orders.iter().rev().take(ROWS) {
+    for order in world.orders.iter().rev().take(MAX_ROWS) {
         let answer = match (&order.supplier_order_number, order.declined) {
             (Some(number), _) => number.clone(),
             (None, true) => format!("declined: {}", order.reasons.join("; ")),
-            (None, false) => "no answer yet".into(),
+            (None, false) => "none yet".into(),
         };
         for item in &order.items {
             let location = world
@@ -190,7 +191,7 @@ fn stock(world: &World) -> String {
     let mut table = Table::new("Stock", &["Location", "Product", "Units"]);
     for (location, products) in &world.stock {
         let name = world.separations.iter().find(|part| part.uid == *location).map_or(location, |part| &part.name);
-        for (uid, units) in products.iter().take(ROWS) {
+        for (uid, units) in products.iter().take(MAX_ROWS) {
             let product =
                 world.products.iter().find(|product| product.uid == *uid).map_or(uid, |product| &product.name);
             table.row(&[name.clone(), product.clone(), units.normalize().to_string()]);
@@ -200,14 +201,14 @@ fn stock(world: &World) -> String {
 }
 
 fn faults(world: &World) -> String {
-    let mut table = Table::new("Faults switched on", &["Number", "Fault"]);
+    let mut table = Table::new("Active faults", &["Id", "Fault"]);
     world.faults.list().iter().for_each(|(id, fault)| table.row(&[id.to_string(), fault.to_string()]));
     table.finish()
 }
 
 fn calls(world: &World) -> String {
-    let mut table = Table::new("Latest calls", &["When", "Call", "Status", "Fault"]);
-    for call in world.calls.iter().rev().take(ROWS) {
+    let mut table = Table::new("Latest calls", &["Time", "Call", "Status", "Fault"]);
+    for call in world.calls.iter().rev().take(MAX_ROWS) {
         let status = if call.status == 0 { "no answer".into() } else { call.status.to_string() };
         table.row(&[
             readable(call.at),
@@ -222,15 +223,15 @@ fn calls(world: &World) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sandbox::{order::OrderLine, product::tests::listed, settings::Settings};
+    use crate::sandbox::{Options, OrderLine, product::tests::listed};
 
     #[test]
-    fn nothing_from_outside_reaches_the_page_unescaped() {
-        let mut world = World::new(Settings::default(), 1);
+    fn the_page_escapes_all_data() {
+        let mut world = World::new(Options::default());
         let mut product = listed("A", true);
         product.name = "<script>alert('x')</script>".into();
         world.link_catalogue(&[product]);
-        let order = world.write_order(0, &[OrderLine::new("A", 1, 3)]);
+        let order = world.write_order(0, &[OrderLine::new("A", 1, 3)], "");
         assert!(order.is_ok());
         let page = render(&world, 0);
         assert!(!page.contains("<script>") && page.contains("&lt;script&gt;alert(&#39;x&#39;)"));

@@ -6,18 +6,18 @@ use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::{clock::Chance, options::PriceBasis, wire::Scalars, world::World};
+use super::{LONG_AGO, clock::Chance, counters::Counters, options::PriceBasis, wire::Scalars};
 
 /// A product of the clinic.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ClinicProduct {
-    /// What orders call it.
+    /// The id in orders.
     pub id: u64,
-    /// What the inventory API calls it.
+    /// The id in the inventory API.
     pub uid: String,
-    /// The clinic's own code; never the supplier's.
+    /// The clinic's own code, different from the supplier's.
     pub code: String,
-    /// Name.
+    /// Display name.
     pub name: String,
     /// The supplier's code.
     pub supplier_code: String,
@@ -25,24 +25,24 @@ pub struct ClinicProduct {
     pub units_per_outer: Decimal,
     /// `box`, `bottle`...
     pub unit_of_measure: String,
-    /// Price of one inner unit, as the clinic understands the catalogue.
+    /// Price of one inner unit, derived from the catalogue by [`PriceBasis`].
     pub price_per_unit: Decimal,
-    /// List price as listed.
+    /// List price as in the catalogue.
     pub list_price: Decimal,
-    /// Contract price as listed, the list price where there is none.
+    /// Contract price as in the catalogue, else the list price.
     pub contract_price: Decimal,
-    /// Whether it can be ordered from the supplier.
+    /// The product can be ordered from the supplier.
     pub linked: bool,
 }
 
-/// A product as the supplier lists it, already checked field by field.
+/// A product of the supplier's catalogue; every field has been checked.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Listed {
-    /// `active` = 1.
+    /// `active` is 1.
     pub active: bool,
     /// Supplier code.
     pub code: String,
-    /// Name.
+    /// Display name.
     pub name: String,
     /// Category.
     pub category: String,
@@ -52,16 +52,16 @@ pub struct Listed {
     pub unit_of_measure: String,
     /// Price of one inner unit.
     pub price_per_unit: Decimal,
-    /// List price, on the basis of SPSI.md 5.2.
+    /// List price, per unit or per outer (SPSI.md 5.2).
     pub list_price: Decimal,
-    /// The clinic's own price; none where it has none.
+    /// The clinic's own price, if it has one.
     pub contract_price: Option<Decimal>,
     /// Stock in units.
     pub stock_available: Decimal,
 }
 
 impl Listed {
-    /// What one inner unit costs this clinic: its contract price, else the list price.
+    /// Returns the clinic's price of one inner unit: its contract price, else the list price.
     fn unit_price(&self, basis: PriceBasis) -> Decimal {
         let price = self.contract_price.unwrap_or(self.list_price);
         match basis {
@@ -71,80 +71,85 @@ impl Listed {
     }
 }
 
-/// What a pull did to the clinic's product list.
+/// The effect of a pull on the clinic's product list.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct LinkSummary {
     /// Products in the answer.
     pub listed: usize,
     /// New links.
     pub linked: usize,
-    /// Links that changed in name, pack or price.
+    /// Links with a new name, pack size or price.
     pub updated: usize,
-    /// Links that were dropped, because the product is withdrawn or missing.
+    /// Links removed because the product is withdrawn or missing.
     pub unlinked: usize,
 }
 
-impl World {
-    /// Takes over a complete catalogue: links, updates, unlinks by supplier code.
-    pub fn link_catalogue(&mut self, catalogue: &[Listed]) -> LinkSummary {
-        let mut summary = LinkSummary { listed: catalogue.len(), ..LinkSummary::default() };
-        let known: HashMap<String, usize> =
-            self.products.iter().enumerate().map(|(at, product)| (product.supplier_code.clone(), at)).collect();
-        let basis = self.settings.price_basis;
-        let mut seen = HashSet::new();
-        for listed in catalogue.iter().filter(|listed| listed.active) {
-            seen.insert(listed.code.as_str());
-            let fresh = |id: u64, uid: String| ClinicProduct {
-                id,
-                uid,
-                code: format!("HV{id}"),
-                name: listed.name.clone(),
-                supplier_code: listed.code.clone(),
-                units_per_outer: listed.units_per_outer,
-                unit_of_measure: listed.unit_of_measure.clone(),
-                price_per_unit: listed.unit_price(basis),
-                list_price: listed.list_price,
-                contract_price: listed.contract_price.unwrap_or(listed.list_price),
-                linked: true,
-            };
-            if let Some(at) = known.get(&listed.code) {
-                let product = &mut self.products[*at];
-                let new = fresh(product.id, product.uid.clone());
-                if !product.linked {
-                    summary.linked += 1;
-                } else if serde_json::to_value(&*product).ok() != serde_json::to_value(&new).ok() {
-                    summary.updated += 1;
-                }
-                *product = new;
-            } else {
-                let id = self.number("product", 50_000);
-                self.products.push(fresh(id, format!("product_{}", Chance::new(id).letters(22))));
+/// Applies a complete catalogue to the clinic's products: links, updates and unlinks them by supplier code.
+pub(super) fn link_catalogue(
+    products: &mut Vec<ClinicProduct>,
+    catalogue: &[Listed],
+    basis: PriceBasis,
+    counters: &mut Counters,
+) -> LinkSummary {
+    let mut summary = LinkSummary { listed: catalogue.len(), ..LinkSummary::default() };
+    let indices: HashMap<String, usize> =
+        products.iter().enumerate().map(|(index, product)| (product.supplier_code.clone(), index)).collect();
+    let mut active_codes = HashSet::new();
+    for listed in catalogue.iter().filter(|listed| listed.active) {
+        active_codes.insert(listed.code.as_str());
+        if let Some(index) = indices.get(&listed.code) {
+            let product = &mut products[*index];
+            let updated = ClinicProduct::linked_to(listed, product.id, product.uid.clone(), basis);
+            if !product.linked {
                 summary.linked += 1;
+            } else if *product != updated {
+                summary.updated += 1;
             }
+            *product = updated;
+        } else {
+            let id = counters.next("product", 50_000);
+            let uid = format!("product_{}", Chance::new(id).letters(22));
+            products.push(ClinicProduct::linked_to(listed, id, uid, basis));
+            summary.linked += 1;
         }
-        for product in
-            self.products.iter_mut().filter(|product| product.linked && !seen.contains(product.supplier_code.as_str()))
-        {
+    }
+    for product in products.iter_mut() {
+        if product.linked && !active_codes.contains(product.supplier_code.as_str()) {
             product.linked = false;
             summary.unlinked += 1;
         }
-        self.version += 1;
-        summary
     }
+    summary
+}
 
-    /// The linked product of a supplier code.
-    pub fn linked_product(&self, supplier_code: &str) -> Option<&ClinicProduct> {
-        self.products.iter().find(|product| product.linked && product.supplier_code == supplier_code)
-    }
+/// Returns the linked product with this supplier code.
+pub(super) fn linked<'a>(products: &'a [ClinicProduct], supplier_code: &str) -> Option<&'a ClinicProduct> {
+    products.iter().find(|product| product.linked && product.supplier_code == supplier_code)
 }
 
 impl ClinicProduct {
-    /// `GET /v2/product`.
-    pub(super) fn as_product(&self, scalars: Scalars) -> Value {
-        json!({"id": scalars.whole(self.id), "uid": self.uid, "active": scalars.whole(1), "code": self.code, "name": self.name, "created_at": scalars.whole(1_700_000_000), "modified_at": scalars.whole(1_700_000_000)})
+    fn linked_to(listed: &Listed, id: u64, uid: String, basis: PriceBasis) -> Self {
+        Self {
+            id,
+            uid,
+            code: format!("HV{id}"),
+            name: listed.name.clone(),
+            supplier_code: listed.code.clone(),
+            units_per_outer: listed.units_per_outer,
+            unit_of_measure: listed.unit_of_measure.clone(),
+            price_per_unit: listed.unit_price(basis),
+            list_price: listed.list_price,
+            contract_price: listed.contract_price.unwrap_or(listed.list_price),
+            linked: true,
+        }
     }
 
-    /// `GET /v2/productsupplier`.
+    /// Returns the JSON of `GET /v2/product`.
+    pub(super) fn as_product(&self, scalars: Scalars) -> Value {
+        json!({"id": scalars.whole(self.id), "uid": self.uid, "active": scalars.whole(1), "code": self.code, "name": self.name, "created_at": scalars.whole(LONG_AGO), "modified_at": scalars.whole(LONG_AGO)})
+    }
+
+    /// Returns the JSON of `GET /v2/productsupplier`.
     pub(super) fn as_product_supplier(&self, scalars: Scalars) -> Value {
         json!({"id": scalars.whole(self.id + 100_000), "active": scalars.whole(u64::from(self.linked)), "product_id": scalars.whole(self.id),
             "supplier_contact_id": scalars.whole(super::SUPPLIER_ID), "supplier_code": self.supplier_code,
@@ -152,7 +157,7 @@ impl ClinicProduct {
             "contract_price": scalars.decimal(self.contract_price), "is_default": scalars.whole(1)})
     }
 
-    /// `GET /inventory/v1/products`.
+    /// Returns the JSON of `GET /inventory/v1/products`.
     pub(super) fn as_inventory_product(&self, scalars: Scalars) -> Value {
         json!({"id": self.uid, "name": self.name, "code": self.code, "unitType": self.unit_of_measure, "unitCount": scalars.decimal(self.units_per_outer), "batchTracked": true})
     }
@@ -161,7 +166,6 @@ impl ClinicProduct {
 #[cfg(test)]
 pub(in crate::sandbox) mod tests {
     use super::*;
-    use crate::sandbox::settings::Settings;
 
     pub(in crate::sandbox) fn listed(code: &str, active: bool) -> Listed {
         Listed {
@@ -179,17 +183,20 @@ pub(in crate::sandbox) mod tests {
     }
 
     #[test]
-    fn products_are_linked_kept_and_unlinked_by_supplier_code() {
-        let mut world = World::new(Settings::default(), 1);
-        let first = world.link_catalogue(&[listed("A", true), listed("B", true), listed("C", false)]);
-        assert_eq!(first, LinkSummary { listed: 3, linked: 2, updated: 0, unlinked: 0 });
-        let uid = world.linked_product("A").map(|product| product.uid.clone());
-        let second = world.link_catalogue(&[listed("A", true), listed("B", false)]);
-        assert_eq!(second, LinkSummary { listed: 2, linked: 0, updated: 0, unlinked: 1 });
-        let third = world.link_catalogue(&[listed("B", true)]);
-        assert_eq!(third, LinkSummary { listed: 1, linked: 1, updated: 0, unlinked: 1 });
-        world.link_catalogue(&[listed("A", true)]);
-        assert_eq!(world.linked_product("A").map(|product| product.uid.clone()), uid);
-        assert_ne!(world.linked_product("A").map(|product| product.code.as_str()), Some("A"));
+    fn a_product_keeps_its_uid_when_it_is_unlinked_and_linked_again() {
+        let (mut products, mut counters) = (Vec::new(), Counters::default());
+        let mut link = |catalogue: &[Listed]| {
+            (link_catalogue(&mut products, catalogue, PriceBasis::Unit, &mut counters), products.clone())
+        };
+        let (summary, first) = link(&[listed("A", true), listed("B", true), listed("C", false)]);
+        assert_eq!(summary, LinkSummary { listed: 3, linked: 2, updated: 0, unlinked: 0 });
+        let (summary, _) = link(&[listed("A", true), listed("B", false)]);
+        assert_eq!(summary, LinkSummary { listed: 2, linked: 0, updated: 0, unlinked: 1 });
+        let (summary, _) = link(&[Listed { list_price: Decimal::ONE, ..listed("A", true) }]);
+        assert_eq!(summary, LinkSummary { listed: 1, linked: 0, updated: 1, unlinked: 0 });
+        let (summary, _) = link(&[listed("B", true)]);
+        assert_eq!(summary, LinkSummary { listed: 1, linked: 1, updated: 0, unlinked: 1 });
+        assert_eq!(link(&[listed("A", true), listed("B", true)]).1, first);
+        assert_ne!(first[0].code, "A");
     }
 }

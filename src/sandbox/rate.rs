@@ -1,17 +1,17 @@
-//! ezyVet's rate limits (SPSI.md 2): per endpoint and over all, fixed windows that open with the first call.
+//! ezyVet's rate limits (SPSI.md 2), per endpoint and over all endpoints: fixed windows that open with the first call.
 
 use std::collections::BTreeMap;
 
 use super::{clock::Millis, faults::Endpoint};
 
-/// How much a partner may call.
+/// The rate limits of a partner.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
-    /// Calls in a window for one endpoint.
+    /// Calls per window for each endpoint.
     pub per_endpoint: u32,
-    /// Calls in a window over all endpoints.
+    /// Calls per window over all endpoints.
     pub per_site: u32,
-    /// Length of a window.
+    /// Length of a window in milliseconds.
     pub window: Millis,
 }
 
@@ -21,16 +21,16 @@ impl Default for Limits {
     }
 }
 
-/// What the counters say after a call; the tighter of the two, as the headers show it.
+/// The outcome of a call, and the rate limit headers: those of the counter with fewer calls left.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Verdict {
-    /// Whether the call is within the limits.
+    /// The call is within the limits.
     pub allowed: bool,
     /// `x-ratelimit-limit`.
     pub limit: u32,
     /// `x-ratelimit-remaining`.
     pub remaining: u32,
-    /// `x-ratelimit-reset`: seconds until the count is reset, rounded up.
+    /// `x-ratelimit-reset`: seconds until the window ends, rounded up.
     pub reset: i64,
 }
 
@@ -41,7 +41,7 @@ struct Counter {
 }
 
 impl Counter {
-    fn roll(&mut self, now: Millis, window: Millis) {
+    fn open_window(&mut self, now: Millis, window: Millis) {
         if self.used == 0 || now >= self.opened + window {
             *self = Self { opened: now, used: 0 };
         }
@@ -53,7 +53,7 @@ impl Counter {
     }
 }
 
-/// The counters of one partner at one site; all its credential sets share them.
+/// The rate counters of a partner at a site; all its credential sets share them.
 #[derive(Debug, Default)]
 pub struct Rates {
     endpoints: BTreeMap<Endpoint, Counter>,
@@ -61,27 +61,31 @@ pub struct Rates {
 }
 
 impl Rates {
-    /// Counts one call. A call beyond a limit is not counted; it changes nothing.
+    /// Counts a call, unless it is beyond a limit.
     pub fn count(&mut self, limits: Limits, endpoint: Endpoint, now: Millis) -> Verdict {
         let counter = self.endpoints.entry(endpoint).or_default();
-        counter.roll(now, limits.window);
-        self.site.roll(now, limits.window);
-        let endpoint_full = counter.used >= limits.per_endpoint;
-        let site_full = self.site.used >= limits.per_site;
-        if !endpoint_full && !site_full {
+        counter.open_window(now, limits.window);
+        self.site.open_window(now, limits.window);
+        let is_endpoint_full = counter.used >= limits.per_endpoint;
+        let is_site_full = self.site.used >= limits.per_site;
+        let allowed = !is_endpoint_full && !is_site_full;
+        if allowed {
             counter.used += 1;
             self.site.used += 1;
         }
-        let allowed = !endpoint_full && !site_full;
         let of_endpoint = counter.verdict(limits.per_endpoint, now, limits.window, allowed);
         let of_site = self.site.verdict(limits.per_site, now, limits.window, allowed);
-        if of_site.remaining < of_endpoint.remaining || (site_full && !endpoint_full) { of_site } else { of_endpoint }
+        if of_site.remaining < of_endpoint.remaining || (is_site_full && !is_endpoint_full) {
+            of_site
+        } else {
+            of_endpoint
+        }
     }
 
-    /// Uses up an endpoint's window, as an injected 429 does: calls before its reset are refused as well.
+    /// Uses up the window of an endpoint for an injected 429: calls before the reset are refused too.
     pub fn exhaust(&mut self, limits: Limits, endpoint: Endpoint, now: Millis) -> Verdict {
         let counter = self.endpoints.entry(endpoint).or_default();
-        counter.roll(now, limits.window);
+        counter.open_window(now, limits.window);
         counter.used = limits.per_endpoint.max(1);
         counter.verdict(limits.per_endpoint, now, limits.window, false)
     }

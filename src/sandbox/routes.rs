@@ -1,51 +1,56 @@
-//! The ezyVet half: which endpoint answers a call, under which scope, after which fault.
+//! The routes of the ezyVet half: the endpoint of each path, its scopes, and the faults that strike it.
 
 use std::time::Duration;
 
 use serde_json::{Value, json};
 
 use super::{
+    call_orders::orders_of_call,
     clock::Millis,
-    event::EventKind,
+    event::{Call, EventKind, Refusal},
     exchange::masked,
     faults::{Endpoint, Kind},
-    rate::Verdict,
-    wire::{self, Answer, Request},
-    world::{Call, World},
+    inventory,
+    lists::{data_answer, filtered, items_answer},
+    token,
+    wire::{Answer, Request},
+    world::World,
 };
 
-/// How much of a body the log keeps, in letters.
-const BODY_KEPT: usize = 4000;
-/// How much of an answer the log keeps, in letters.
-const ANSWER_KEPT: usize = 1000;
+/// Characters of a request body that the log keeps.
+const MAX_LOGGED_BODY: usize = 4000;
+/// Characters of an answer that the log keeps.
+const MAX_LOGGED_ANSWER: usize = 1000;
+/// Target of the `redirect` fault.
+const REDIRECT_TARGET: &str = "/elsewhere";
 
-/// How an answer travels.
+/// How an answer is sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Transfer {
-    /// As it should.
+    /// Completely.
     Whole,
-    /// Not at all; the connection is cut.
+    /// Not at all: the connection is cut.
     Cut,
-    /// Never.
+    /// Never: the connection stays open.
     Hang,
     /// As text that is not JSON.
     Garbled,
-    /// With this many megabytes.
+    /// With this many megabytes of padding.
     Huge(u32),
 }
 
-/// An answer with the way it travels.
+/// An answer, and how it is sent.
 #[derive(Clone, Debug)]
 pub struct Served {
     /// The answer.
     pub answer: Answer,
-    /// How long it is held back.
+    /// Delay before it is sent.
     pub delay: Option<Duration>,
-    /// How it travels.
+    /// How it is sent.
     pub transfer: Transfer,
 }
 
-/// Which endpoint a path belongs to, and which methods it has.
+/// Returns the endpoint of a path and its methods.
 fn endpoint_of(path: &str) -> (Endpoint, &'static [&'static str]) {
     match path {
         "/oauth/token" | "/v1/oauth/access_token" => (Endpoint::Token, &["POST"]),
@@ -64,192 +69,188 @@ fn endpoint_of(path: &str) -> (Endpoint, &'static [&'static str]) {
     }
 }
 
-impl World {
-    /// Answers one call to the ezyVet half.
-    pub fn serve(&mut self, now: Millis, request: &Request) -> Served {
-        self.tick(now);
-        let (endpoint, methods) = endpoint_of(&request.path);
-        let about = self.about(endpoint, request);
-        let faults = self.faults.take(endpoint, &about, &mut self.chance);
-        let mut served = Served { answer: Answer::json(200, Value::Null), delay: None, transfer: Transfer::Whole };
-        let mut instead = None;
-        let mut status_after = None;
-        for fault in &faults {
-            match fault {
-                Kind::Delay(span) => served.delay = Some(served.delay.unwrap_or_default() + *span),
-                Kind::TokenKilled => drop(self.kill_tokens()),
-                Kind::CutBefore => (served.transfer, instead) = (Transfer::Cut, Some(Answer::json(0, Value::Null))),
-                Kind::Hang => (served.transfer, instead) = (Transfer::Hang, Some(Answer::json(0, Value::Null))),
-                Kind::CutAfter => served.transfer = Transfer::Cut,
-                Kind::BadJson => served.transfer = Transfer::Garbled,
-                Kind::HugeBody(size) => served.transfer = Transfer::Huge(*size),
-                Kind::StatusAfter(status) => status_after = Some(*status),
-                Kind::Status(status) => {
-                    instead =
-                        Some(Answer::error(*status, "InjectedException", format!("Injected fault: status {status}")))
-                }
-                Kind::ErrorIn200 => {
-                    instead = Some(Answer::json(
-                        200,
-                        json!({"items": [], "messages": [{"level": "error", "type": "InjectedException", "text": "Injected fault: the request was not carried out", "fields": []}]}),
-                    ));
-                }
-                Kind::NoInventory => {
-                    instead = Some(Answer::error(
-                        403,
-                        "AuthorizationException",
-                        "The access token lacks the scope inventory-management",
-                    ))
-                }
-                Kind::Redirect => instead = Some(Answer::json(307, Value::Null).with("location", "/elsewhere")),
-                Kind::RateLimit => {
-                    let verdict = self.rates.exhaust(self.settings.limits, endpoint, now);
-                    instead = Some(limited(Answer::error(429, "TooManyRequests", "Too many requests"), verdict));
-                }
-            }
-        }
-        let injected = instead.is_some();
-        let verdict = if injected { None } else { Some(self.rates.count(self.settings.limits, endpoint, now)) };
-        served.answer = match (instead, verdict) {
-            (Some(answer), _) => answer,
-            (None, Some(verdict)) if !verdict.allowed => {
-                self.event(
-                    now,
-                    EventKind::RateLimitProvoked,
-                    format!("{} {} beyond {} calls in a window", request.method, request.path, verdict.limit),
-                );
-                Answer::error(429, "TooManyRequests", "Too many requests")
-            }
-            _ => self.route(now, request, endpoint, methods),
-        };
-        if let Some(status) = status_after {
-            served.answer =
-                Answer::error(status, "InjectedException", format!("Injected fault: carried out, answered {status}"));
-        }
-        if let Some(verdict) = verdict
-            .or_else(|| (!is_limited(&served.answer)).then(|| self.rates.count(self.settings.limits, endpoint, now)))
-        {
-            served.answer = limited(served.answer, verdict);
-        }
-        self.write_log(now, request, endpoint, &served, &faults);
-        served
-    }
-
-    fn write_log(&mut self, now: Millis, request: &Request, endpoint: Endpoint, served: &Served, faults: &[Kind]) {
-        let answered = !matches!(served.transfer, Transfer::Cut | Transfer::Hang);
-        let query = if request.query.is_empty() { String::new() } else { format!("?{}", request.query) };
-        let body = if endpoint == Endpoint::Token {
-            "(masked)".into()
-        } else {
-            String::from_utf8_lossy(&request.body).chars().take(BODY_KEPT).collect()
-        };
-        self.log(Call {
-            at: now,
-            endpoint: endpoint.name().into(),
-            method: request.method.clone(),
-            target: format!("{}{query}", request.path),
-            body,
-            status: if answered { served.answer.status } else { 0 },
-            answer: if answered {
-                masked(&served.answer.value()).to_string().chars().take(ANSWER_KEPT).collect()
-            } else {
-                String::new()
-            },
-            fault: (!faults.is_empty()).then(|| format!("{faults:?}")),
-        });
-    }
-
-    fn route(&mut self, now: Millis, request: &Request, endpoint: Endpoint, methods: &[&str]) -> Answer {
-        if endpoint == Endpoint::Unknown {
-            let kind = if request.path == "/elsewhere" { EventKind::RedirectFollowed } else { EventKind::UnknownRoute };
-            self.event(now, kind, format!("{} {}", request.method, request.path));
-            return Answer::error(403, "AuthorizationException", "This endpoint does not exist or is not allowed");
-        }
-        if !methods.contains(&request.method.as_str()) {
-            self.event(now, EventKind::WrongMethod, format!("{} {}", request.method, request.path));
-            return Answer::error(405, "MethodNotAllowed", "Method not allowed").with("allow", methods.join(", "));
-        }
-        if endpoint == Endpoint::Token {
-            return self.issue_token(now, request);
-        }
-        let scopes: &[&str] = match endpoint {
-            Endpoint::JobQueue if request.method == "POST" => &["write-jobqueue"],
-            Endpoint::ReceiveInvoice => &["read-receiveinvoice"],
-            Endpoint::Separation => &["read-separation"],
-            Endpoint::Product => &["read-product", "read-productsupplier", "inventory-management"],
-            Endpoint::ProductSupplier => &["read-productsupplier"],
-            Endpoint::Products | Endpoint::Requirements | Endpoint::Supplied => &["inventory-management"],
-            _ => &[],
-        };
-        if let Err(refused) = self.authorise(now, request, scopes) {
-            return refused;
-        }
-        let scalars = self.settings.scalars;
-        match endpoint {
-            Endpoint::JobQueue if request.method == "POST" => {
-                match self.authorise(now, request, &["write-receiveinvoice"]) {
-                    Ok(()) => self.queue(now, request),
-                    Err(refused) => refused,
-                }
-            }
-            Endpoint::JobQueue => {
-                let jobs = self.jobs.iter().map(|job| self.job_item(job)).collect();
-                wire::items_answer(request, scalars, "jobqueue", jobs)
-            }
-            Endpoint::ReceiveInvoice => {
-                // The usual look-up is for one number among thousands; the others need not be written out first.
-                let number = request.parameter("invoice_number");
-                let asked = |sent: &str| number.as_ref().is_none_or(|number| number.eq_ignore_ascii_case(sent));
-                let chosen = self.invoices.iter().filter(|invoice| asked(&invoice.draft.invoice_number));
-                let invoices = chosen.map(|invoice| invoice.as_item(scalars)).collect();
-                self.filtered(
-                    now,
-                    request,
-                    "receiveinvoice",
-                    &["invoice_number", "supplier_id", "date", "ownership_id", "modified_at", "active", "id"],
-                    invoices,
-                )
-            }
-            Endpoint::Separation => self.separation_items(now, request),
-            Endpoint::Product => {
-                let id = request.path.strip_prefix("/v2/product/").map(str::to_owned);
-                let chosen =
-                    self.products.iter().filter(|product| id.as_ref().is_none_or(|id| product.id.to_string() == *id));
-                let items: Vec<_> = chosen.map(|product| product.as_product(scalars)).collect();
-                if let Some(id) = id.filter(|_| items.is_empty()) {
-                    self.event(now, EventKind::UnknownRecord, format!("product {id}"));
-                }
-                self.filtered(now, request, "product", &["id", "code", "name", "active"], items)
-            }
-            Endpoint::ProductSupplier => {
-                let items = self.products.iter().map(|product| product.as_product_supplier(scalars)).collect();
-                self.filtered(
-                    now,
-                    request,
-                    "productsupplier",
-                    &["id", "product_id", "supplier_contact_id", "supplier_code", "active"],
-                    items,
-                )
-            }
-            Endpoint::Products => {
-                let items: Vec<_> = self.products.iter().map(|product| product.as_inventory_product(scalars)).collect();
-                wire::data_answer(request, scalars, &items)
-            }
-            Endpoint::Requirements => self.requirements(now, request),
-            Endpoint::Supplied => self.take_supplied(now, request),
-            Endpoint::Token | Endpoint::Unknown => Answer::error(500, "ServerError", "unreachable"),
+/// Answers one call to the ezyVet half.
+pub(super) fn serve(world: &mut World, now: Millis, request: &Request) -> Served {
+    world.tick(now);
+    let (endpoint, methods) = endpoint_of(&request.path);
+    let orders = orders_of_call(world, endpoint, request);
+    let faults = world.faults.take(endpoint, &orders, &mut world.chance);
+    let (mut delay, mut transfer) = (None, Transfer::Whole);
+    for fault in &faults {
+        match fault {
+            Kind::Delay(span) => delay = Some(delay.unwrap_or_default() + *span),
+            Kind::TokenKilled => drop(world.kill_tokens()),
+            Kind::CutBefore | Kind::CutAfter => transfer = Transfer::Cut,
+            Kind::Hang => transfer = Transfer::Hang,
+            Kind::BadJson => transfer = Transfer::Garbled,
+            Kind::HugeBody(megabytes) => transfer = Transfer::Huge(*megabytes),
+            _ => {}
         }
     }
-}
-
-/// Whether an answer carries the headers already.
-fn is_limited(answer: &Answer) -> bool {
-    answer.headers.iter().any(|(name, _)| *name == "x-ratelimit-limit")
-}
-
-fn limited(answer: Answer, verdict: Verdict) -> Answer {
-    answer
+    let limits = world.options.limits();
+    let verdict = if faults.contains(&Kind::RateLimit) {
+        world.rates.exhaust(limits, endpoint, now)
+    } else {
+        world.rates.count(limits, endpoint, now)
+    };
+    let mut answer = match faults.iter().find_map(answer_instead) {
+        Some(answer) => answer,
+        None if !verdict.allowed => {
+            let text = format!("{} {} beyond {} calls in a window", request.method, request.path, verdict.limit);
+            world.record_event(now, EventKind::RateLimitProvoked, text);
+            too_many_requests()
+        }
+        None => {
+            let outcome = route(world, now, request, endpoint, methods);
+            world.settle(now, outcome)
+        }
+    };
+    if let Some(Kind::StatusAfter(status)) = faults.iter().find(|fault| matches!(fault, Kind::StatusAfter(_))) {
+        let text = format!("Injected fault: carried out, answered {status}");
+        answer = Answer::error(*status, "InjectedException", text);
+    }
+    let answer = answer
         .with("x-ratelimit-limit", verdict.limit.to_string())
         .with("x-ratelimit-remaining", verdict.remaining.to_string())
-        .with("x-ratelimit-reset", verdict.reset.to_string())
+        .with("x-ratelimit-reset", verdict.reset.to_string());
+    let served = Served { answer, delay, transfer };
+    world.log_call(logged(now, request, endpoint, &served, &faults));
+    served
+}
+
+fn too_many_requests() -> Answer {
+    Answer::error(429, "TooManyRequests", "Too many requests")
+}
+
+/// Returns the answer of a fault that prevents the call from being carried out; `None` for the other faults.
+fn answer_instead(fault: &Kind) -> Option<Answer> {
+    match fault {
+        Kind::Status(status) => {
+            Some(Answer::error(*status, "InjectedException", format!("Injected fault: status {status}")))
+        }
+        Kind::ErrorIn200 => Some(Answer::json(
+            200,
+            json!({"items": [], "messages": [{"level": "error", "type": "InjectedException", "text": "Injected fault: the request was not carried out", "fields": []}]}),
+        )),
+        Kind::NoInventory => {
+            let text = "The access token lacks the scope inventory-management";
+            Some(Answer::error(403, "AuthorizationException", text))
+        }
+        Kind::Redirect => Some(Answer::json(307, Value::Null).with("location", REDIRECT_TARGET)),
+        Kind::RateLimit => Some(too_many_requests()),
+        Kind::CutBefore | Kind::Hang => Some(Answer::json(0, Value::Null)),
+        Kind::StatusAfter(_)
+        | Kind::Delay(_)
+        | Kind::TokenKilled
+        | Kind::CutAfter
+        | Kind::BadJson
+        | Kind::HugeBody(_) => None,
+    }
+}
+
+fn logged(now: Millis, request: &Request, endpoint: Endpoint, served: &Served, faults: &[Kind]) -> Call {
+    let was_answered = !matches!(served.transfer, Transfer::Cut | Transfer::Hang);
+    let query = if request.query.is_empty() { String::new() } else { format!("?{}", request.query) };
+    let shorten = |text: &str, max: usize| text.chars().take(max).collect::<String>();
+    Call {
+        at: now,
+        endpoint: endpoint.name().into(),
+        method: request.method.clone(),
+        target: format!("{}{query}", request.path),
+        body: match endpoint {
+            Endpoint::Token => "(masked)".into(),
+            _ => shorten(&String::from_utf8_lossy(&request.body), MAX_LOGGED_BODY),
+        },
+        status: if was_answered { served.answer.status } else { 0 },
+        answer: if was_answered {
+            shorten(&masked(&served.answer.value()).to_string(), MAX_LOGGED_ANSWER)
+        } else {
+            String::new()
+        },
+        fault: (!faults.is_empty()).then(|| format!("{faults:?}")),
+    }
+}
+
+fn route(
+    world: &mut World,
+    now: Millis,
+    request: &Request,
+    endpoint: Endpoint,
+    methods: &[&str],
+) -> Result<Answer, Refusal> {
+    let call = || format!("{} {}", request.method, request.path);
+    if endpoint != Endpoint::Unknown && !methods.contains(&request.method.as_str()) {
+        let answer = Answer::error(405, "MethodNotAllowed", "Method not allowed").with("allow", methods.join(", "));
+        return Err(Refusal::mistake(EventKind::WrongMethod, call(), answer));
+    }
+    let scalars = world.options.scalars;
+    let require_scope = |world: &World, scopes: &[&str]| token::authorise(&world.tokens, now, request, scopes);
+    match endpoint {
+        Endpoint::Unknown => {
+            let is_redirected = request.path == REDIRECT_TARGET;
+            let kind = if is_redirected { EventKind::RedirectFollowed } else { EventKind::UnknownRoute };
+            let text = "This endpoint does not exist or is not allowed";
+            Err(Refusal::mistake(kind, call(), Answer::error(403, "AuthorizationException", text)))
+        }
+        Endpoint::Token => world.issue_token(now, request),
+        Endpoint::JobQueue if request.method == "POST" => {
+            require_scope(world, &["write-jobqueue"])?;
+            require_scope(world, &["write-receiveinvoice"])?;
+            world.queue(now, request)
+        }
+        Endpoint::JobQueue => {
+            require_scope(world, &[])?;
+            let jobs = world.jobs.iter().map(|job| job.as_item(scalars)).collect();
+            Ok(items_answer(request, scalars, "jobqueue", jobs)?)
+        }
+        Endpoint::ReceiveInvoice => {
+            require_scope(world, &["read-receiveinvoice"])?;
+            // Most look-ups are for one number among thousands: only the JSON of matching invoices is built.
+            let number = request.parameter("invoice_number");
+            let matches = |other: &str| number.as_ref().is_none_or(|number| number.eq_ignore_ascii_case(other));
+            let invoices = world.invoices.iter().filter(|invoice| matches(&invoice.draft.invoice_number));
+            let items = invoices.map(|invoice| invoice.as_item(scalars)).collect();
+            let filters = ["invoice_number", "supplier_id", "date", "ownership_id", "modified_at", "active", "id"];
+            filtered(request, scalars, "receiveinvoice", &filters, items)
+        }
+        Endpoint::Separation => {
+            require_scope(world, &["read-separation"])?;
+            let all = &world.separations;
+            let items = all.iter().map(|part| part.as_item(all, scalars)).collect();
+            let filters = ["id", "uid", "name", "type", "separation_type", "parent", "contact_id", "active"];
+            let filters = [&filters[..], &["created_at", "modified_at"]].concat();
+            filtered(request, scalars, "separation", &filters, items)
+        }
+        Endpoint::Product => {
+            require_scope(world, &["read-product", "read-productsupplier", "inventory-management"])?;
+            let id = request.path.strip_prefix("/v2/product/");
+            let products = world.products.iter().filter(|product| id.is_none_or(|id| product.id.to_string() == id));
+            let items: Vec<_> = products.map(|product| product.as_product(scalars)).collect();
+            if let Some(id) = id.filter(|_| items.is_empty()) {
+                world.record_event(now, EventKind::UnknownRecord, format!("product {id}"));
+            }
+            filtered(request, scalars, "product", &["id", "code", "name", "active"], items)
+        }
+        Endpoint::ProductSupplier => {
+            require_scope(world, &["read-productsupplier"])?;
+            let items = world.products.iter().map(|product| product.as_product_supplier(scalars)).collect();
+            let filters = ["id", "product_id", "supplier_contact_id", "supplier_code", "active"];
+            filtered(request, scalars, "productsupplier", &filters, items)
+        }
+        Endpoint::Products => {
+            require_scope(world, &["inventory-management"])?;
+            let items: Vec<_> = world.products.iter().map(|product| product.as_inventory_product(scalars)).collect();
+            Ok(data_answer(request, scalars, &items)?)
+        }
+        Endpoint::Requirements => {
+            require_scope(world, &["inventory-management"])?;
+            let location = inventory::requested_location(request, &world.separations)?;
+            let items = inventory::requirements(location, &world.stock, &world.products, world.open_items(), scalars);
+            Ok(data_answer(request, scalars, &items)?)
+        }
+        Endpoint::Supplied => {
+            require_scope(world, &["inventory-management"])?;
+            world.supply(now, request)
+        }
+    }
 }

@@ -1,16 +1,14 @@
-//! Access tokens of the ezyVet half (SPSI.md 2): one live token per credential set; a new one kills the old.
+//! Access tokens of the ezyVet half (SPSI.md 2): one live token per credential set; a new token replaces the old one.
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::{
-    clock::Millis,
-    event::EventKind,
+    clock::{Chance, Millis},
+    event::{EventKind, Refusal},
     form,
-    options::{InventoryGrant, ScopeSeparator},
-    settings::Credential,
+    options::{InventoryGrant, Options, ScopeSeparator},
     wire::{Answer, Request, text_of},
-    world::World,
 };
 
 /// Scopes that only a site with the inventory system grants.
@@ -25,170 +23,147 @@ const PLAIN_SCOPES: [&str; 6] = [
     "read-product",
 ];
 
-/// A token that was issued, alive or not.
+/// A token that was issued, live or dead.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Token {
-    /// What is sent as bearer.
+    /// The bearer token.
     pub value: String,
-    /// Whose it is.
+    /// Client id of the credential set.
     pub client_id: String,
-    /// What it allows.
+    /// Granted scopes.
     pub scopes: Vec<String>,
-    /// When it expires by itself.
+    /// Time of expiry.
     pub expires: Millis,
-    /// Why it is no longer good, if it is not.
+    /// Why it died before its expiry; `None` while it is live.
     pub dead: Option<Death>,
 }
 
-/// Why a token is no longer good.
+/// Why a token died before its expiry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Death {
     /// A fault or a control call killed it.
     Injected,
-    /// A newer token of the same credential set took its place.
+    /// A newer token of the same credential set replaced it.
     Replaced,
 }
 
-impl World {
-    /// `POST /oauth/token` and `POST /v1/oauth/access_token`.
-    pub(super) fn issue_token(&mut self, now: Millis, request: &Request) -> Answer {
-        let body = match token_body(request) {
-            Ok(body) => body,
-            Err(why) => {
-                self.event(now, EventKind::MalformedBody, format!("token request: {why}"));
-                return Answer::error(400, "BadRequest", why);
-            }
-        };
-        let field = |name: &str| body.get(name).and_then(text_of).filter(|text| !text.is_empty());
-        let names = ["partner_id", "client_id", "client_secret", "grant_type", "scope", "site_uid"];
-        if let Some(missing) = names.into_iter().find(|name| field(name).is_none()) {
-            self.event(now, EventKind::MalformedBody, format!("token request without {missing}"));
-            return Answer::error(400, "BadRequest", format!("{missing} is required"));
-        }
-        if field("grant_type").as_deref() != Some("client_credentials") {
-            self.event(now, EventKind::MalformedBody, "token request with another grant_type");
-            return Answer::error(400, "BadRequest", "grant_type must be client_credentials");
-        }
-        let claimed = Credential {
-            partner_id: field("partner_id").unwrap_or_default(),
-            client_id: field("client_id").unwrap_or_default(),
-            client_secret: field("client_secret").unwrap_or_default(),
-            site_uid: field("site_uid").unwrap_or_default(),
-        };
-        if !self.settings.credentials.contains(&claimed) {
-            self.event(
-                now,
-                EventKind::BadCredentials,
-                format!("token request with wrong credentials for client {}", claimed.client_id),
-            );
-            return Answer::error(401, "AuthenticationException", "The client credentials are invalid");
-        }
-        let scopes = match self.granted(&field("scope").unwrap_or_default()) {
-            Ok(scopes) => scopes,
-            Err(why) => {
-                self.event(now, EventKind::BadCredentials, format!("token request: {why}"));
-                return Answer::error(400, "invalid_scope", why);
-            }
-        };
-        let life =
-            if request.path.starts_with("/v1/") { self.settings.token_life / 2 * 3 } else { self.settings.token_life };
-        for token in self.tokens.iter_mut().filter(|token| token.client_id == claimed.client_id && token.dead.is_none())
-        {
-            token.dead = Some(Death::Replaced);
-        }
-        let expires = now + life;
-        let value = self.jwt(&claimed.client_id, &scopes, now, expires);
-        self.tokens.push(Token {
-            value: value.clone(),
-            client_id: claimed.client_id,
-            scopes: scopes.clone(),
-            expires,
-            dead: None,
-        });
-        let says = self.settings.expires_in_says.unwrap_or(life / 1000);
-        Answer::json(
-            200,
-            json!({"access_token": value, "token_type": "Bearer", "expires_in": self.settings.scalars.whole(says), "scope": scopes.join(" ")}),
-        )
+/// Serves `POST /oauth/token` and `POST /v1/oauth/access_token`.
+///
+/// # Errors
+/// 400 for a malformed request or a scope that is not granted; 401 for wrong credentials.
+pub(super) fn issue(
+    tokens: &mut Vec<Token>,
+    options: &Options,
+    chance: &mut Chance,
+    now: Millis,
+    request: &Request,
+) -> Result<Answer, Refusal> {
+    let malformed = |text: &str| {
+        let answer = Answer::error(400, "BadRequest", text);
+        Refusal::mistake(EventKind::MalformedBody, format!("token request: {text}"), answer)
+    };
+    let body = token_body(request).map_err(malformed)?;
+    let field = |name: &str| body.get(name).and_then(text_of).unwrap_or_default();
+    let names = ["partner_id", "client_id", "client_secret", "grant_type", "scope", "site_uid"];
+    if let Some(missing) = names.into_iter().find(|name| field(name).is_empty()) {
+        return Err(malformed(&format!("{missing} is required")));
     }
+    if field("grant_type") != "client_credentials" {
+        return Err(malformed("grant_type must be client_credentials"));
+    }
+    let client_id = field("client_id");
+    let credentials = [field("partner_id"), client_id.clone(), field("client_secret"), field("site_uid")];
+    if credentials.each_ref() != [&options.partner_id, &options.client_id, &options.client_secret, &options.site_uid] {
+        return Err(Refusal::mistake(
+            EventKind::BadCredentials,
+            format!("token request with wrong credentials for client {client_id}"),
+            Answer::error(401, "AuthenticationException", "The client credentials are invalid"),
+        ));
+    }
+    let scopes = grant(&field("scope"), options).map_err(|text| {
+        let answer = Answer::error(400, "invalid_scope", &text);
+        Refusal::mistake(EventKind::BadCredentials, format!("token request: {text}"), answer)
+    })?;
+    let life = options.scaled(options.token_life);
+    let life = if request.path.starts_with("/v1/") { life / 2 * 3 } else { life };
+    let replaced = tokens.iter_mut().filter(|token| token.client_id == client_id && token.dead.is_none());
+    replaced.for_each(|token| token.dead = Some(Death::Replaced));
+    let expires = now + life;
+    let value = jwt(chance, &client_id, &scopes, now, expires);
+    let expires_in = options.scalars.whole(options.expires_in_says.unwrap_or(life / 1000));
+    let answer =
+        json!({"access_token": value, "token_type": "Bearer", "expires_in": expires_in, "scope": scopes.join(" ")});
+    tokens.push(Token { value, client_id, scopes, expires, dead: None });
+    Ok(Answer::json(200, answer))
+}
 
-    fn granted(&self, asked: &str) -> Result<Vec<String>, String> {
-        let separators: &[char] = match self.settings.scope_separator {
-            ScopeSeparator::Space => &[' '],
-            ScopeSeparator::Comma => &[','],
-            ScopeSeparator::Either => &[' ', ','],
-        };
-        let mut granted = Vec::new();
-        for scope in asked.split(separators).filter(|scope| !scope.is_empty()) {
-            let inventory = INVENTORY_SCOPES.contains(&scope);
-            if !inventory && !PLAIN_SCOPES.contains(&scope) {
-                return Err(format!("The scope {scope} does not exist"));
-            }
-            match self.settings.inventory {
-                InventoryGrant::Refuse if inventory => {
-                    return Err(format!("The scope {scope} is not granted by this site"));
-                }
-                InventoryGrant::Withhold if inventory => {}
-                _ => granted.push(scope.to_owned()),
-            }
+/// Returns the granted ones of the requested scopes.
+fn grant(requested: &str, options: &Options) -> Result<Vec<String>, String> {
+    let separators: &[char] = match options.scope_separator {
+        ScopeSeparator::Space => &[' '],
+        ScopeSeparator::Comma => &[','],
+        ScopeSeparator::Either => &[' ', ','],
+    };
+    let mut granted = Vec::new();
+    for scope in requested.split(separators).filter(|scope| !scope.is_empty()) {
+        let is_inventory = INVENTORY_SCOPES.contains(&scope);
+        if !is_inventory && !PLAIN_SCOPES.contains(&scope) {
+            return Err(format!("The scope {scope} does not exist"));
         }
-        Ok(granted)
-    }
-
-    /// A token in the shape of a JWT; the signature is random, for nobody but the sandbox checks it.
-    fn jwt(&mut self, client_id: &str, scopes: &[String], now: Millis, expires: Millis) -> String {
-        let header = json!({"typ": "JWT", "alg": "RS256"});
-        let payload = json!({"aud": client_id, "jti": self.chance.letters(16), "iat": now / 1000, "nbf": now / 1000, "exp": expires / 1000, "scopes": scopes});
-        let signature = self.chance.letters(43);
-        format!(
-            "{}.{}.{signature}",
-            base64url(header.to_string().as_bytes()),
-            base64url(payload.to_string().as_bytes())
-        )
-    }
-
-    /// The bearer's client id, if the token is alive and has one of the scopes.
-    pub(super) fn authorise(&mut self, now: Millis, request: &Request, scopes: &[&str]) -> Result<(), Answer> {
-        let refused = || {
-            Answer::error(401, "AuthenticationException", "The access token is invalid or has expired")
-                .with("www-authenticate", "Bearer")
-        };
-        let Some(bearer) = &request.bearer else {
-            self.event(now, EventKind::BadToken, format!("{} {} without a token", request.method, request.path));
-            return Err(refused());
-        };
-        let Some(at) = self.tokens.iter().rposition(|token| token.value == *bearer) else {
-            self.event(
-                now,
-                EventKind::BadToken,
-                format!("{} {} with a token that was never issued", request.method, request.path),
-            );
-            return Err(refused());
-        };
-        let token = self.tokens[at].clone();
-        if token.dead.is_some() || token.expires <= now {
-            let newer = self.tokens[at + 1..].iter().any(|other| other.client_id == token.client_id);
-            if newer {
-                self.event(
-                    now,
-                    EventKind::BadToken,
-                    format!("{} {} with an old token, though a newer one was issued", request.method, request.path),
-                );
+        match options.inventory {
+            InventoryGrant::Refuse if is_inventory => {
+                return Err(format!("The scope {scope} is not granted by this site"));
             }
-            return Err(refused());
+            InventoryGrant::Withhold if is_inventory => {}
+            _ => granted.push(scope.to_owned()),
         }
-        if scopes.is_empty() || scopes.iter().any(|scope| token.scopes.iter().any(|held| held == scope)) {
-            return Ok(());
-        }
-        Err(Answer::error(403, "AuthorizationException", format!("The access token lacks the scope {}", scopes[0])))
     }
+    Ok(granted)
+}
 
-    /// Kills every live token, as ezyVet may at any time.
-    pub fn kill_tokens(&mut self) -> usize {
-        let alive = self.tokens.iter_mut().filter(|token| token.dead.is_none());
-        alive.map(|token| token.dead = Some(Death::Injected)).count()
+/// Creates a token in the shape of a JWT. The signature is random: only the sandbox checks the token, by its whole text.
+fn jwt(chance: &mut Chance, client_id: &str, scopes: &[String], now: Millis, expires: Millis) -> String {
+    let header = json!({"typ": "JWT", "alg": "RS256"});
+    let payload = json!({"aud": client_id, "jti": chance.letters(16), "iat": now / 1000, "nbf": now / 1000, "exp": expires / 1000, "scopes": scopes});
+    let [header, payload] = [header, payload].map(|part| base64url(part.to_string().as_bytes()));
+    format!("{header}.{payload}.{}", chance.letters(43))
+}
+
+/// Checks that the bearer token is live and has at least one of the scopes, if any are named.
+///
+/// # Errors
+/// 401 for a missing, unknown, dead or expired token; 403 for a missing scope.
+pub(super) fn authorise(tokens: &[Token], now: Millis, request: &Request, scopes: &[&str]) -> Result<(), Refusal> {
+    let unauthorised = || {
+        Answer::error(401, "AuthenticationException", "The access token is invalid or has expired")
+            .with("www-authenticate", "Bearer")
+    };
+    let mistake = |reason: &str| {
+        let text = format!("{} {} {reason}", request.method, request.path);
+        Refusal::mistake(EventKind::BadToken, text, unauthorised())
+    };
+    let bearer = request.bearer.as_ref().ok_or_else(|| mistake("without a token"))?;
+    let index = tokens.iter().rposition(|token| token.value == *bearer);
+    let index = index.ok_or_else(|| mistake("with a token that was never issued"))?;
+    let token = &tokens[index];
+    if token.dead.is_some() || token.expires <= now {
+        // The partner cannot know of an early death until it gets this 401; with a newer token in hand, it can.
+        let has_newer = tokens[index + 1..].iter().any(|other| other.client_id == token.client_id);
+        let newer = || mistake("with an old token, although a newer one was issued");
+        return Err(if has_newer { newer() } else { unauthorised().into() });
     }
+    if scopes.is_empty() || scopes.iter().any(|scope| token.scopes.iter().any(|granted| granted == scope)) {
+        return Ok(());
+    }
+    let text = format!("The access token lacks the scope {}", scopes[0]);
+    Err(Answer::error(403, "AuthorizationException", text).into())
+}
+
+/// Kills every live token, as ezyVet may at any time; returns how many.
+pub(super) fn kill_all(tokens: &mut [Token]) -> usize {
+    let live = tokens.iter_mut().filter(|token| token.dead.is_none());
+    live.map(|token| token.dead = Some(Death::Injected)).count()
 }
 
 fn token_body(request: &Request) -> Result<Value, &'static str> {
@@ -202,8 +177,8 @@ fn token_body(request: &Request) -> Result<Value, &'static str> {
     Err("the body must be JSON or a form")
 }
 
-/// Base64 with the alphabet of URLs and without padding.
-pub(super) fn base64url(bytes: &[u8]) -> String {
+/// Encodes base64url without padding.
+fn base64url(bytes: &[u8]) -> String {
     const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
     let mut text = String::with_capacity(bytes.len().div_ceil(3) * 4);
     for chunk in bytes.chunks(3) {
@@ -222,7 +197,7 @@ mod tests {
     use super::base64url;
 
     #[test]
-    fn base64_has_the_alphabet_of_urls_and_no_padding() {
+    fn base64url_uses_the_url_alphabet_without_padding() {
         let pairs = [("", ""), ("f", "Zg"), ("fo", "Zm8"), ("foo", "Zm9v"), ("foob", "Zm9vYg"), ("foobar", "Zm9vYmFy")];
         for (plain, encoded) in pairs {
             assert_eq!(base64url(plain.as_bytes()), encoded);

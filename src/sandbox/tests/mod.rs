@@ -1,4 +1,4 @@
-//! The sandbox against itself: the site by its rules, one call after the other, without HTTP.
+//! The site without HTTP, one call after the other.
 
 mod over_http;
 
@@ -7,13 +7,12 @@ use serde_json::{Value, json};
 use super::{
     World,
     event::EventKind,
-    form,
+    form::tests::write,
     job::JobState,
     options::{Approve, DuplicateInvoice, InventoryGrant, Options, ScopeSeparator},
     order::OrderLine,
     product::tests::listed,
-    routes::{Served, Transfer},
-    settings::Settings,
+    routes::{self, Served, Transfer},
     wire::{Answer, Request},
 };
 
@@ -21,7 +20,7 @@ const NOW: i64 = 1_700_000_000_000;
 const SCOPES: &str =
     "read-receiveinvoice read-separation write-jobqueue write-receiveinvoice inventory-management read-productsupplier";
 
-/// A site with an order for two locations, and a partner that talks to it.
+/// A site with an order for two locations, and the token of a partner.
 struct Scene {
     world: World,
     now: i64,
@@ -30,13 +29,10 @@ struct Scene {
 
 impl Scene {
     fn new(options: &Options) -> Self {
-        let mut world = World::new(Settings::from(options), options.seed);
-        for fault in &options.faults {
-            world.faults.add(fault.clone());
-        }
+        let mut world = World::new(options.clone());
         world.link_catalogue(&[listed("A", true), listed("B", true)]);
-        if let Err(why) = world.write_order(NOW, &[OrderLine::new("A", 1, 3), OrderLine::new("B", 2, 4)]) {
-            panic!("{why}");
+        if let Err(reason) = world.write_order(NOW, &[OrderLine::new("A", 1, 3), OrderLine::new("B", 2, 4)], "") {
+            panic!("{reason}");
         }
         Self { world, now: NOW, token: String::new() }
     }
@@ -47,14 +43,14 @@ impl Scene {
         scene
     }
 
-    fn ask_token(&mut self, changes: Value) -> Answer {
+    fn request_token(&mut self, changes: Value) -> Answer {
         let mut body = json!({"partner_id": "sandbox-partner", "client_id": "sandbox-client", "client_secret": "sandbox-secret", "site_uid": "sandbox-site", "grant_type": "client_credentials", "scope": SCOPES});
         changes.as_object().into_iter().flatten().for_each(|(key, value)| body[key] = value.clone());
         self.send("POST", "/oauth/token", "application/json", body.to_string()).answer
     }
 
     fn log_in(&mut self) {
-        let answer = self.ask_token(json!({}));
+        let answer = self.request_token(json!({}));
         assert_eq!(answer.status, 200, "{answer:?}");
         self.token = answer.value()["access_token"].as_str().unwrap_or_default().to_owned();
     }
@@ -71,7 +67,7 @@ impl Scene {
             accept: String::new(),
             body: body.into_bytes(),
         };
-        self.world.serve(self.now, &request)
+        routes::serve(&mut self.world, self.now, &request)
     }
 
     fn get(&mut self, target: &str) -> Answer {
@@ -80,7 +76,7 @@ impl Scene {
 
     fn queue(&mut self, invoice: &Value) -> Answer {
         let job = json!({"type": "ReceiveInvoice", "action": "ApiRequest", "data": {"method": "POST", "endpoint": "v2/receiveinvoice", "body": invoice}});
-        self.send("POST", "/v2/jobqueue", "application/x-www-form-urlencoded; charset=utf-8", form::write(&job)).answer
+        self.send("POST", "/v2/jobqueue", "application/x-www-form-urlencoded; charset=utf-8", write(&job)).answer
     }
 
     fn supply(&mut self, location: u64, lines: Value) -> Answer {
@@ -111,7 +107,7 @@ fn header(answer: &Answer, name: &str) -> Option<String> {
 }
 
 #[test]
-fn a_job_waits_is_approved_by_itself_and_becomes_an_invoice() {
+fn a_job_waits_until_its_automatic_approval_and_becomes_an_invoice() {
     let mut scene = Scene::standard();
     let queued = scene.queue(&invoice("INV-1"));
     assert_eq!((queued.status, &queued.value()["items"][0]["jobqueue"]["status"]), (200, &json!("Pending")));
@@ -149,10 +145,10 @@ fn staff_approve_and_reject_by_hand() {
 }
 
 #[test]
-fn every_mistake_of_an_invoice_makes_its_job_fail_and_is_named() {
+fn an_invalid_invoice_makes_its_job_fail_with_the_reason() {
     let mistakes = [
-        ("/line_item/0/purchase_order_item_id", json!(99), "is no line of an order"),
-        ("/line_item/0/location_id", json!(2), "is no stock location"),
+        ("/line_item/0/purchase_order_item_id", json!(99), "is not a line of an open order"),
+        ("/line_item/0/location_id", json!(2), "is not a stock location"),
         ("/line_item/0/location_id", json!(4), "the order line says 3"),
         ("/line_item/0/supplier_code", json!("B"), "the order line says A"),
         ("/line_item/0/quantity", json!("two"), "line_item[0].quantity: must be a number"),
@@ -162,11 +158,11 @@ fn every_mistake_of_an_invoice_makes_its_job_fail_and_is_named() {
         ("/line_item/0/batch", json!("777"), "batch"),
         ("/line_item/0/batch/0/expiry", json!("2024-01-23"), "epoch seconds"),
         ("/line_item", json!([]), "line_item: is required"),
-        ("/ownership_id", json!(3), "is no business"),
+        ("/ownership_id", json!(3), "is not a business"),
         ("/date", json!("2024-01-23"), "epoch seconds"),
         ("/invoice_number", Value::Null, "invoice_number: is required"),
     ];
-    for (pointer, value, why) in mistakes {
+    for (pointer, value, reason) in mistakes {
         let mut scene = Scene::standard();
         let mut body = invoice("INV-1");
         if let Some(field) = body.pointer_mut(pointer) {
@@ -176,13 +172,13 @@ fn every_mistake_of_an_invoice_makes_its_job_fail_and_is_named() {
         scene.world.tick(scene.now + 2000);
         let job = &scene.world.jobs[0];
         assert_eq!(job.state, JobState::Failed, "{pointer}");
-        assert!(job.error.contains(why), "{pointer}: {}", job.error);
+        assert!(job.error.contains(reason), "{pointer}: {}", job.error);
         assert_eq!(scene.kinds(), [EventKind::JobFailed]);
     }
 }
 
 #[test]
-fn a_repeated_invoice_number_is_seen_and_may_be_refused() {
+fn a_repeated_invoice_number_is_recorded_and_refused_on_request() {
     let mut scene = Scene::standard();
     scene.queue(&invoice("INV-1"));
     scene.queue(&invoice("INV-1"));
@@ -208,7 +204,7 @@ fn a_number_whose_job_was_rejected_may_be_sent_again() {
 }
 
 #[test]
-fn a_job_of_too_many_fields_loses_some_and_is_noticed() {
+fn a_job_with_too_many_fields_is_recorded() {
     let mut scene = Scene::standard();
     let mut body = invoice("INV-1");
     let line = body["line_item"][0].clone();
@@ -245,7 +241,7 @@ fn supplied_moves_stock_at_its_location_and_refuses_mistakes() {
 }
 
 #[test]
-fn a_new_token_kills_the_old_one() {
+fn a_new_token_replaces_the_old_one() {
     let mut scene = Scene::standard();
     let old = scene.token.clone();
     assert_eq!(scene.get("/v2/separation").status, 200);
@@ -257,7 +253,7 @@ fn a_new_token_kills_the_old_one() {
 }
 
 #[test]
-fn a_killed_or_expired_token_may_be_used_until_a_new_one_is_there() {
+fn using_a_dead_token_is_no_mistake_before_a_newer_one_is_issued() {
     let mut scene = Scene::standard();
     scene.world.kill_tokens();
     assert_eq!(scene.get("/v2/separation").status, 401);
@@ -273,17 +269,17 @@ fn a_killed_or_expired_token_may_be_used_until_a_new_one_is_there() {
 #[test]
 fn wrong_credentials_and_scopes_are_refused() {
     let mut scene = Scene::new(&Options::default());
-    assert_eq!(scene.ask_token(json!({"client_secret": "wrong"})).status, 401);
-    assert_eq!(scene.ask_token(json!({"site_uid": ""})).status, 400);
-    assert_eq!(scene.ask_token(json!({"scope": "read-separation,write-jobqueue"})).status, 400);
-    assert_eq!(scene.ask_token(json!({"grant_type": "password"})).status, 400);
+    assert_eq!(scene.request_token(json!({"client_secret": "wrong"})).status, 401);
+    assert_eq!(scene.request_token(json!({"site_uid": ""})).status, 400);
+    assert_eq!(scene.request_token(json!({"scope": "read-separation,write-jobqueue"})).status, 400);
+    assert_eq!(scene.request_token(json!({"grant_type": "password"})).status, 400);
     assert_eq!(
         scene.kinds(),
         [EventKind::BadCredentials, EventKind::MalformedBody, EventKind::BadCredentials, EventKind::MalformedBody]
     );
 
     let mut scene = Scene::new(&Options { scope_separator: ScopeSeparator::Comma, ..Options::default() });
-    assert_eq!(scene.ask_token(json!({"scope": "read-separation,write-jobqueue"})).status, 200);
+    assert_eq!(scene.request_token(json!({"scope": "read-separation,write-jobqueue"})).status, 200);
 }
 
 #[test]
@@ -293,11 +289,11 @@ fn a_site_without_inventory_withholds_or_refuses_its_scopes() {
     assert_eq!(scene.get("/inventory/v1/products").status, 403);
     assert_eq!(scene.get("/v2/separation").status, 200);
     let mut scene = Scene::new(&Options { inventory: InventoryGrant::Refuse, ..Options::default() });
-    assert_eq!(scene.ask_token(json!({})).status, 400);
+    assert_eq!(scene.request_token(json!({})).status, 400);
 }
 
 #[test]
-fn every_answer_carries_the_rate_headers_and_a_provoked_429_is_noticed() {
+fn every_answer_carries_the_rate_headers_and_a_provoked_429_is_recorded() {
     let mut scene = Scene::new(&Options { rate_per_endpoint: 3, rate_per_site: 5, ..Options::default() });
     scene.log_in();
     let first = scene.get("/v2/separation");
@@ -322,7 +318,7 @@ fn every_answer_carries_the_rate_headers_and_a_provoked_429_is_noticed() {
 #[test]
 fn an_injected_429_is_no_fault_of_the_partner_but_calls_before_its_reset_are() {
     let mut scene = Scene::standard();
-    scene.world.faults.add("rate-limit:separationx1".parse().unwrap_or_else(|why: String| panic!("{why}")));
+    scene.world.faults.add("rate-limit:separationx1".parse().unwrap_or_else(|reason: String| panic!("{reason}")));
     let limited = scene.get("/v2/separation");
     assert_eq!(
         (limited.status, header(&limited, "x-ratelimit-remaining"), header(&limited, "x-ratelimit-reset")),
@@ -337,7 +333,7 @@ fn an_injected_429_is_no_fault_of_the_partner_but_calls_before_its_reset_are() {
 }
 
 #[test]
-fn faults_before_the_deed_leave_no_trace_and_faults_after_it_do() {
+fn a_fault_either_prevents_the_call_or_only_spoils_its_answer() {
     for (fault, status, transfer, done) in [
         ("status:jobqueue=503x1", 503, Transfer::Whole, false),
         ("status-after:jobqueue=500x1", 500, Transfer::Whole, true),
@@ -352,7 +348,7 @@ fn faults_before_the_deed_leave_no_trace_and_faults_after_it_do() {
         ("delay:jobqueue=5sx1", 200, Transfer::Whole, true),
     ] {
         let mut scene = Scene::standard();
-        scene.world.faults.add(fault.parse().unwrap_or_else(|why: String| panic!("{why}")));
+        scene.world.faults.add(fault.parse().unwrap_or_else(|reason: String| panic!("{reason}")));
         let job = json!({"type": "ReceiveInvoice", "data": {"method": "POST", "endpoint": "v2/receiveinvoice", "body": invoice("INV-1")}});
         let served = scene.send("POST", "/v2/jobqueue", "application/json", job.to_string());
         assert_eq!(
@@ -365,7 +361,7 @@ fn faults_before_the_deed_leave_no_trace_and_faults_after_it_do() {
 }
 
 #[test]
-fn product_look_ups_lead_from_the_order_line_to_the_uid() {
+fn product_look_ups_lead_from_an_order_line_to_the_inventory_uid() {
     let mut scene = Scene::standard();
     let id = scene.world.orders[0].items[0].product_id;
     let code = scene.get(&format!("/v2/product/{id}")).value()["items"][0]["product"]["code"].clone();

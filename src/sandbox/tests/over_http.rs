@@ -1,4 +1,4 @@
-//! The whole sandbox over real HTTP, with a small partner on the other side.
+//! The sandbox over real HTTP, and its clinic against a partner with canned answers.
 
 use std::{
     io::{Read, Write},
@@ -39,7 +39,7 @@ async fn get(sandbox: &Sandbox, client: &Client, token: &str, path: &str) -> req
 }
 
 #[tokio::test]
-async fn a_partner_talks_to_the_site_and_faults_travel_as_they_should() -> anyhow::Result<()> {
+async fn a_partner_calls_the_site_and_meets_its_faults() -> anyhow::Result<()> {
     let (sandbox, client, clock) = sandbox().await?;
     let token = token(&sandbox, &client).await?;
     let answer = get(&sandbox, &client, &token, "/v2/separation?limit=200").await?;
@@ -115,7 +115,7 @@ async fn a_partner_talks_to_the_site_and_faults_travel_as_they_should() -> anyho
     Ok(())
 }
 
-/// A partner of canned answers: enough to see that the clinic half calls and checks.
+/// Starts a partner with canned answers; returns its URL.
 fn partner() -> anyhow::Result<String> {
     let listener = TcpListener::bind("127.0.0.1:0")?;
     let url = format!("http://{}", listener.local_addr()?);
@@ -187,7 +187,7 @@ fn read_request(stream: &mut impl Read) -> (String, String) {
 }
 
 #[tokio::test]
-async fn a_second_start_goes_on_where_the_first_ended() -> anyhow::Result<()> {
+async fn a_second_start_continues_from_the_state_file() -> anyhow::Result<()> {
     let directory = tempfile::tempdir()?;
     let options =
         Options { bind: "127.0.0.1:0".into(), state: Some(directory.path().join("world.json")), ..Options::default() };
@@ -198,7 +198,7 @@ async fn a_second_start_goes_on_where_the_first_ended() -> anyhow::Result<()> {
         let clinic = sandbox.connect(&partner, "clinic-1", "top-secret")?;
         clinic.categories().await?;
         clinic.pull_catalogue(Some(2)).await?;
-        let order = clinic.send_order(&[OrderLine::new("A", 1, 3)]).await?.value.order;
+        let order = clinic.send_order(&[OrderLine::new("A", 1, 3)], "").await?.value.order;
         let products = sandbox.world().products.len();
         numbers.push((order.id, order.number, order.items[0].id, products));
         sandbox.stop().await?;
@@ -208,7 +208,7 @@ async fn a_second_start_goes_on_where_the_first_ended() -> anyhow::Result<()> {
 }
 
 #[tokio::test]
-async fn the_clinic_pulls_orders_and_checks_what_it_gets() -> anyhow::Result<()> {
+async fn the_clinic_pulls_orders_and_checks_the_answers() -> anyhow::Result<()> {
     let (sandbox, client, _clock) = sandbox().await?;
     let clinic = sandbox.connect(&partner()?, "clinic-1", "top-secret")?;
     let token = clinic.token().await?;
@@ -220,13 +220,13 @@ async fn the_clinic_pulls_orders_and_checks_what_it_gets() -> anyhow::Result<()>
     let pull = clinic.pull_catalogue(Some(2)).await?;
     assert_eq!((pull.summary.linked, pull.exchanges.len()), (3, 2));
     let wrong = clinic.products(&ProductQuery { name: vec!["b".into()], ..ProductQuery::default() }, None, None).await;
-    assert!(wrong.is_err_and(|error| error.what.starts_with("products[0].active:")));
+    assert!(wrong.is_err_and(|error| error.reason.starts_with("products[0].active:")));
 
-    let reply = clinic.send_order(&[OrderLine::new("A", 2, 3), OrderLine::new("B", 1, 4)]).await?.value;
+    let reply = clinic.send_order(&[OrderLine::new("A", 2, 3), OrderLine::new("B", 1, 4)], "").await?.value;
     assert_eq!((reply.supplier_order_number.as_deref(), reply.order.id), (Some("SO-1"), 12));
     let again = clinic.resend(&reply.order).await?.value;
     assert_eq!((again.order.sent, again.supplier_order_number.as_deref()), (2, Some("SO-1")));
-    let declined = clinic.send_order(&[OrderLine::new("C", 1, 3)]).await?.value;
+    let declined = clinic.send_order(&[OrderLine::new("C", 1, 3)], "").await?.value;
     assert_eq!((declined.reasons, declined.order.declined), (vec!["C is out of stock".to_owned()], true));
 
     let ordered = client

@@ -48,7 +48,7 @@ impl Site {
     /// An order that the clinic wrote, with its magic values, accepted by us and shipped whole, of batch B1.
     async fn shipped(&self, comments: &str) -> String {
         let lines = [OrderLine::new("TP1", 10, 3), OrderLine::new("TP2", 5, 4)];
-        let written = self.sandbox.world().write_order_with(self.sandbox.now(), &lines, comments).expect("an order");
+        let written = self.sandbox.world().write_order(self.sandbox.now(), &lines, comments).expect("an order");
         let number = self.desk.order(1).await;
         let ids = "update purchase_order_line l set ezyvet_id = ($2::text[])[l.position] from purchase_order o
                    where o.id = l.order_id and o.supplier_order_number = $1";
