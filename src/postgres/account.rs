@@ -1,4 +1,4 @@
-//! Who runs the server: PostgreSQL refuses root, and whoever runs it must be able to reach its files.
+//! The user account that runs the server: not root, which PostgreSQL refuses, and able to reach the server's files.
 
 use super::PostgresError;
 use nix::unistd::{Uid, User};
@@ -7,26 +7,26 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// The user who runs `initdb`, `pg_ctl` and `postgres`.
+/// The user that runs `initdb`, `pg_ctl` and `postgres`.
 #[derive(Debug, Clone)]
 pub(super) struct Account {
     pub name: String,
     pub uid: u32,
     pub gid: u32,
-    /// We are root and become this user in each child.
-    pub switched: bool,
+    /// This process is root and switches to the user in each child process.
+    pub is_switched: bool,
 }
 
 impl Account {
-    /// Ourselves; as root the owner of the existing cluster, else `postgres`, else `nobody`.
+    /// Chooses the user of this process; as root the owner of the existing cluster, else `postgres`, else `nobody`.
     pub fn choose(cluster: &Path) -> Result<Self, PostgresError> {
-        let ourselves = Uid::effective();
+        let current = Uid::effective();
         let owner = std::fs::metadata(cluster).ok().map(|found| found.uid());
-        if !ourselves.is_root() {
-            if let Some(owner) = owner.filter(|owner| *owner != ourselves.as_raw()) {
-                return Err(PostgresError::NotOurs { directory: cluster.to_owned(), owner });
+        if !current.is_root() {
+            if let Some(owner) = owner.filter(|owner| *owner != current.as_raw()) {
+                return Err(PostgresError::ForeignOwner { directory: cluster.to_owned(), owner });
             }
-            let user = lookup(User::from_uid(ourselves)).ok_or(PostgresError::NamelessUser(ourselves.as_raw()))?;
+            let user = lookup(User::from_uid(current)).ok_or(PostgresError::NamelessUser(current.as_raw()))?;
             return Ok(Self::of(user, false));
         }
         owner
@@ -38,21 +38,21 @@ impl Account {
             .ok_or(PostgresError::NoUnprivilegedUser)
     }
 
-    fn of(user: User, switched: bool) -> Self {
-        Self { name: user.name, uid: user.uid.as_raw(), gid: user.gid.as_raw(), switched }
+    fn of(user: User, is_switched: bool) -> Self {
+        Self { name: user.name, uid: user.uid.as_raw(), gid: user.gid.as_raw(), is_switched }
     }
 
-    /// Makes the child run as this user. Changing the user id as root also drops the supplementary groups.
+    /// Makes a child process run as this user. Changing the user id as root also drops the supplementary groups.
     pub fn apply(&self, command: &mut Command) {
-        if self.switched {
+        if self.is_switched {
             command.uid(self.uid).gid(self.gid);
         }
     }
 
-    /// The directory on the way to `path` that this user may not pass; parts that do not exist yet are ours to make.
-    /// For our own user always none: there the operation itself tells.
-    pub fn blocked(&self, path: &Path) -> Option<PathBuf> {
-        if !self.switched {
+    /// Returns the first existing directory on the way to `path` that this user cannot enter. Returns `None` without
+    /// checking if the user is not switched: then the file operation itself reports the error.
+    pub fn find_blocking_directory(&self, path: &Path) -> Option<PathBuf> {
+        if !self.is_switched {
             return None;
         }
         let existing = path.ancestors().find_map(|ancestor| ancestor.canonicalize().ok())?;

@@ -1,102 +1,104 @@
-//! What can go wrong with the private Postgres, each with what to do about it.
+//! Errors of the private Postgres; each text says what to do.
 
 use std::path::PathBuf;
 
-/// Why there is no private Postgres.
+/// Reasons why the private Postgres cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum PostgresError {
-    /// No usable server programs on this machine.
+    /// This machine has no usable server programs.
     #[error(
-        "no PostgreSQL server programs{} found; looked for initdb, pg_ctl and postgres in: {}. Install them with `{install}`, \
-         or set SPSI_PG_BIN_DIR to the directory that holds them, or set DATABASE_URL to a server of your own{}",
-        .wanted.map(|major| format!(" of version {major}, to which the data belongs")).unwrap_or_default(),
+        "found no usable PostgreSQL server programs{}. Looked for initdb, pg_ctl and postgres in: {}. Install them with \
+         {install}, or set SPSI_PG_BIN_DIR to their directory, or set DATABASE_URL to use another server{}",
+        .required_major.map(|major| format!(" of version {major}, which the existing data requires")).unwrap_or_default(),
         .searched.join("; "),
-        if cfg!(feature = "fetch-postgres") { "" } else { " (this build does not fetch a prebuilt one: cargo feature fetch-postgres)" }
+        if cfg!(feature = "fetch-postgres") { "" } else { " (this build cannot download PostgreSQL: it lacks the cargo feature `fetch-postgres`)" }
     )]
     BinariesMissing {
-        /// Every place, and what was found there.
+        /// The searched directories, and why each was not used.
         searched: Vec<String>,
-        /// The major version that existing data needs.
-        wanted: Option<u32>,
-        /// The install command for this platform.
+        /// The major version that existing data requires.
+        required_major: Option<u32>,
+        /// How to install them on this platform.
         install: String,
     },
-    /// As root, and neither of the users who could run the server exists.
+    /// The process is root, and neither of the users that could run the server exists.
     #[error(
-        "PostgreSQL refuses to run as root, and there is no user `postgres` or `nobody` to run it as; create one, or set DATABASE_URL"
+        "PostgreSQL refuses to run as root, and this machine has neither a user `postgres` nor `nobody`; create one with `useradd --system postgres`, or set DATABASE_URL to use another server"
     )]
     NoUnprivilegedUser,
-    /// initdb needs a name for the user who runs it.
-    #[error("user id {0} has no entry in the user database, which PostgreSQL needs; add one, or set DATABASE_URL")]
-    NamelessUser(u32),
-    /// The user who runs the server cannot get to the directory.
+    /// `initdb` requires a user name.
     #[error(
-        "{} cannot be reached by the user `{user}`, who runs PostgreSQL: {} lacks search permission for that user; \
-         set SPSI_DATA_DIR to a place such as /var/lib/spsi, or `chmod o+x` that directory",
-        .directory.display(), .blocked_by.display()
+        "PostgreSQL requires a user name, but user id {0} has none; add the user to /etc/passwd, or set DATABASE_URL to use another server"
+    )]
+    NamelessUser(u32),
+    /// The user that runs the server cannot enter the data directory.
+    #[error(
+        "PostgreSQL runs as the user `{user}`, who cannot reach the data directory {}: the permissions of {} forbid it; \
+         set SPSI_DATA_DIR to a directory such as /var/lib/spsi, or run `chmod o+x {}`",
+        .directory.display(), .blocked_by.display(), .blocked_by.display()
     )]
     Unreachable {
         /// The data directory.
         directory: PathBuf,
-        /// The directory on the way that is closed.
+        /// The directory that the user cannot enter.
         blocked_by: PathBuf,
-        /// Who runs the server.
+        /// The user that runs the server.
         user: String,
     },
-    /// The cluster is another user's.
-    #[error("{} belongs to user id {owner}; run as that user, or set SPSI_DATA_DIR to a directory of your own", .directory.display())]
-    NotOurs {
+    /// The cluster belongs to another user.
+    #[error("{} belongs to user id {owner}; run `spsi` as that user, or set SPSI_DATA_DIR to another directory", .directory.display())]
+    ForeignOwner {
         /// The cluster directory.
         directory: PathBuf,
-        /// Its owner.
+        /// User id of its owner.
         owner: u32,
     },
-    /// A path that PostgreSQL's settings cannot carry.
-    #[error("{} is not valid UTF-8, which a database URL needs; set SPSI_DATA_DIR", .0.display())]
+    /// A path that cannot be written into a database URL.
+    #[error("the path {} is not valid UTF-8, which a database URL requires; set SPSI_DATA_DIR to another directory", .0.display())]
     Path(PathBuf),
     /// A file operation failed.
     #[error("cannot {action} {}", .path.display())]
     File {
-        /// A verb.
+        /// The operation, as a verb.
         action: &'static str,
-        /// On what.
+        /// The file.
         path: PathBuf,
-        /// Why.
+        /// The cause.
         source: std::io::Error,
     },
-    /// Another process sets the server up or stops it, and does not come to an end.
-    #[error("another process holds {} for more than {seconds} s", .path.display())]
+    /// Another process is starting or stopping the server and does not finish.
+    #[error("another `spsi` process has held the lock {} for more than {seconds} s; end it and try again", .path.display())]
     Locked {
         /// The lock file.
         path: PathBuf,
-        /// How long we waited.
+        /// Time waited.
         seconds: u64,
     },
-    /// A program of PostgreSQL's failed.
-    #[error("{program} failed ({status}); it said: {output}")]
+    /// A PostgreSQL program failed.
+    #[error("`{program}` failed ({status}). Its output: {output}")]
     Program {
-        /// Which.
+        /// Its name.
         program: &'static str,
-        /// Its exit status, or that it took too long.
+        /// Its exit status, or `took too long`.
         status: String,
         /// The end of its output.
         output: String,
     },
     /// The server did not answer in time.
-    #[error("PostgreSQL did not answer within {seconds} s; see {}", .log.display())]
+    #[error("PostgreSQL did not answer within {seconds} s; its log {} says why", .log.display())]
     Timeout {
-        /// How long we waited.
+        /// Time waited.
         seconds: u64,
         /// The server's log.
         log: PathBuf,
     },
-    /// The server answers, but our database could not be made.
-    #[error("the private PostgreSQL refused to create its database")]
+    /// The server answers, but the database could not be created.
+    #[error("cannot create the database on the private PostgreSQL server")]
     Database(#[from] sqlx::Error),
-    /// Fetching a prebuilt PostgreSQL failed, after nothing was found on the machine.
-    #[error("{missing}. Fetching a prebuilt one failed too: {reason}")]
+    /// The machine has no usable programs, and downloading them failed.
+    #[error("{missing}. Downloading PostgreSQL failed too: {reason}")]
     Fetch {
-        /// What had been looked for.
+        /// The error of the search on this machine.
         missing: String,
         /// Why the download failed.
         reason: String,

@@ -1,12 +1,12 @@
-//! Where things lie, and with whose permissions.
+//! The files of the private Postgres, their owners and permissions.
 //!
 //! ```text
-//! spsi-data/               ours; as root 0711, so that the server's user may pass but not look
-//!   keys.env               not this module's
-//!   postgres.lock          held while one process sets up or stops the server
+//! spsi-data/               owned by the user of spsi, 0700; as root 0711, so that the server's user can pass
+//!   keys.env               written by `app/keys.rs`
+//!   postgres.lock          exclusive lock of the process that starts or stops the server
 //!   postgres.users         shared lock of every process that uses the server
 //!   postgres.log
-//!   postgres/              0700, the server user's; the socket lies here, so permission to enter it is the authentication
+//!   postgres/              owned by the server's user, 0700; holds the socket: only a user that can enter it can connect
 //!     data/
 //! ```
 
@@ -16,14 +16,16 @@ use std::fs::{DirBuilder, Permissions};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 
-/// Longest path of the socket itself, in bytes; the kernel's own limits are 104 (macOS) and 108 (Linux).
+/// The longest path of the socket, in bytes. The limits of the kernels are 104 (macOS) and 108 (Linux).
 const SOCKET_PATH_LIMIT: usize = 90;
 const UNFINISHED: &str = "data.new";
 const SOCKET_NAME: &str = ".s.PGSQL.5432";
 const DEFAULT_DIRECTORY: &str = "spsi-data";
 const ROOT_DIRECTORY: &str = "/var/lib/spsi";
-const CREATE_TOP: &str = "create the data directory (SPSI_DATA_DIR chooses another, DATABASE_URL a server of your own)";
+const CREATE_TOP: &str =
+    "create the data directory (set SPSI_DATA_DIR to another directory, or DATABASE_URL to use another server):";
 
+/// The directories of a private Postgres, and the user that runs it.
 #[derive(Debug, Clone)]
 pub(super) struct Layout {
     pub account: Account,
@@ -33,23 +35,23 @@ pub(super) struct Layout {
 }
 
 impl Layout {
-    /// Chooses the directories and makes them.
+    /// Chooses the directories and creates missing ones.
     pub fn prepare(settings: &Settings) -> Result<Self, PostgresError> {
         let (top, account) = choose(settings)?;
-        let mode = if account.switched { 0o711 } else { 0o700 };
+        let mode = if account.is_switched { 0o711 } else { 0o700 };
         if !top.is_dir() {
             DirBuilder::new()
                 .recursive(true)
                 .mode(0o755)
                 .create(top.parent().unwrap_or(&top))
                 .map_err(PostgresError::file(CREATE_TOP, &top))?;
-            make(&top, mode, CREATE_TOP)?;
+            create_directory(&top, mode, CREATE_TOP)?;
         }
         let cluster = top.join("postgres");
-        make(&cluster, 0o700, "create")?;
-        own(&cluster, &account)?;
-        // Parents that were made just now may be closed by the process's mask.
-        if let Some(blocked_by) = account.blocked(&cluster) {
+        create_directory(&cluster, 0o700, "create")?;
+        take_ownership(&cluster, &account)?;
+        // The umask may have closed parents that were created just now.
+        if let Some(blocked_by) = account.find_blocking_directory(&cluster) {
             return Err(PostgresError::Unreachable { directory: top, blocked_by, user: account.name });
         }
         let socket_directory = socket_directory(&cluster, &account)?;
@@ -63,17 +65,17 @@ impl Layout {
         self.cluster.join("data")
     }
 
-    /// Where `initdb` works, so that a killed one leaves nothing that looks ready. Each process has its own: the `initdb`
-    /// of a killed process may still be writing.
+    /// Returns the directory in which `initdb` works; it is renamed when complete. Each process has its own, because the
+    /// `initdb` of a killed process may still be writing.
     pub fn unfinished_data(&self) -> PathBuf {
         self.cluster.join(format!("{UNFINISHED}.{}", std::process::id()))
     }
 
-    /// Removes what killed attempts left. The caller holds the set-up lock.
+    /// Removes the directories of killed attempts. The caller holds the set-up lock.
     pub fn remove_unfinished(&self) {
         let entries = std::fs::read_dir(&self.cluster).into_iter().flatten().flatten();
         for entry in entries.filter(|entry| entry.file_name().to_string_lossy().starts_with(UNFINISHED)) {
-            // What cannot be removed is in nobody's way.
+            // A directory that cannot be removed does no harm.
             let _ = std::fs::remove_dir_all(entry.path());
         }
     }
@@ -94,37 +96,37 @@ impl Layout {
         self.top.join("postgres.users")
     }
 
-    /// The major version of the data, none before `initdb`.
+    /// Returns the major version of the data; `None` before `initdb`.
     pub fn data_version(&self) -> Option<u32> {
         std::fs::read_to_string(self.data().join("PG_VERSION")).ok()?.trim().parse().ok()
     }
 }
 
-/// The data directory that these settings mean, absolute, whether or not it exists, and who runs the server there.
+/// Returns the absolute data directory, which may not exist yet, and the user that runs the server there.
 pub(super) fn choose(settings: &Settings) -> Result<(PathBuf, Account), PostgresError> {
     let chosen = settings.data_dir.as_deref().unwrap_or(Path::new(DEFAULT_DIRECTORY));
     let top = std::path::absolute(chosen).map_err(PostgresError::file("resolve", chosen))?;
     let account = Account::choose(&top.join("postgres"))?;
-    let Some(blocked_by) = account.blocked(&top) else { return Ok((top, account)) };
+    let Some(blocked_by) = account.find_blocking_directory(&top) else { return Ok((top, account)) };
     if settings.data_dir.is_some() {
         return Err(PostgresError::Unreachable { directory: top, blocked_by, user: account.name });
     }
     let fallback = PathBuf::from(ROOT_DIRECTORY);
     tracing::info!(
-        "{} is closed to the user `{}`, who runs PostgreSQL: using {ROOT_DIRECTORY}",
+        "the user `{1}`, who runs PostgreSQL, cannot enter {0}: using {ROOT_DIRECTORY} as the data directory",
         blocked_by.display(),
         account.name
     );
     let account = Account::choose(&fallback.join("postgres"))?;
-    match account.blocked(&fallback) {
+    match account.find_blocking_directory(&fallback) {
         None => Ok((fallback, account)),
         Some(blocked_by) => Err(PostgresError::Unreachable { directory: fallback, blocked_by, user: account.name }),
     }
 }
 
-fn make(directory: &Path, mode: u32, action: &'static str) -> Result<(), PostgresError> {
+fn create_directory(directory: &Path, mode: u32, action: &'static str) -> Result<(), PostgresError> {
     match DirBuilder::new().mode(mode).create(directory) {
-        // The mask of the process may have taken bits away.
+        // The umask may have removed permissions.
         Ok(()) => std::fs::set_permissions(directory, Permissions::from_mode(mode))
             .map_err(PostgresError::file("set the permissions of", directory)),
         Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => Ok(()),
@@ -132,38 +134,42 @@ fn make(directory: &Path, mode: u32, action: &'static str) -> Result<(), Postgre
     }
 }
 
-/// Hands a directory of ours to the server's user. Another user's stays as it is and is refused.
-fn own(directory: &Path, account: &Account) -> Result<(), PostgresError> {
-    let found = std::fs::symlink_metadata(directory).map_err(PostgresError::file("look at", directory))?;
+/// Gives a directory of root to the server's user; refuses a directory of any other user.
+fn take_ownership(directory: &Path, account: &Account) -> Result<(), PostgresError> {
+    let found = std::fs::symlink_metadata(directory)
+        .map_err(PostgresError::file("read the owner and permissions of", directory))?;
     match found.uid() {
         owner if owner == account.uid && found.is_dir() => Ok(()),
-        0 if account.switched && found.is_dir() => chown(directory, Some(account.uid), Some(account.gid))
+        0 if account.is_switched && found.is_dir() => chown(directory, Some(account.uid), Some(account.gid))
             .map_err(PostgresError::file("change the owner of", directory)),
-        owner => Err(PostgresError::NotOurs { directory: directory.to_owned(), owner }),
+        owner => Err(PostgresError::ForeignOwner { directory: directory.to_owned(), owner }),
     }
 }
 
-/// The cluster directory, or a short one where its path is too long for a socket. The short one is named after the
-/// cluster's identity on disk, so that every process finds the same.
+/// Returns the cluster directory, or a shorter one if its path is too long for a socket. The shorter one is named after
+/// the device and inode of the cluster, so that every process finds the same one.
 fn socket_directory(cluster: &Path, account: &Account) -> Result<PathBuf, PostgresError> {
     let fits = |directory: &Path| directory.as_os_str().len() + 1 + SOCKET_NAME.len() < SOCKET_PATH_LIMIT;
     if fits(cluster) {
         return Ok(cluster.to_owned());
     }
-    let found = std::fs::metadata(cluster).map_err(PostgresError::file("look at", cluster))?;
+    let found =
+        std::fs::metadata(cluster).map_err(PostgresError::file("read the owner and permissions of", cluster))?;
     let name = format!("spsi-{:x}-{:x}", found.dev(), found.ino());
-    let runtime = std::env::var_os("XDG_RUNTIME_DIR").filter(|_| !account.switched).map(PathBuf::from);
+    let runtime = std::env::var_os("XDG_RUNTIME_DIR").filter(|_| !account.is_switched).map(PathBuf::from);
     let short = runtime
         .filter(|runtime| runtime.is_dir() && fits(&runtime.join(&name)))
         .unwrap_or_else(|| PathBuf::from("/tmp"))
         .join(name);
-    make(&short, 0o700, "create")?;
-    own(&short, account)?;
-    let mode = std::fs::symlink_metadata(&short).map_err(PostgresError::file("look at", &short))?.mode();
+    create_directory(&short, 0o700, "create")?;
+    take_ownership(&short, account)?;
+    let mode = std::fs::symlink_metadata(&short)
+        .map_err(PostgresError::file("read the owner and permissions of", &short))?
+        .mode();
     if mode & 0o077 != 0 {
         std::fs::set_permissions(&short, Permissions::from_mode(0o700))
             .map_err(PostgresError::file("set the permissions of", &short))?;
     }
-    tracing::info!("{} is too long a path for a socket: the socket is in {}", cluster.display(), short.display());
+    tracing::info!("the path {} is too long for a socket: the socket is in {}", cluster.display(), short.display());
     Ok(short)
 }

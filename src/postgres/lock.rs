@@ -1,4 +1,4 @@
-//! File locks (`flock`): they vanish with their process, however it ends.
+//! File locks (`flock`). The kernel releases them when their process ends, also after `kill -9`.
 
 use super::PostgresError;
 use std::fs::{File, OpenOptions, TryLockError};
@@ -19,33 +19,36 @@ fn open(path: &Path) -> Result<File, PostgresError> {
         .map_err(PostgresError::file("open", path))
 }
 
-/// The only holder, or an error once `deadline` has passed.
-pub(super) async fn exclusive(path: &Path, limit: Duration) -> Result<File, PostgresError> {
+/// Takes the exclusive lock.
+///
+/// # Errors
+/// Another process holds the lock longer than `timeout`, or a file operation failed.
+pub(super) async fn exclusive(path: &Path, timeout: Duration) -> Result<File, PostgresError> {
     let (file, started) = (open(path)?, Instant::now());
     while !try_exclusive(&file, path)? {
-        if started.elapsed() > limit {
-            return Err(PostgresError::Locked { path: path.to_owned(), seconds: limit.as_secs() });
+        if started.elapsed() > timeout {
+            return Err(PostgresError::Locked { path: path.to_owned(), seconds: timeout.as_secs() });
         }
         tokio::time::sleep(POLL).await;
     }
     Ok(file)
 }
 
-/// The only holder; waits as long as it takes.
+/// Takes the exclusive lock; blocks without a time limit.
 pub(super) fn exclusive_blocking(path: &Path) -> Result<File, PostgresError> {
     let file = open(path)?;
     file.lock().map_err(PostgresError::file("lock", path))?;
     Ok(file)
 }
 
-/// One of several holders.
+/// Takes a shared lock.
 pub(super) fn shared(path: &Path) -> Result<File, PostgresError> {
     let file = open(path)?;
     file.lock_shared().map_err(PostgresError::file("lock", path))?;
     Ok(file)
 }
 
-/// Whether nobody else holds the file.
+/// Takes the exclusive lock of an open file; returns false if another process holds a lock.
 pub(super) fn try_exclusive(file: &File, path: &Path) -> Result<bool, PostgresError> {
     match file.try_lock() {
         Ok(()) => Ok(true),
@@ -54,7 +57,7 @@ pub(super) fn try_exclusive(file: &File, path: &Path) -> Result<bool, PostgresEr
     }
 }
 
-/// Whether nobody at all holds the file.
+/// Returns whether no process holds a lock.
 pub(super) fn is_free(path: &Path) -> Result<bool, PostgresError> {
     try_exclusive(&open(path)?, path)
 }

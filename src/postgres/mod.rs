@@ -1,9 +1,11 @@
-//! The embedded default: a private Postgres for trying, demonstrations, development and tests (DESIGN.md section 4).
+//! The embedded default: a private Postgres for trials, demonstrations, development and tests (DESIGN.md section 4).
 //!
-//! Guarantees: reachable only through a Unix socket in a directory that only its own user can enter; durable unless a
-//! test asks otherwise; any number of processes share one server, and the last to leave stops it. Users are counted by
-//! file locks, which vanish with their process: a server that outlived a killed process is found and used again.
-//! Refuses: to run as root (it becomes `postgres`, else `nobody`), data of another major version, another user's data.
+//! Guarantees: the only access is a Unix socket in a directory that only the server's user can enter. Commits are durable
+//! unless a test disables that. Any number of processes share one server, and the last one stops it. File locks count
+//! the processes, and the kernel releases them when a process is killed, so a server that outlives its process is found
+//! and used again.
+//! Refuses: to run as root (it switches to `postgres`, else `nobody`), data of another major version, and data of another
+//! user.
 
 mod account;
 mod binaries;
@@ -24,20 +26,21 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// How the private Postgres is to be run.
+/// Settings of the private Postgres.
 #[derive(Debug, Clone)]
 pub struct Settings {
-    /// `SPSI_DATA_DIR`; none: `./spsi-data`, or as root `/var/lib/spsi` where that is closed to the server's user.
+    /// `SPSI_DATA_DIR`. `None` means `./spsi-data`, or `/var/lib/spsi` if the process is root and the server's user cannot
+    /// reach `./spsi-data`.
     pub data_dir: Option<PathBuf>,
-    /// `SPSI_PG_BIN_DIR`; none: the newest found on the machine.
+    /// `SPSI_PG_BIN_DIR`. `None` means the newest programs on the machine.
     pub bin_dir: Option<PathBuf>,
     /// The database to create.
     pub database: String,
-    /// Commits survive a power cut. False only in tests.
+    /// Commits survive a power failure. False only in tests.
     pub durable: bool,
-    /// The server's own limit.
+    /// `max_connections` of the server.
     pub max_connections: u16,
-    /// For each of: waiting for another process, `initdb`, and the start itself.
+    /// Time limit of each step: waiting for another process, `initdb`, and the start.
     pub start_timeout: Duration,
 }
 
@@ -54,41 +57,42 @@ impl Default for Settings {
     }
 }
 
-/// A use of the private Postgres. Leaving it ([`Embedded::stop`], or dropping it) stops the server if nobody else uses it.
+/// A running private Postgres. [`Embedded::stop`] and dropping it stop the server if no other process uses it.
 #[derive(Debug)]
 pub struct Embedded {
     server: Server,
     url: String,
-    adopted: bool,
-    /// The shared lock by which users are counted; none once left.
+    was_running: bool,
+    /// The shared lock that counts this process; `None` after [`Embedded::leave`].
     users: Option<File>,
 }
 
-/// Starts the private Postgres, or joins one that runs.
+/// Starts the private Postgres, or uses the running one.
 ///
 /// # Errors
-/// Each names what to do: see [`PostgresError`].
+/// See [`PostgresError`]; each text says what to do.
 pub async fn start(settings: &Settings) -> Result<Embedded, PostgresError> {
     let layout = Layout::prepare(settings)?;
-    // Declared before the set-up lock, so that an early return lets go of the lock before this leaves, which takes it.
+    // Dropping `Embedded` takes the set-up lock, so an early return must release the lock first. Variables are dropped in
+    // reverse order of their declaration, hence `embedded` is declared before `setup`.
     let mut embedded;
     let setup = lock::exclusive(&layout.setup_lock(), settings.start_timeout).await?;
     let binaries = find_binaries(settings, &layout).await?;
     let url = url(&layout, &settings.database)?;
     let users = Some(lock::shared(&layout.users_lock())?);
-    embedded = Embedded { server: Server { layout, binaries }, url, adopted: false, users };
+    embedded = Embedded { server: Server { layout, binaries }, url, was_running: false, users };
     embedded.server.initialise(settings).await?;
-    embedded.adopted = embedded.server.ensure_running(settings).await?;
+    embedded.was_running = embedded.server.ensure_running(settings).await?;
     store::ensure_database(embedded.socket_dir(), &settings.database).await?;
     drop(setup);
     tracing::debug!("{embedded}");
     Ok(embedded)
 }
 
-/// Stops a server that a killed process left behind. True: nobody uses it, and it does not run (any more).
+/// Stops a server that no process uses; returns false if a process uses it.
 ///
 /// # Errors
-/// As [`start`], where the server programs or the directory cannot be used.
+/// The server programs or the data directory cannot be used; see [`start`].
 pub async fn stop_unused(settings: &Settings) -> Result<bool, PostgresError> {
     let layout = Layout::prepare(settings)?;
     let _setup = lock::exclusive(&layout.setup_lock(), settings.start_timeout).await?;
@@ -97,14 +101,14 @@ pub async fn stop_unused(settings: &Settings) -> Result<bool, PostgresError> {
     }
     let binaries = find_binaries(settings, &layout).await?;
     let server = Server { layout, binaries };
-    tokio::task::spawn_blocking(move || server.halt()).await.unwrap_or(Ok(())).map(|()| true)
+    tokio::task::spawn_blocking(move || server.stop()).await.unwrap_or(Ok(())).map(|()| true)
 }
 
-/// The data directory that these settings mean, made with the right permissions when it is missing: keys are kept here
-/// too, also by commands that need no database.
+/// Returns the data directory and creates it with the right permissions if it is missing. Commands that need no database
+/// use it too, for the keys.
 ///
 /// # Errors
-/// Where it cannot be made, or the server's user could not reach it.
+/// The directory cannot be created, or the server's user cannot reach it.
 pub fn data_dir(settings: &Settings) -> Result<PathBuf, PostgresError> {
     Layout::prepare(settings).map(|layout| layout.top)
 }
@@ -118,37 +122,37 @@ async fn find_binaries(settings: &Settings, layout: &Layout) -> Result<Binaries,
 async fn find_binaries(settings: &Settings, layout: &Layout) -> Result<Binaries, PostgresError> {
     match Binaries::find(settings, &layout.account, layout.data_version()) {
         Err(missing @ PostgresError::BinariesMissing { .. }) if settings.bin_dir.is_none() => {
-            fetch::prebuilt(settings, layout, missing).await
+            fetch::find_or_download(settings, layout, missing).await
         }
         found => found,
     }
 }
 
 impl Embedded {
-    /// `postgres://postgres@localhost/spsi?host=/path/of/the/socket`, percent-encoded.
+    /// Returns `postgres://postgres@localhost/spsi?host=/path/of/the/socket`, percent-encoded.
     pub fn url(&self) -> &str {
         &self.url
     }
 
-    /// The directory of the Unix socket.
+    /// Returns the directory of the Unix socket.
     pub fn socket_dir(&self) -> &Path {
         &self.server.layout.socket_directory
     }
 
-    /// The data directory of spsi as a whole, absolute; keys are kept here too.
+    /// Returns the absolute data directory, which also holds the keys.
     pub fn data_dir(&self) -> &Path {
         &self.server.layout.top
     }
 
-    /// Whether the server was running already.
-    pub fn adopted(&self) -> bool {
-        self.adopted
+    /// Returns whether the server was already running.
+    pub fn was_running(&self) -> bool {
+        self.was_running
     }
 
-    /// Leaves; the last user stops the server and waits until it is gone.
+    /// Stops using the server. The last process stops it and waits until it has ended.
     ///
     /// # Errors
-    /// Where the server could not be stopped.
+    /// The server could not be stopped.
     pub async fn stop(mut self) -> Result<(), PostgresError> {
         tokio::task::spawn_blocking(move || self.leave()).await.unwrap_or(Ok(()))
     }
@@ -156,26 +160,25 @@ impl Embedded {
     fn leave(&mut self) -> Result<(), PostgresError> {
         let Some(users) = self.users.take() else { return Ok(()) };
         let layout = &self.server.layout;
-        // No new user can come in between the count and the stop.
+        // The set-up lock keeps new processes out between the count and the stop.
         let _setup = lock::exclusive_blocking(&layout.setup_lock())?;
         users.unlock().map_err(PostgresError::file("unlock", layout.users_lock()))?;
-        if lock::try_exclusive(&users, &layout.users_lock())? { self.server.halt() } else { Ok(()) }
+        if lock::try_exclusive(&users, &layout.users_lock())? { self.server.stop() } else { Ok(()) }
     }
 }
 
 impl Drop for Embedded {
     fn drop(&mut self) {
         if let Err(error) = self.leave() {
-            tracing::warn!("the private PostgreSQL may still run: {error}");
+            tracing::warn!("the private PostgreSQL server may still be running: {error}");
         }
     }
 }
 
 impl std::fmt::Display for Embedded {
-    /// One line for people.
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let (major, minor) = self.server.binaries.version;
-        let how = if self.adopted { "already running" } else { "started" };
+        let how = if self.was_running { "already running" } else { "started" };
         write!(formatter, "private PostgreSQL {major}.{minor} in {} ({how})", self.server.layout.cluster.display())
     }
 }
@@ -186,7 +189,7 @@ fn url(layout: &Layout, database: &str) -> Result<String, PostgresError> {
     Ok(format!("postgres://postgres@localhost/{}?host={}", percent_encode(database), percent_encode(text)))
 }
 
-/// As libpq reads it: a space is `%20`, never `+`.
+/// Encodes text as libpq decodes it: a space is `%20`, never `+`.
 fn percent_encode(text: &str) -> String {
     text.bytes()
         .map(|byte| match byte {
@@ -199,7 +202,7 @@ fn percent_encode(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     #[test]
-    fn a_path_survives_the_url() {
+    fn a_path_is_percent_encoded_in_the_url() {
         assert_eq!(super::percent_encode("/tmp/a b+é"), "/tmp/a%20b%2B%C3%A9");
     }
 }

@@ -1,4 +1,4 @@
-//! The few questions asked of the private server itself.
+//! The SQL of the private server itself.
 
 use sqlx::postgres::{PgConnectOptions, PgSslMode};
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection, PgConnection};
@@ -7,15 +7,17 @@ use std::time::Duration;
 
 /// The SQLSTATE `cannot_connect_now`: starting up, in recovery, or shutting down.
 const CANNOT_CONNECT_NOW: &str = "57P03";
-const CONNECT_LIMIT: Duration = Duration::from_secs(5);
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// What a knock at the socket tells.
+/// The state of the server behind the socket.
 #[derive(Debug)]
-pub(super) enum Knock {
-    Answers,
-    /// There is a server, on its way up or down.
+pub(super) enum Probe {
+    /// It answers.
+    Ready,
+    /// It is starting or stopping.
     Busy,
-    Silent,
+    /// No server listens.
+    Absent,
 }
 
 async fn connect(socket_directory: &Path) -> Result<PgConnection, sqlx::Error> {
@@ -30,20 +32,21 @@ async fn connect(socket_directory: &Path) -> Result<PgConnection, sqlx::Error> {
         .await
 }
 
-pub(super) async fn knock(socket_directory: &Path) -> Knock {
-    match tokio::time::timeout(CONNECT_LIMIT, connect(socket_directory)).await {
+/// Connects to the socket to learn the state of the server.
+pub(super) async fn probe(socket_directory: &Path) -> Probe {
+    match tokio::time::timeout(CONNECT_TIMEOUT, connect(socket_directory)).await {
         Ok(Ok(connection)) => {
-            // A connection that cannot be closed cleanly is closed all the same.
+            // The connection ends even if closing it cleanly fails.
             let _ = connection.close().await;
-            Knock::Answers
+            Probe::Ready
         }
-        Ok(Err(sqlx::Error::Database(error))) if error.code().as_deref() != Some(CANNOT_CONNECT_NOW) => Knock::Answers,
-        Ok(Err(sqlx::Error::Database(_))) | Err(_) => Knock::Busy,
-        Ok(Err(_)) => Knock::Silent,
+        Ok(Err(sqlx::Error::Database(error))) if error.code().as_deref() != Some(CANNOT_CONNECT_NOW) => Probe::Ready,
+        Ok(Err(sqlx::Error::Database(_))) | Err(_) => Probe::Busy,
+        Ok(Err(_)) => Probe::Absent,
     }
 }
 
-/// Creates the database when it is missing. The caller holds the set-up lock.
+/// Creates the database if it is missing. The caller holds the set-up lock.
 pub(super) async fn ensure_database(socket_directory: &Path, name: &str) -> Result<(), sqlx::Error> {
     let mut connection = connect(socket_directory).await?;
     let exists = sqlx::query_scalar!(r#"select exists(select from pg_database where datname = $1) as "exists!""#, name)
