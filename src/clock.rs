@@ -1,43 +1,44 @@
-//! Time is an argument. Pure functions take `now`; parts that live through time hold a [`Clock`], which tests set by hand.
+//! The source of time. Pure functions take `now` as an argument; long-lived parts hold a [`Clock`], which tests move by
+//! hand.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use time::OffsetDateTime;
 
-/// Where the present comes from.
+/// The source of the current time.
 #[derive(Clone, Debug, Default)]
 pub enum Clock {
     /// The machine's clock.
     #[default]
     System,
-    /// A clock that moves only when told.
+    /// A clock for tests: only [`Clock::advance`] and [`Clock::sleep`] move it.
     Test(Arc<Mutex<OffsetDateTime>>),
 }
 
 impl Clock {
-    /// A clock that stands at `start` until [`Clock::advance`].
+    /// Creates a test clock that shows `start`.
     pub fn test(start: OffsetDateTime) -> Self {
         Self::Test(Arc::new(Mutex::new(start)))
     }
 
-    /// The present, cut to microseconds, because that is what Postgres keeps.
-    #[expect(clippy::disallowed_methods, reason = "the one place where the machine's clock is read")]
+    /// Returns the current time, truncated to microseconds, the precision of Postgres.
+    #[expect(clippy::disallowed_methods, reason = "the only function that reads the machine's clock")]
     pub fn now(&self) -> OffsetDateTime {
         let now = match self {
             Self::System => OffsetDateTime::now_utc(),
-            Self::Test(at) => *at.lock().unwrap_or_else(PoisonError::into_inner),
+            Self::Test(time) => *time.lock().unwrap_or_else(PoisonError::into_inner),
         };
         now.replace_nanosecond(now.nanosecond() / 1_000 * 1_000).unwrap_or(now)
     }
 
-    /// Moves a test clock. The machine's clock is not ours to move: no effect there.
+    /// Moves a test clock forward; does nothing to the machine's clock.
     pub fn advance(&self, by: Duration) {
-        if let Self::Test(at) = self {
-            *at.lock().unwrap_or_else(PoisonError::into_inner) += by;
+        if let Self::Test(time) = self {
+            *time.lock().unwrap_or_else(PoisonError::into_inner) += by;
         }
     }
 
-    /// Waits. A test clock jumps instead, so that a stepped worker needs no real time.
+    /// Waits. A test clock advances at once instead, so that tests take no real time.
     pub async fn sleep(&self, by: Duration) {
         match self {
             Self::System => tokio::time::sleep(by).await,

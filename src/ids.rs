@@ -1,4 +1,4 @@
-//! Typed ids: an order's id cannot be passed where a clinic's is wanted.
+//! Typed database ids: the compiler refuses an order id where a clinic id is required.
 
 macro_rules! id {
     ($(#[$doc:meta])* $name:ident) => {
@@ -25,11 +25,11 @@ macro_rules! id {
 }
 
 id!(
-    /// An ezyVet database that we call.
+    /// An ezyVet site: a database with its own URL and credentials.
     SiteId
 );
 id!(
-    /// One integration record in ezyVet: one client id by which it calls us.
+    /// A clinic: one integration record in ezyVet, which calls spsi with its own client id.
     ClinicId
 );
 id!(
@@ -37,18 +37,18 @@ id!(
     ProductId
 );
 id!(
-    /// A purchase order. Not ezyVet's id of it, which is unique only within a site.
+    /// A purchase order. ezyVet's own order id is another number, unique only within a site.
     OrderId
 );
 id!(
-    /// A line of a purchase order. Not ezyVet's id of it.
+    /// A line of a purchase order. ezyVet's own line id is another number.
     OrderLineId
 );
 id!(
-    /// Goods that left the warehouse for one order.
+    /// A shipment of goods for one order.
     ShipmentId
 );
 id!(
-    /// One call that ezyVet must get.
+    /// A delivery: one call to ezyVet that must succeed.
     DeliveryId
 );

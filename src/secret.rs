@@ -1,7 +1,7 @@
-//! Secrets as three types: [`Plain`] (never printed), [`Hashed`] (we issue it, and only ever compare it) and sealed bytes
-//! (ezyVet's credentials, which we must be able to read again: [`KeyRing`]).
+//! Secrets as three types: [`Plain`] (in the clear), [`Hashed`] (secrets that spsi issues and only compares) and bytes
+//! sealed by a [`KeyRing`] (ezyVet's credentials, which spsi must read again).
 //!
-//! None of them reaches a log, an error or a Debug.
+//! None of them appears in a log, an error or a `Debug` output.
 
 use aws_lc_rs::rand::{SecureRandom, SystemRandom};
 use base64::{Engine, prelude::BASE64_STANDARD};
@@ -13,33 +13,33 @@ use std::fmt;
 use std::str::FromStr;
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
-/// Letters and digits that survive being read aloud.
+/// Lower-case letters and digits without those that look alike (`l`, `o`, `0`, `1`).
 const READABLE: &[u8; 32] = b"abcdefghijkmnpqrstuvwxyz23456789";
 const KEY_BYTES: usize = 32;
 const NONCE_BYTES: usize = 24;
 const SEAL_VERSION: u8 = 1;
 
-/// Why a secret could not be read or made.
+/// Reasons why a secret could not be read or created.
 #[derive(Debug, thiserror::Error)]
 pub enum SecretError {
-    #[error("the operating system gave no random numbers")]
+    #[error("the operating system returned no random numbers")]
     Entropy,
-    #[error("a key ring is written `id:base64[,id:base64...]`, the first one active, each key 32 bytes; {0}")]
+    #[error("invalid key ring: {0}; write `id:base64[,id:base64...]` with 32-byte keys, the active key first")]
     KeyRing(&'static str),
-    #[error("no key `{0}` on the ring: it was sealed under a key that has been removed")]
+    #[error("the key ring has no key `{0}`, under which the value was sealed; add the key again")]
     UnknownKey(String),
-    #[error("the sealed value was changed, or belongs to another row")]
+    #[error("the sealed value was altered, or it belongs to another row")]
     Forged,
 }
 
-/// Random bytes from the operating system. The only source of randomness for secrets.
+/// Returns random bytes from the operating system, the only source of randomness for secrets.
 pub fn random_bytes<const N: usize>() -> Result<[u8; N], SecretError> {
     let mut bytes = [0; N];
     SystemRandom::new().fill(&mut bytes).map_err(|_| SecretError::Entropy)?;
     Ok(bytes)
 }
 
-/// A secret in the clear. Its Debug shows nothing, it is wiped when dropped, and only [`Plain::expose`] gives it away.
+/// A secret in the clear. `Debug` hides it, dropping wipes it, and only [`Plain::expose`] returns it.
 #[derive(Clone, PartialEq, Eq, Zeroize, ZeroizeOnDrop)]
 pub struct Plain(String);
 
@@ -48,12 +48,12 @@ impl Plain {
         Self(secret.into())
     }
 
-    /// A new secret of 160 random bits, readable aloud: 32 characters.
+    /// Creates a secret of 160 random bits, written as 32 letters and digits.
     pub fn generate() -> Result<Self, SecretError> {
         Ok(Self(random_text::<32>()?))
     }
 
-    /// The secret itself. Each call is a place to check that it goes nowhere but to its purpose.
+    /// Returns the secret. Reviewers check each call: the secret must not reach a log or an error.
     pub fn expose(&self) -> &str {
         &self.0
     }
@@ -73,17 +73,17 @@ impl FromStr for Plain {
     }
 }
 
-/// `N` random characters (5 bits each) that survive being read aloud.
+/// Returns `N` random letters and digits of 5 bits each, without those that look alike.
 pub fn random_text<const N: usize>() -> Result<String, SecretError> {
     Ok(random_bytes::<N>()?.iter().map(|byte| READABLE[usize::from(byte % 32)] as char).collect())
 }
 
-/// An argon2id hash in PHC form, at OWASP's current strength (19 MiB, 2 passes, 1 lane), which costs about 20 ms.
+/// An argon2id hash in PHC form with the parameters that OWASP recommends (19 MiB, 2 passes, 1 lane).
 #[derive(Clone, PartialEq, Eq)]
 pub struct Hashed(String);
 
 impl Hashed {
-    /// Blocks for about 20 ms: call it from a blocking thread.
+    /// Hashes a secret. Blocks for about 20 ms, so call it on a blocking thread.
     pub fn of(secret: &Plain) -> Result<Self, SecretError> {
         use argon2::password_hash::PasswordHasher;
         let salt = random_bytes::<16>()?;
@@ -93,7 +93,7 @@ impl Hashed {
         Ok(Self(hash.to_string()))
     }
 
-    /// A hash as the table keeps it.
+    /// Wraps a hash that was read from the database.
     pub fn from_stored(phc: impl Into<String>) -> Self {
         Self(phc.into())
     }
@@ -102,7 +102,7 @@ impl Hashed {
         &self.0
     }
 
-    /// Whether `candidate` is the secret. Blocks for about 20 ms, whatever the answer.
+    /// Returns whether `candidate` is the secret. Blocks for about 20 ms in either case.
     pub fn verify(&self, candidate: &Plain) -> bool {
         use argon2::password_hash::{PasswordVerifier, phc::PasswordHash};
         PasswordHash::new(&self.0)
@@ -116,48 +116,48 @@ impl fmt::Debug for Hashed {
     }
 }
 
-/// Named 32-byte keys, the first one active: new values are made with it, old values are read with whichever made them.
-/// Rotation is: put a new key in front, restart, re-seal, drop the old one.
+/// Named 32-byte keys. The first one is active: it seals and signs new values. Old values are read with the key that
+/// made them. To rotate: put a new key first, restart, seal the old values again, remove the old key.
 #[derive(Clone)]
 pub struct KeyRing(Vec<(String, [u8; KEY_BYTES])>);
 
 impl KeyRing {
-    /// A ring of one new key.
+    /// Creates a ring of one new key.
     pub fn generate() -> Result<Self, SecretError> {
         Ok(Self(vec![(random_text::<8>()?, random_bytes()?)]))
     }
 
-    /// This ring with a new active key in front.
+    /// Returns this ring with a new active key.
     pub fn rotated(&self) -> Result<Self, SecretError> {
         let mut keys = Self::generate()?.0;
         keys.extend(self.0.iter().cloned());
         Ok(Self(keys))
     }
 
-    /// The text form, keys in the clear: for the operator's eyes and the environment only.
+    /// Returns the text form with the keys in the clear, for the operator and the environment only.
     pub fn expose(&self) -> Plain {
         let entries: Vec<_> = self.0.iter().map(|(id, key)| format!("{id}:{}", BASE64_STANDARD.encode(key))).collect();
         Plain::new(entries.join(","))
     }
 
-    /// The id and bytes of the key that makes new values.
+    /// Returns the id and the bytes of the active key.
     pub fn active(&self) -> (&str, &[u8]) {
         let (id, key) = &self.0[0];
         (id, key)
     }
 
-    /// The key by its id.
+    /// Returns the key with this id.
     pub fn find(&self, id: &str) -> Option<&[u8]> {
-        self.0.iter().find(|(known, _)| known == id).map(|(_, key)| key.as_slice())
+        self.0.iter().find(|(other, _)| other == id).map(|(_, key)| key.as_slice())
     }
 
-    /// Ids, active first.
+    /// Returns the key ids, the active one first.
     pub fn ids(&self) -> impl Iterator<Item = &str> {
         self.0.iter().map(|(id, _)| id.as_str())
     }
 
-    /// Encrypts under the active key (XChaCha20-Poly1305). `owner` names the row that the value belongs to; it is bound
-    /// in, so that a value copied to another row does not open.
+    /// Encrypts a secret with the active key (XChaCha20-Poly1305). `owner` names the row of the value and is authenticated
+    /// with it: a value that was copied to another row does not open.
     pub fn seal(&self, secret: &[u8], owner: &str) -> Result<Vec<u8>, SecretError> {
         let (id, key) = &self.0[0];
         let nonce = random_bytes::<NONCE_BYTES>()?;
@@ -172,7 +172,7 @@ impl KeyRing {
         Ok(sealed)
     }
 
-    /// Decrypts what [`KeyRing::seal`] made for the same `owner`.
+    /// Decrypts a value that [`KeyRing::seal`] encrypted for the same `owner`.
     pub fn open(&self, sealed: &[u8], owner: &str) -> Result<Plain, SecretError> {
         let (id, rest) = sealed_key_id(sealed).ok_or(SecretError::Forged)?;
         let key: [u8; KEY_BYTES] =
@@ -184,7 +184,7 @@ impl KeyRing {
         String::from_utf8(secret).map(Plain::new).map_err(|_| SecretError::Forged)
     }
 
-    /// Whether `sealed` was made under a key that is no longer the active one.
+    /// Returns whether `sealed` was encrypted with another key than the active one.
     pub fn is_stale(&self, sealed: &[u8]) -> bool {
         sealed_key_id(sealed).is_none_or(|(id, _)| id != self.0[0].0)
     }
@@ -205,10 +205,12 @@ impl FromStr for KeyRing {
             let (id, key) = entry.split_once(':').ok_or(SecretError::KeyRing("an entry has no colon"))?;
             if id.is_empty() || id.len() > 64 || !id.chars().all(|c| c.is_ascii_alphanumeric() || c == '-' || c == '_')
             {
-                return Err(SecretError::KeyRing("an id is empty or holds other than letters, digits, `-` and `_`"));
+                return Err(SecretError::KeyRing(
+                    "an id is empty, longer than 64 characters, or has characters other than letters, digits, `-` and `_`",
+                ));
             }
-            if keys.iter().any(|(known, _)| known == id) {
-                return Err(SecretError::KeyRing("an id comes twice"));
+            if keys.iter().any(|(other, _)| other == id) {
+                return Err(SecretError::KeyRing("an id is repeated"));
             }
             let key = BASE64_STANDARD.decode(key).map_err(|_| SecretError::KeyRing("a key is not base64"))?;
             let key = key.try_into().map_err(|_| SecretError::KeyRing("a key is not 32 bytes long"))?;
@@ -251,7 +253,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_ring_reads_what_it_writes_and_refuses_the_rest() {
+    fn a_key_ring_parses_its_own_text_and_refuses_invalid_text() {
         let ring = KeyRing::generate().unwrap().rotated().unwrap();
         let again: KeyRing = ring.expose().expose().parse().unwrap();
         assert_eq!(again.0, ring.0);
@@ -261,7 +263,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_secret_is_in_a_debug() {
+    fn debug_output_hides_secrets() {
         let ring = KeyRing::generate().unwrap();
         assert_eq!(format!("{:?}", Plain::new("x")), "[hidden]");
         assert!(!format!("{ring:?}").contains(ring.expose().expose()));

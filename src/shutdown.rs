@@ -1,16 +1,16 @@
-//! SIGTERM and Ctrl-C become one event that every part can wait for.
+//! Graceful shutdown: SIGTERM or Ctrl-C becomes one event that every part of the process can wait for.
 
 use tokio::sync::watch;
 
-/// Tells whether the process should end. Cheap to clone; each part keeps one.
+/// The receiver of the shutdown event. Each part of the process holds a clone.
 #[derive(Clone, Debug)]
 pub struct Shutdown(watch::Receiver<bool>);
 
-/// The other end of a [`Shutdown`].
+/// The sender of the shutdown event. Dropping it begins the shutdown too.
 #[derive(Debug)]
 pub struct ShutdownTrigger(watch::Sender<bool>);
 
-/// A shutdown that happens when the trigger is pulled (or dropped).
+/// Creates a trigger and its receiver.
 pub fn channel() -> (ShutdownTrigger, Shutdown) {
     let (sender, receiver) = watch::channel(false);
     (ShutdownTrigger(sender), Shutdown(receiver))
@@ -24,19 +24,19 @@ impl ShutdownTrigger {
 }
 
 impl Shutdown {
-    /// Whether the shutdown has begun.
+    /// Returns whether the shutdown has begun.
     pub fn has_begun(&self) -> bool {
         *self.0.borrow() || self.0.has_changed().is_err()
     }
 
     /// Waits until the shutdown begins.
     pub async fn begun(&self) {
-        // An error means that the trigger is gone, and nobody is left to pull it: that ends us too.
+        // An error means that the trigger was dropped, which begins the shutdown too.
         let _ = self.0.clone().wait_for(|begun| *begun).await;
     }
 }
 
-/// Waits for SIGTERM, or Ctrl-C.
+/// Waits for SIGTERM or Ctrl-C.
 pub async fn signal() {
     #[cfg(unix)]
     {

@@ -1,15 +1,15 @@
-//! Exact decimals: how they are read, written and rounded. Money and quantities are never binary floats.
+//! Exact decimals: parsing, printing, rounding. Money and quantities are never binary floats.
 
 use rust_decimal::{Decimal, RoundingStrategy};
 use serde_json::value::RawValue;
 
-/// The widest number the tables hold: `numeric(18, 6)`.
+/// Decimal places of the database columns, `numeric(18, 6)`.
 pub const DECIMAL_PLACES: u32 = 6;
 
-/// Every number that the tables hold is smaller, whatever its sign.
+/// The absolute value of every number in `numeric(18, 6)` is smaller: 10^12.
 pub const LARGEST: Decimal = Decimal::from_parts(0xD4A5_1000, 0xE8, 0, false, 0);
 
-/// Why a text is not a number that we can hold.
+/// Reasons why a text is not a valid decimal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum DecimalError {
     #[error("is not a number")]
@@ -18,9 +18,10 @@ pub enum DecimalError {
     TooLarge,
 }
 
-/// A number of up to 18 digits and six places without sign, as nearly all are written.
+/// Parses the usual form without the general parser: up to 18 digits, at most six decimal places, no sign, no exponent.
+/// Returns `None` for other forms.
 fn parse_short(text: &str) -> Option<Decimal> {
-    let (mut value, mut scale, mut point) = (0_i64, 0, false);
+    let (mut value, mut scale, mut has_point) = (0_i64, 0, false);
     if !(1..=19).contains(&text.len()) || !text.as_bytes()[0].is_ascii_digit() {
         return None;
     }
@@ -28,9 +29,9 @@ fn parse_short(text: &str) -> Option<Decimal> {
         match byte {
             b'0'..=b'9' => {
                 value = value.checked_mul(10)?.checked_add(i64::from(byte - b'0'))?;
-                scale += u32::from(point);
+                scale += u32::from(has_point);
             }
-            b'.' if !point => point = true,
+            b'.' if !has_point => has_point = true,
             _ => return None,
         }
     }
@@ -44,8 +45,8 @@ fn parse_short(text: &str) -> Option<Decimal> {
     (text.len() <= 12 || decimal < LARGEST).then_some(decimal)
 }
 
-/// Reads a decimal, with an exponent if there is one, and rounds it half away from zero to six places: what PHP makes
-/// of 0.3 (`0.30000000000000004`) reads as 0.3 (SPSI.md 4).
+/// Parses a decimal, with or without an exponent, and rounds it half away from zero to six places. PHP may write 0.3 as
+/// `0.30000000000000004`, which becomes 0.3 (SPSI.md 4).
 pub fn parse_decimal(text: &str) -> Result<Decimal, DecimalError> {
     let text = text.trim();
     match parse_short(text) {
@@ -62,11 +63,11 @@ fn parse_any(text: &str) -> Result<Decimal, DecimalError> {
     {
         return Err(DecimalError::NotANumber);
     }
-    let exponent = digits.contains(['e', 'E']);
-    let value = if exponent { Decimal::from_scientific(text) } else { text.parse() };
+    let has_exponent = digits.contains(['e', 'E']);
+    let value = if has_exponent { Decimal::from_scientific(text) } else { text.parse() };
     let value = value.map_err(|_| {
-        let plain = digits.chars().all(|c| c.is_ascii_digit() || c == '.') && digits.matches('.').count() <= 1;
-        if plain || exponent && digits.parse::<f64>().is_ok() {
+        let is_plain = digits.chars().all(|c| c.is_ascii_digit() || c == '.') && digits.matches('.').count() <= 1;
+        if is_plain || has_exponent && digits.parse::<f64>().is_ok() {
             DecimalError::TooLarge
         } else {
             DecimalError::NotANumber
@@ -78,49 +79,49 @@ fn parse_any(text: &str) -> Result<Decimal, DecimalError> {
     Ok(round(value, DECIMAL_PLACES))
 }
 
-/// Rounds half away from zero, as invoices are.
+/// Rounds half away from zero, as on invoices.
 pub fn round(value: Decimal, places: u32) -> Decimal {
     value.round_dp_with_strategy(places, RoundingStrategy::MidpointAwayFromZero).normalize()
 }
 
-/// `1.5`, `2`, `0`: no trailing zeros, no exponent, no negative zero (SPSI.md 1, /products).
+/// Formats a decimal without trailing zeros, exponent or negative zero: `1.5`, `2`, `0` (SPSI.md 1, /products).
 pub fn plain(value: Decimal) -> String {
     value.normalize().to_string()
 }
 
-/// Serde for decimals that go out as exact JSON numbers.
+/// Serde functions for decimals as exact JSON numbers.
 pub mod number {
     use super::*;
     use serde::{Serialize, Serializer, ser::Error};
 
-    /// Writes the exact digits, without a detour through binary floats.
+    /// Writes the exact digits; no binary float is involved.
     pub fn serialize<S: Serializer>(value: &Decimal, serializer: S) -> Result<S::Ok, S::Error> {
         RawValue::from_string(plain(*value)).map_err(S::Error::custom)?.serialize(serializer)
     }
 }
 
-/// Serde for decimals that go out as JSON strings: staff output, where a reader may not keep exact numbers.
+/// Serde functions for decimals as JSON strings, as in staff output: many clients read JSON numbers as binary floats.
 pub mod text {
     use super::*;
     use serde::{Deserialize, Deserializer, Serializer, de::Error};
 
-    /// Writes [`plain`].
+    /// Writes the decimal as [`plain`] formats it.
     pub fn serialize<S: Serializer>(value: &Decimal, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_str(&plain(*value))
     }
 
-    /// Reads what [`serialize`] wrote.
+    /// Parses a JSON string with [`parse_decimal`].
     pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Decimal, D::Error> {
         parse_decimal(&String::deserialize(deserializer)?).map_err(D::Error::custom)
     }
 }
 
-/// As [`text`], where there may be no number.
+/// Serde functions for optional decimals as JSON strings.
 pub mod optional_text {
     use super::*;
     use serde::Serializer;
 
-    /// Writes [`plain`], or nothing.
+    /// Writes the decimal as [`plain`] formats it, or null.
     pub fn serialize<S: Serializer>(value: &Option<Decimal>, serializer: S) -> Result<S::Ok, S::Error> {
         match value {
             Some(value) => text::serialize(value, serializer),
@@ -136,7 +137,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn the_short_way_to_a_number_leads_where_the_long_one_does(text in "[0-9]{0,14}(\\.[0-9]{0,8})?") {
+        fn the_short_parser_agrees_with_the_general_one(text in "[0-9]{0,14}(\\.[0-9]{0,8})?") {
             let (short, long) = (parse_short(&text), parse_any(&text));
             if let Some(short) = short {
                 prop_assert_eq!(Ok((short, short.scale())), long.map(|value| (value, value.scale())));
@@ -155,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn twelve_digits_fit_before_the_point() {
+    fn twelve_digits_fit_before_the_decimal_point() {
         assert_eq!(plain(LARGEST), "1000000000000");
     }
 
@@ -166,7 +167,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_a_number_is_refused() {
+    fn text_that_is_not_a_number_and_too_large_numbers_are_refused() {
         for text in ["", " ", "-", ".", "1_000", "1,5", "NaN", "inf", "0x10", "1.2.3", "abc", "--1", "e5"] {
             assert_eq!(parse_decimal(text), Err(DecimalError::NotANumber), "{text}");
         }

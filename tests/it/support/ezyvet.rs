@@ -1,4 +1,4 @@
-//! A hand-made ezyVet that answers as it is told: for outcomes that must be provoked to the letter.
+//! A minimal ezyVet with scripted answers, for tests that need an exact answer, such as particular bytes or headers.
 
 use actix_web::dev::{Server, ServerHandle};
 use actix_web::web::{Bytes, Data};
@@ -9,44 +9,45 @@ use std::net::TcpListener;
 use std::sync::{Arc, Mutex, MutexGuard};
 use url::form_urlencoded;
 
-/// What happens to one call instead of the usual.
+/// The fault of one call. "Done" means that the call is carried out.
 #[derive(Clone, Debug)]
 pub enum Fault {
-    /// Not done; this answer.
+    /// Not done; answers this status, body and headers.
     Answer(u16, &'static str, Vec<(&'static str, &'static str)>),
-    /// Done, and the answer is cut off.
+    /// Done; the answer is cut off.
     DoneThenCut,
-    /// Not done; no answer ever.
+    /// Not done; never answers.
     Hang,
-    /// Done; the answer comes after this time.
+    /// Done; answers after this time.
     DoneLate(std::time::Duration),
-    /// The token dies before the call.
+    /// The token dies; then the call proceeds.
     TokenKilled,
 }
 
-/// What this site has seen and holds.
+/// The state of the site.
 #[derive(Default)]
 pub struct World {
+    /// Number of issued tokens.
     pub tokens: u32,
     live_token: String,
-    /// Form fields of every job taken.
+    /// Form fields of the accepted jobs, oldest first.
     pub jobs: Vec<HashMap<String, String>>,
-    /// Location uid and body of every supplied call taken.
+    /// Location uid and body of the accepted `supplied` calls, oldest first.
     pub supplied: Vec<(String, Value)>,
-    /// Numbers of the invoices that staff approved.
+    /// Numbers of the approved invoices.
     pub approved: Vec<String>,
-    /// Laid over every invoice that is shown.
+    /// Fields that replace those of every invoice in an answer.
     pub shown: Value,
-    /// Jobs are approved as they come.
+    /// Staff approve each job at once.
     pub approve_at_once: bool,
-    /// Codes in the inventory list.
+    /// Uid and code of each product in the inventory list.
     pub inventory: Vec<(&'static str, &'static str)>,
-    /// Method and path of every call.
+    /// Method and path of the calls, oldest first.
     pub calls: Vec<String>,
     faults: HashMap<&'static str, VecDeque<Fault>>,
 }
 
-/// The site; stops with this value.
+/// A running site; dropping it stops the server.
 pub struct Ezyvet {
     pub url: String,
     world: Arc<Mutex<World>>,
@@ -84,19 +85,20 @@ impl Ezyvet {
         self.world.lock().expect("not poisoned")
     }
 
-    /// The next calls of an endpoint (`token`, `jobqueue`, `receiveinvoice`, `separation`, `product`, `products`,
-    /// `supplied`) go wrong, each in its way.
+    /// Queues faults for the next calls of an endpoint (`token`, `jobqueue`, `receiveinvoice`, `separation`, `product`,
+    /// `products`, `supplied`), one per call.
     pub fn break_next(&self, endpoint: &'static str, faults: impl IntoIterator<Item = Fault>) {
         self.world().faults.entry(endpoint).or_default().extend(faults);
     }
 
-    /// Invoice numbers of the jobs taken, in order.
+    /// Returns the invoice numbers of the accepted jobs, oldest first.
     pub fn invoice_numbers(&self) -> Vec<String> {
         self.world().jobs.iter().map(|job| job["data[body][invoice_number]"].clone()).collect()
     }
 
+    /// Returns the number of calls whose method and path begin with `call`.
     pub fn count(&self, call: &str) -> usize {
-        self.world().calls.iter().filter(|made| made.starts_with(call)).count()
+        self.world().calls.iter().filter(|other| other.starts_with(call)).count()
     }
 }
 
@@ -154,8 +156,9 @@ impl World {
             self.live_token = format!("token-{}", self.tokens);
             return (200, json!({ "access_token": self.live_token, "token_type": "Bearer", "expires_in": "28800" }));
         }
-        let shown = request.headers().get("authorization").and_then(|value| value.to_str().ok()).unwrap_or_default();
-        if self.live_token.is_empty() || shown != format!("Bearer {}", self.live_token) {
+        let authorization =
+            request.headers().get("authorization").and_then(|value| value.to_str().ok()).unwrap_or_default();
+        if self.live_token.is_empty() || authorization != format!("Bearer {}", self.live_token) {
             return (401, json!({ "messages": ["Token expired."] }));
         }
         match endpoint {
