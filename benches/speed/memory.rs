@@ -16,7 +16,8 @@ pub async fn run(market: &Market, servers: &Servers, report: &mut Report) -> any
         let line = metrics.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
         line.and_then(|value| value.parse::<f64>().ok()).with_context(|| format!("no metric {name}"))
     };
-    let (seconds, snapshot) = (gauge("spsi_catalog_load_seconds")?, gauge("spsi_catalog_bytes")? / 1e6);
+    let (seconds, snapshot) =
+        (gauge("spsi_catalog_load_duration_seconds")?, gauge("spsi_catalog_snapshot_bytes")? / 1e6);
     let products = market.catalogue.products;
     let (resident, peak) = (servers.loaded.now as f64 / 1e6, servers.loaded.peak as f64 / 1e6);
     let with_tokens = servers.product.process().memory().now as f64 / 1e6;

@@ -141,8 +141,8 @@ impl Catalog {
         tracing::info!(version, products, seconds, "catalogue loaded");
         metrics::gauge!("spsi_catalog_version").set(version as f64);
         metrics::gauge!("spsi_catalog_products").set(products as f64);
-        metrics::gauge!("spsi_catalog_bytes").set(snapshot.memory() as f64);
-        metrics::gauge!("spsi_catalog_load_seconds").set(seconds);
+        metrics::gauge!("spsi_catalog_snapshot_bytes").set(snapshot.memory() as f64);
+        metrics::gauge!("spsi_catalog_load_duration_seconds").set(seconds);
         let stock = StockSeen { until: reading.seen, at: now, pruned_at: now };
         self.swap(snapshot, now.date(), reading.price_lists, reading.own_prices, stock);
         Ok(())

@@ -93,7 +93,7 @@ impl Worker {
                 }
             }
             let rest = (began.elapsed() * REST).min(LONGEST_REST);
-            metrics::gauge!("spsi_sites_held").set(holders.len() as f64);
+            metrics::gauge!("spsi_sites_leased").set(holders.len() as f64);
             tokio::select! {
                 () = wait(&mut listener) => {}
                 () = tokio::time::sleep(self.settings.worker_poll.0) => {}

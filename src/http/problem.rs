@@ -8,14 +8,17 @@ use serde::Serialize;
 use std::fmt;
 
 macro_rules! problems {
-    ($($(#[$doc:meta])* $kind:ident = $status:literal, $code:literal;)+) => {
+    ($(#[doc = $meaning:literal] $kind:ident = $status:literal, $code:literal;)+) => {
         /// Every problem that the partner half answers with, outside /accesstoken.
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
         pub enum Kind {
-            $($(#[$doc])* $kind,)+
+            $(#[doc = $meaning] $kind,)+
         }
 
         impl Kind {
+            /// Every problem, in the order of the table.
+            pub const ALL: &[Self] = &[$(Self::$kind,)+];
+
             /// The HTTP status.
             pub fn status(self) -> StatusCode {
                 let status: u16 = match self { $(Self::$kind => $status,)+ };
@@ -26,30 +29,39 @@ macro_rules! problems {
             pub fn code(self) -> &'static str {
                 match self { $(Self::$kind => $code,)+ }
             }
+
+            /// What happened and what the caller can do, in one or two sentences for integrators.
+            pub fn meaning(self) -> &'static str {
+                match self { $(Self::$kind => $meaning.trim_ascii(),)+ }
+            }
         }
     };
 }
 
 problems! {
-    /// A parameter or field that cannot be read; `fields` names it.
+    /// A parameter or a field has a value that cannot be read. `fields` names the parameter or field.
     BadRequest = 400, "bad_request";
-    /// No token, or one that is malformed, expired, revoked or not ours.
+    /// The request has no access token, or the token is malformed, expired or revoked. Request a new token with `POST /accesstoken`.
     Unauthorised = 401, "unauthorised";
+    /// The path is unknown. `/docs` lists the available routes.
     NotFound = 404, "not_found";
+    /// The route exists, but not for this HTTP method. The `Allow` header lists the methods.
     MethodNotAllowed = 405, "method_not_allowed";
-    /// The request did not arrive in time.
+    /// The request body did not arrive in time. Send the request again.
     Timeout = 408, "request_timeout";
-    /// The order is known under this id with other content, and cannot be changed any more (SPSI.md 5.11).
+    /// An order with this id was accepted before with other content, and that order can no longer be changed. Send the changes as a new order.
     OrderChanged = 409, "order_changed";
-    /// More than we read: bytes, or lines of an order.
+    /// The request body has too many bytes, or the order has too many lines. `text` names the limit.
     TooLarge = 413, "too_large";
-    /// A body that reads neither as JSON nor as a form.
+    /// The request body is neither JSON nor a form.
     UnsupportedBody = 415, "unsupported_media_type";
-    /// An order that reads, but makes no sense.
+    /// The order is readable, but lacks a required field or contradicts itself. `fields` names the fields.
     BadOrder = 422, "bad_order";
+    /// Too many requests arrived. Wait for the seconds in `Retry-After`, then send the request again.
     TooManyRequests = 429, "too_many_requests";
+    /// The server failed because of a fault of its own, which is in its log. Report the `X-Request-Id` of the response to the supplier.
     Internal = 500, "internal_error";
-    /// No catalogue is loaded, or the database does not answer.
+    /// The catalogue is not loaded, or the database does not respond. Wait for the seconds in `Retry-After`, then send the request again.
     Unavailable = 503, "unavailable";
 }
 

@@ -75,7 +75,7 @@ fn count(route: &str, status: u16, seconds: f64) {
             None => {
                 let (labels, route) = ([("route", route.to_owned()), ("status", status.to_string())], route.to_owned());
                 let requests = metrics::counter!("spsi_http_requests_total", &labels);
-                let times = metrics::histogram!("spsi_http_request_seconds", "route" => route.clone());
+                let times = metrics::histogram!("spsi_http_request_duration_seconds", "route" => route.clone());
                 all.push(Known { route, status, requests, times });
                 &all[all.len() - 1]
             }
