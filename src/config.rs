@@ -1,216 +1,180 @@
-//! The one declared configuration: flags, environment variables and help come from the same lines.
+//! The configuration. Each setting is declared once; its flag, environment variable, default and help text come from that
+//! declaration.
 //!
-//! Deployment settings are in [`Settings`]; those in [`ClinicSettings`] and [`SiteSettings`] may be overridden per clinic
-//! (`spsi clinic set`) and per site (`spsi site set`).
+//! [`Settings`] holds the settings of a deployment. A clinic can override [`ClinicSettings`] (`spsi clinic set`), and a
+//! site can override [`SiteSettings`] (`spsi site set`).
 
 mod choices;
+mod clinic;
+mod effective;
 mod keys;
 mod overridable;
-mod shown;
 mod site;
-mod worker;
 
 pub use choices::*;
 use clap::{Args, Parser};
-use overridable::overridable;
-pub use shown::secrets_hidden;
+pub use clinic::ClinicSettings;
+pub use effective::effective;
 pub use site::SiteSettings;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use validator::{Validate, ValidationError, ValidationErrors, ValidationErrorsKind};
-pub use worker::WorkerSettings;
 
-/// Overrides as a row keeps them: key to text.
+/// The overrides of a clinic or a site as its row stores them: key to text.
 pub type Overrides = BTreeMap<String, String>;
 
-overridable! {
-    /// What a clinic may have otherwise than the deployment.
-    ClinicSettings {
-        /// How a declined order is answered: 422, 400 or 409 with ezyVet's messages, or 200 with status Cancelled [SPSI.md 5.1]
-        decline_answer: DeclineAnswer = "SPSI_DECLINE_ANSWER", "422";
-        /// What list_price and contract_price in /products are prices of: unit or outer [SPSI.md 5.2]
-        price_basis: Basis = "SPSI_PRICE_BASIS", "unit";
-        /// contract_price where the clinic has none: list, null or omit [SPSI.md 5.3]
-        missing_contract_price: MissingContractPrice = "SPSI_MISSING_CONTRACT_PRICE", "list";
-        /// Barcodes as numbers where nothing is lost (auto), or always as strings [SPSI.md 5.4]
-        barcode: BarcodeType = "SPSI_BARCODE", "auto";
-        /// A known order id with changed content: revise while nothing has shipped, or refuse [SPSI.md 5.11]
-        changed_order: ChangedOrder = "SPSI_CHANGED_ORDER", "revise";
-        /// How long a withdrawn product stays listed with active 0: a duration, 0s or forever [SPSI.md 5.12]
-        withdrawn_for: WithdrawnFor = "SPSI_WITHDRAWN_FOR", "90d";
-        /// An order line with a code that we do not have, or that the clinic cannot see: off, note, hold or decline (so for every rule)
-        rule_unknown_product: RuleAction = "SPSI_RULE_UNKNOWN_PRODUCT", "decline";
-        /// An order line for a withdrawn product
-        rule_withdrawn_product: RuleAction = "SPSI_RULE_WITHDRAWN_PRODUCT", "decline";
-        /// A restricted product, ordered by a clinic without the licence
-        rule_restricted_product: RuleAction = "SPSI_RULE_RESTRICTED_PRODUCT", "decline";
-        /// A line whose units_per_outer differs from ours
-        rule_pack_size: RuleAction = "SPSI_RULE_PACK_SIZE", "hold";
-        /// A line whose quantity is not outers x units_per_outer, or whose total is not quantity x price
-        rule_line_arithmetic: RuleAction = "SPSI_RULE_LINE_ARITHMETIC", "decline";
-        /// Header totals that are not the sum of the lines
-        rule_header_totals: RuleAction = "SPSI_RULE_HEADER_TOTALS", "note";
-        /// A price below the clinic's by more than the tolerance
-        rule_price_below: RuleAction = "SPSI_RULE_PRICE_BELOW", "hold";
-        /// A price above the clinic's by more than the tolerance
-        rule_price_above: RuleAction = "SPSI_RULE_PRICE_ABOVE", "note";
-        /// By how many percent a price may differ from the clinic's
-        price_tolerance: Amount = "SPSI_PRICE_TOLERANCE", "1";
-        /// More ordered than is free in stock: note accepts the rest as a back-order, hold leaves it to staff, decline refuses the order
-        rule_stock_short: RuleAction = "SPSI_RULE_STOCK_SHORT", "note";
-        /// A quantity that is not a whole number of outers
-        rule_broken_pack: RuleAction = "SPSI_RULE_BROKEN_PACK", "hold";
-        /// An order below the minimum
-        rule_minimum_order: RuleAction = "SPSI_RULE_MINIMUM_ORDER", "decline";
-        /// The smallest order taken, as its total without tax; 0 for none
-        minimum_order: Amount = "SPSI_MINIMUM_ORDER", "0";
-        /// An order of a clinic whose account is on hold
-        rule_account_on_hold: RuleAction = "SPSI_RULE_ACCOUNT_ON_HOLD", "hold";
-        /// A purchase_order_number that the clinic has used before under another id
-        rule_repeated_number: RuleAction = "SPSI_RULE_REPEATED_NUMBER", "note";
-        /// A shipping_address_id that staff have given no address for (spsi clinic map)
-        rule_ship_to_unmapped: RuleAction = "SPSI_RULE_SHIP_TO_UNMAPPED", "note";
-        /// Goods going back (a negative order)
-        rule_return: RuleAction = "SPSI_RULE_RETURN", "hold";
-    }
+/// How the process is reached, and what it accepts.
+#[derive(Clone, Debug, Args, Validate)]
+#[command(next_help_heading = "Server")]
+pub struct ServerSettings {
+    /// Address and port to listen on. Port 0 takes a free port
+    #[arg(long, env = "SPSI_BIND", default_value = "127.0.0.1:8080")]
+    pub bind: SocketAddr,
+    /// Additional path that serves the routes for ezyVet, for instance `/spsi`. Set it if a proxy forwards only one path
+    #[arg(long, env = "SPSI_BASE_PATH", default_value = "")]
+    pub base_path: String,
+    /// Public URL of this server, shown in the OpenAPI document and checked by `spsi doctor`
+    #[arg(long, env = "SPSI_PUBLIC_URL")]
+    pub public_url: Option<String>,
+    /// Separate address and port for /metrics. `off` serves /metrics on the main address, where ezyVet could read it too
+    #[arg(long, env = "SPSI_METRICS_BIND", default_value = "off")]
+    pub metrics_bind: MetricsBind,
+    /// Number of threads that serve requests. 0 starts one per core
+    #[arg(long, env = "SPSI_HTTP_THREADS", default_value = "0")]
+    pub http_threads: usize,
+    /// Maximum time for the head of a request to arrive, and again for its body. Raise it if clinics have slow uplinks
+    #[validate(custom(function = "not_zero"))]
+    #[arg(long, env = "SPSI_READ_TIMEOUT", default_value = "15s")]
+    pub read_timeout: Span,
+    /// Maximum time that a shutdown waits for requests in flight. Keep it below the kill timeout of your process manager
+    #[arg(long, env = "SPSI_SHUTDOWN_TIMEOUT", default_value = "20s")]
+    pub shutdown_timeout: Span,
+    /// Maximum size of an order's body in bytes. A larger body is answered with 413
+    #[validate(range(min = 1024, message = "must be at least 1024"))]
+    #[arg(long, env = "SPSI_MAX_BODY_BYTES", default_value = "8388608")]
+    pub max_body_bytes: usize,
+    /// Maximum number of lines in one order. A longer order is answered with 413
+    #[validate(range(min = 1, message = "must be at least 1"))]
+    #[arg(long, env = "SPSI_MAX_ORDER_LINES", default_value = "10000")]
+    pub max_order_lines: usize,
+    /// Maximum number of waiting orders that are stored in one statement and one commit. 1 disables batching
+    #[validate(range(min = 1, message = "must be at least 1"))]
+    #[arg(long, env = "SPSI_MAX_ORDERS_PER_BATCH", default_value = "16")]
+    pub max_orders_per_batch: usize,
+    /// Maximum length of the query of /products in bytes. A longer query is answered with 400; a request head above 128 KiB
+    /// is never read
+    #[validate(range(min = 1024, message = "must be at least 1024"))]
+    #[arg(long, env = "SPSI_MAX_QUERY_BYTES", default_value = "65536")]
+    pub max_query_bytes: usize,
+    /// Maximum number of values in one filter of /products. More are answered with 400
+    #[validate(range(min = 1, message = "must be at least 1"))]
+    #[arg(long, env = "SPSI_MAX_FILTER_VALUES", default_value = "1000")]
+    pub max_filter_values: usize,
+    /// IP addresses of the proxies whose X-Forwarded-For header is trusted, separated by commas. Set it behind a proxy, or
+    /// failed token requests of all clients are counted as one address
+    #[arg(long, env = "SPSI_TRUSTED_PROXIES", value_delimiter = ',')]
+    pub trusted_proxies: Vec<std::net::IpAddr>,
 }
 
-/// Where the data is.
+/// The database and the keys of a deployment. `hide_env_values` marks the secrets.
 #[derive(Clone, Debug, Args, Validate)]
-#[command(next_help_heading = "Database")]
+#[command(next_help_heading = "Database and keys")]
 pub struct DatabaseSettings {
-    /// Postgres to use; without it, a private one is started under the data directory
+    /// URL of the Postgres database. Without it, a private Postgres is started in the data directory, for trials only
     #[arg(long, env = "DATABASE_URL", hide_env_values = true)]
     pub database_url: Option<String>,
-    /// Where the private Postgres and its keys live [default: ./spsi-data]
-    #[arg(long, env = "SPSI_DATA_DIR", hide_env_values = true)]
+    /// Directory of the private Postgres and its keys [default: ./spsi-data]
+    #[arg(long, env = "SPSI_DATA_DIR")]
     pub data_dir: Option<PathBuf>,
-    /// Where the binaries of the private Postgres are [default: the newest found on the machine]
-    #[arg(long, env = "SPSI_PG_BIN_DIR", hide_env_values = true)]
+    /// Directory of the programs `initdb` and `postgres` for the private Postgres [default: the newest found]
+    #[arg(long, env = "SPSI_PG_BIN_DIR")]
     pub pg_bin_dir: Option<PathBuf>,
-    /// Most connections of this process to Postgres; the threads that take orders have as many again among them
+    /// Maximum number of connections in the pool of this process. The batch writers of orders open up to the same number in
+    /// addition, so a process uses at most twice this number
     #[validate(range(min = 1, message = "must be at least 1"))]
-    #[arg(long, env = "SPSI_DB_CONNECTIONS", default_value = "16", hide_env_values = true)]
+    #[arg(long, env = "SPSI_DB_CONNECTIONS", default_value = "16")]
     pub db_connections: u32,
-    /// Longest wait for a connection to Postgres
-    #[validate(custom(function = "some_time"))]
-    #[arg(long, env = "SPSI_DB_TIMEOUT", default_value = "5s", hide_env_values = true)]
+    /// Maximum wait for a database connection. After it, a request is answered with 503
+    #[validate(custom(function = "not_zero"))]
+    #[arg(long, env = "SPSI_DB_TIMEOUT", default_value = "5s")]
     pub db_timeout: Span,
-    /// Keys that seal ezyVet's credentials: id:base64[,id:base64...], the first one active (spsi key generate)
+    /// Keys that encrypt the stored ezyVet credentials, as `id:base64[,id:base64...]`; the first one encrypts, all decrypt.
+    /// `spsi key generate` makes them
     #[arg(long, env = "SPSI_ENCRYPTION_KEYS", value_parser = keys::Keys, hide_env_values = true)]
     pub encryption_keys: Option<crate::secret::KeyRing>,
-    /// Keys that sign our tokens: id:base64[,id:base64...], the first one active (spsi key generate)
+    /// Keys that sign the access tokens, as `id:base64[,id:base64...]`; the first one signs, all verify. `spsi key generate`
+    /// makes them
     #[arg(long, env = "SPSI_TOKEN_KEYS", value_parser = keys::Keys, hide_env_values = true)]
     pub token_keys: Option<crate::secret::KeyRing>,
 }
 
-/// How we are reached, and what we put up with.
+/// The access tokens that ezyVet requests.
 #[derive(Clone, Debug, Args, Validate)]
-#[command(next_help_heading = "Server")]
-pub struct ServerSettings {
-    /// Address to listen at; port 0 takes a free one
-    #[arg(long, env = "SPSI_BIND", default_value = "127.0.0.1:8080", hide_env_values = true)]
-    pub bind: SocketAddr,
-    /// Serve the partner half under this path too, for instance /spsi
-    #[arg(long, env = "SPSI_BASE_PATH", default_value = "", hide_env_values = true)]
-    pub base_path: String,
-    /// How we are reached from outside, for the OpenAPI document
-    #[arg(long, env = "SPSI_PUBLIC_URL", hide_env_values = true)]
-    pub public_url: Option<String>,
-    /// An address for /metrics alone; off: they are served beside the rest
-    #[arg(long, env = "SPSI_METRICS_BIND", default_value = "off", hide_env_values = true)]
-    pub metrics_bind: MetricsBind,
-    /// Threads that serve requests; 0 for one per core
-    #[arg(long, env = "SPSI_HTTP_THREADS", default_value = "0", hide_env_values = true)]
-    pub http_threads: usize,
-    /// Longest time for a request's head, and again for its body, to arrive
-    #[validate(custom(function = "some_time"))]
-    #[arg(long, env = "SPSI_READ_TIMEOUT", default_value = "15s", hide_env_values = true)]
-    pub read_timeout: Span,
-    /// How long a shutdown waits for requests in flight
-    #[arg(long, env = "SPSI_SHUTDOWN_TIMEOUT", default_value = "20s", hide_env_values = true)]
-    pub shutdown_timeout: Span,
-    /// Largest request body, in bytes (413 beyond it)
-    #[validate(range(min = 1024, message = "must be at least 1024"))]
-    #[arg(long, env = "SPSI_MAX_BODY_BYTES", default_value = "8388608", hide_env_values = true)]
-    pub max_body_bytes: usize,
-    /// Largest body of a token request, in bytes (413 beyond it)
-    #[validate(range(min = 1024, message = "must be at least 1024"))]
-    #[arg(long, env = "SPSI_MAX_TOKEN_BODY_BYTES", default_value = "65536", hide_env_values = true)]
-    pub max_token_body_bytes: usize,
-    /// Most lines of one order (413 beyond it)
-    #[validate(range(min = 1, message = "must be at least 1"))]
-    #[arg(long, env = "SPSI_MAX_ORDER_LINES", default_value = "10000", hide_env_values = true)]
-    pub max_order_lines: usize,
-    /// The most orders that share a statement and its commit, of those that wait for the database at once; 1: none.
-    #[arg(long, env = "SPSI_ORDERS_TOGETHER", default_value = "16", hide_env_values = true)]
-    pub orders_together: usize,
-    /// Longest query of /products, in bytes (400 beyond it); no head of more than 128 KiB is read
-    #[validate(range(min = 1024, message = "must be at least 1024"))]
-    #[arg(long, env = "SPSI_MAX_QUERY_BYTES", default_value = "65536", hide_env_values = true)]
-    pub max_query_bytes: usize,
-    /// Most values of one filter of /products (400 beyond it)
-    #[validate(range(min = 1, message = "must be at least 1"))]
-    #[arg(long, env = "SPSI_MAX_FILTER_VALUES", default_value = "1000", hide_env_values = true)]
-    pub max_filter_values: usize,
-    /// Most characters of one filter value (400 beyond it)
-    #[validate(range(min = 1, message = "must be at least 1"))]
-    #[arg(long, env = "SPSI_MAX_FILTER_LENGTH", default_value = "1000", hide_env_values = true)]
-    pub max_filter_length: usize,
-    /// Addresses of proxies whose X-Forwarded-For is believed, comma separated
-    #[arg(long, env = "SPSI_TRUSTED_PROXIES", value_delimiter = ',', hide_env_values = true)]
-    pub trusted_proxies: Vec<std::net::IpAddr>,
-}
-
-/// The tokens that we grant.
-#[derive(Clone, Debug, Args, Validate)]
-#[command(next_help_heading = "Tokens")]
+#[command(next_help_heading = "Access tokens")]
 pub struct TokenSettings {
-    /// Life of a token [SPSI.md 5.13]
-    #[validate(custom(function = "some_time"))]
-    #[arg(long, env = "SPSI_TOKEN_TTL", default_value = "8h", hide_env_values = true)]
+    /// Life of an access token [SPSI.md 5.13]
+    #[validate(custom(function = "not_zero"))]
+    #[arg(long, env = "SPSI_TOKEN_TTL", default_value = "8h")]
     pub token_ttl: Span,
-    /// How long a verified client secret is remembered (as a keyed digest, in memory), so that the next token is cheap
-    #[arg(long, env = "SPSI_SECRET_MEMORY", default_value = "10m", hide_env_values = true)]
-    pub secret_memory: Span,
-    /// Tokens whose signature, once found good, is not checked again (100 bytes each; their end and their revocation are
-    /// looked at every time)
+    /// Number of failed token requests per client id and window before further ones are answered with 429
     #[validate(range(min = 1, message = "must be at least 1"))]
-    #[arg(long, env = "SPSI_REMEMBERED_TOKENS", default_value = "10000", hide_env_values = true)]
-    pub remembered_tokens: usize,
-    /// Failed tries per client id within the window before 429
-    #[validate(range(min = 1, message = "must be at least 1"))]
-    #[arg(long, env = "SPSI_TOKEN_TRIES_PER_CLIENT", default_value = "10", hide_env_values = true)]
+    #[arg(long, env = "SPSI_TOKEN_TRIES_PER_CLIENT", default_value = "10")]
     pub token_tries_per_client: u32,
-    /// Failed tries per address within the window before 429
+    /// Number of failed token requests per IP address and window before further ones are answered with 429. Raise it if
+    /// many clinics share an address
     #[validate(range(min = 1, message = "must be at least 1"))]
-    #[arg(long, env = "SPSI_TOKEN_TRIES_PER_ADDRESS", default_value = "60", hide_env_values = true)]
+    #[arg(long, env = "SPSI_TOKEN_TRIES_PER_ADDRESS", default_value = "60")]
     pub token_tries_per_address: u32,
-    /// The window that failed tries are counted in; whoever has used them up waits until it ends
-    #[validate(custom(function = "some_time"))]
-    #[arg(long, env = "SPSI_TOKEN_TRIES_WINDOW", default_value = "1m", hide_env_values = true)]
+    /// Window in which failed token requests are counted. A blocked client waits until the window ends
+    #[validate(custom(function = "not_zero"))]
+    #[arg(long, env = "SPSI_TOKEN_TRIES_WINDOW", default_value = "1m")]
     pub token_tries_window: Span,
-    /// Secrets that are hashed (argon2id, 19 MiB each) at the same time
-    #[validate(range(min = 1, message = "must be at least 1"))]
-    #[arg(long, env = "SPSI_HASHING_THREADS", default_value = "2", hide_env_values = true)]
-    pub hashing_threads: usize,
 }
 
 /// The catalogue in memory, and its imports.
 #[derive(Clone, Debug, Args, Validate)]
 #[command(next_help_heading = "Catalogue")]
 pub struct CatalogSettings {
-    /// How often the database is asked for a newer catalogue or changed clinics, should a notification be lost; and for stock that has moved (up to five times as seldom where reading it takes long). Where more than 20,000 orders come between two readings, they are stored one by one
-    #[validate(custom(function = "some_time"))]
-    #[arg(long, env = "SPSI_REFRESH", default_value = "2s", hide_env_values = true)]
+    /// How often a process polls the database for a newer catalogue, changed clinics and moved stock, in case a
+    /// notification is lost
+    #[validate(custom(function = "not_zero"))]
+    #[arg(long, env = "SPSI_REFRESH", default_value = "2s")]
     pub refresh: Span,
-    /// Percentage of the active products that an import may withdraw without --allow-withdrawals
-    #[arg(long, env = "SPSI_WITHDRAWAL_LIMIT", default_value = "10", hide_env_values = true)]
+    /// Percentage of the active products that an import can withdraw without `--allow-withdrawals`. The limit stops the
+    /// import of a truncated file
+    #[arg(long, env = "SPSI_WITHDRAWAL_LIMIT", default_value = "10")]
     pub withdrawal_limit: Amount,
 }
 
-/// Everything that can be set for a deployment.
+/// The delivery worker.
+#[derive(Clone, Debug, Args, Validate)]
+#[command(next_help_heading = "Delivery worker")]
+pub struct WorkerSettings {
+    /// Life of the lease that a worker holds on a site. Another worker takes over the sites of a killed one after this time
+    #[validate(custom(function = "not_zero"))]
+    #[arg(long, env = "SPSI_LEASE", default_value = "60s")]
+    pub lease: Span,
+    /// How often a worker polls the database for due deliveries, in case a notification is lost
+    #[validate(custom(function = "not_zero"))]
+    #[arg(long, env = "SPSI_WORKER_POLL", default_value = "1s")]
+    pub worker_poll: Span,
+    /// Maximum number of sites that one worker delivers to at the same time. Further sites take turns
+    #[validate(range(min = 1, message = "must be at least 1"))]
+    #[arg(long, env = "SPSI_WORKER_SITES", default_value = "2048")]
+    pub worker_sites: usize,
+    /// Maximum time for DNS lookup, connection and TLS handshake of a call to ezyVet. A call that fails within it was
+    /// certainly not sent, and is retried
+    #[validate(custom(function = "not_zero"))]
+    #[arg(long, env = "SPSI_CONNECT_TIMEOUT", default_value = "10s")]
+    pub connect_timeout: Span,
+    /// How long the requests and responses of finished deliveries are kept: a duration or `forever`. The deliveries
+    /// themselves are never deleted
+    #[arg(long, env = "SPSI_ATTEMPTS_KEPT_FOR", default_value = "365d")]
+    pub attempts_kept_for: Retention,
+}
+
+/// Every setting of a deployment.
 #[derive(Clone, Debug, Args, Validate)]
 pub struct Settings {
     #[command(flatten)]
@@ -234,62 +198,59 @@ pub struct Settings {
     #[command(flatten)]
     #[validate(nested)]
     pub site: SiteSettings,
-    /// What is logged, for instance info or spsi_partner=debug
-    #[arg(
-        long,
-        env = "SPSI_LOG",
-        default_value = "info,sqlx=warn,actix_server=warn,reqwest_retry=error",
-        hide_env_values = true
-    )]
+    /// Filter of the log, for instance `info` or `info,spsi_partner=debug`
+    #[arg(long, env = "SPSI_LOG", default_value = "info,sqlx=warn,actix_server=warn,reqwest_retry=error")]
     pub log: String,
-    /// Logs as text for people or as json, one object a line
-    #[arg(long, env = "SPSI_LOG_FORMAT", default_value = "text", value_parser = ["text", "json"], hide_env_values = true)]
+    /// Format of the log: `text` for people, or `json` with one object per line
+    #[arg(long, env = "SPSI_LOG_FORMAT", default_value = "text", value_parser = ["text", "json"])]
     pub log_format: String,
 }
 
-/// A time that does something.
-fn some_time(span: &Span) -> Result<(), ValidationError> {
+/// Refuses a duration of 0.
+fn not_zero(span: &Span) -> Result<(), ValidationError> {
     if span.0.is_zero() {
-        Err(ValidationError::new("zero").with_message("must be longer than nothing".into()))
+        Err(ValidationError::new("zero").with_message("must be longer than 0s".into()))
     } else {
         Ok(())
     }
 }
 
-/// What is wrong with settings that read, each with its key.
-fn told(errors: &ValidationErrors) -> Vec<String> {
-    let mut told = Vec::new();
+/// Returns one sentence for each invalid setting, with its key and variable.
+fn describe(errors: &ValidationErrors) -> Vec<String> {
+    let mut sentences = Vec::new();
     for (key, kind) in errors.errors() {
         match kind {
-            ValidationErrorsKind::Struct(inner) => told.extend(self::told(inner)),
-            ValidationErrorsKind::List(inner) => told.extend(inner.values().flat_map(|errors| self::told(errors))),
+            ValidationErrorsKind::Struct(inner) => sentences.extend(describe(inner)),
+            ValidationErrorsKind::List(inner) => sentences.extend(inner.values().flat_map(|errors| describe(errors))),
             ValidationErrorsKind::Field(errors) => {
-                let words = errors.iter().filter_map(|error| error.message.as_deref());
-                told.extend(words.map(|words| format!("{key} {words} (SPSI_{})", key.to_uppercase())));
+                let messages = errors.iter().filter_map(|error| error.message.as_deref());
+                sentences.extend(messages.map(|message| format!("{key} {message} (SPSI_{})", key.to_uppercase())));
             }
         }
     }
-    told.sort();
-    told
+    sentences.sort();
+    sentences
+}
+
+/// Parses the settings from the environment, without flags.
+#[derive(Parser)]
+#[command(name = "spsi")]
+struct Environment {
+    #[command(flatten)]
+    settings: Settings,
 }
 
 impl Settings {
-    /// Refuses values that read, and yet would make nothing work.
+    /// Refuses values that parse but with which nothing would work, such as a lease of 0 seconds.
     pub fn checked(self) -> Result<Self, BadSetting> {
         match self.validate() {
             Ok(()) => Ok(self),
-            Err(errors) => Err(BadSetting(told(&errors).join("; "))),
+            Err(errors) => Err(BadSetting(describe(&errors).join("; "))),
         }
     }
 
-    /// The settings of the environment alone: what every command but `serve` and `demo` runs with.
+    /// Reads the settings from the environment alone. Every command except `serve` and `demo` uses these.
     pub fn from_environment() -> Result<Self, clap::Error> {
-        #[derive(Parser)]
-        #[command(name = "spsi")]
-        struct Environment {
-            #[command(flatten)]
-            settings: Settings,
-        }
         Environment::try_parse_from(["spsi"]).map(|environment| environment.settings)
     }
 }

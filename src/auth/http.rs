@@ -12,6 +12,9 @@ use serde::{Deserialize, Serialize};
 use std::future::{Ready, ready};
 use std::sync::Arc;
 
+/// Maximum size of a token request's body in bytes; a larger one is answered with 413. A real request has a few hundred.
+const MAX_TOKEN_BODY_BYTES: usize = 64 * 1024;
+
 /// The clinic that a request comes from. A handler that takes it is reached only with a good token; what it does with
 /// the database, it does with this clinic's id.
 pub struct Caller(pub Arc<CachedClinic>);
@@ -120,7 +123,7 @@ pub async fn access_token(
 ) -> Result<HttpResponse, Problem> {
     let content_type = request.headers().get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or("");
     let authorization = request.headers().get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
-    let body = body::read(payload, settings.max_token_body_bytes, settings.read_timeout.0).await?;
+    let body = body::read(payload, MAX_TOKEN_BODY_BYTES, settings.read_timeout.0).await?;
     let asked = match request::read(body, content_type, authorization).await {
         Ok(asked) => asked,
         Err(error) => {

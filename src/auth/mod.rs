@@ -17,9 +17,20 @@ use crate::config::TokenSettings;
 use crate::secret::{KeyRing, Plain, SecretError};
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 use throttle::Throttle;
 use verified_tokens::VerifiedTokens;
 use verifier::{Verdict, Verifier};
+
+/// How long a verified client secret is accepted by its keyed digest in memory. ezyVet may request a token before every
+/// call; without the digest each request would cost an argon2id hash. A rotation ends the time at once.
+const VERIFIED_SECRET_TTL: Duration = Duration::from_secs(600);
+/// Maximum number of argon2id hashes at the same time, 19 MiB of memory each: a burst of token requests cannot exhaust the
+/// memory or take every core.
+const MAX_CONCURRENT_HASHES: usize = 2;
+/// Maximum number of tokens whose verified signature is cached, 100 bytes each. Expiry and revocation are checked on every
+/// request regardless.
+const MAX_VERIFIED_TOKENS: usize = 10_000;
 
 pub use request::{TokenRequest, TokenRequestError};
 
@@ -62,13 +73,13 @@ impl Auth {
         settings: TokenSettings,
         clock: Clock,
     ) -> Result<Self, SecretError> {
-        let verifier = Verifier::new(settings.secret_memory.0, settings.hashing_threads)?;
+        let verifier = Verifier::new(VERIFIED_SECRET_TTL, MAX_CONCURRENT_HASHES)?;
         let throttle = Throttle::new(
             settings.token_tries_per_client,
             settings.token_tries_per_address,
             settings.token_tries_window.0,
         );
-        let verified = VerifiedTokens::new(settings.remembered_tokens);
+        let verified = VerifiedTokens::new(MAX_VERIFIED_TOKENS);
         Ok(Self {
             clinic_cache,
             keys: Arc::new(keys),

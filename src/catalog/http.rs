@@ -16,6 +16,8 @@ use serde::Serialize;
 use std::sync::Arc;
 use utoipa::ToSchema;
 
+/// Maximum length of one filter value of `/products` in characters; a longer one is answered with 400.
+const MAX_FILTER_CHARACTERS: usize = 1000;
 /// Answers of fewer products are hardly shorter when packed, for the codes must be told.
 const WORTH_PACKING: u64 = 4;
 /// Plain pieces that are written in one go: together they take about as long as a packed one.
@@ -150,7 +152,7 @@ pub async fn products(
     let limits = QueryLimits {
         query_bytes: settings.max_query_bytes,
         values: settings.max_filter_values,
-        value_characters: settings.max_filter_length,
+        value_characters: MAX_FILTER_CHARACTERS,
     };
     let query = ProductQuery::parse(request.query_string().as_bytes(), &limits)?;
     let view = catalog.view(&caller.0, clock.now())?;

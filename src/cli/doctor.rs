@@ -3,7 +3,7 @@
 use super::output::Output;
 use crate::app::{self, Context};
 use crate::catalog;
-use crate::config::{Settings, secrets_hidden};
+use crate::config::{self, Settings};
 use crate::{db, postgres};
 use anyhow::bail;
 use serde::Serialize;
@@ -44,7 +44,7 @@ pub async fn run(output: Output) -> anyhow::Result<()> {
     }
     if output == Output::Table {
         println!("Configuration (environment variable, value):");
-        for (variable, value) in secrets_hidden(&settings) {
+        for (variable, value) in config::effective()? {
             println!("  {variable:32} {value}");
         }
         println!("\nChecks:");

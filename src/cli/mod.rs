@@ -33,7 +33,7 @@ Settings come from the environment; `spsi serve --help` lists every one with its
 )]
 struct Arguments {
     /// How lists and records are printed
-    #[arg(long, global = true, value_enum, default_value_t, env = "SPSI_OUTPUT", hide_env_values = true)]
+    #[arg(long, global = true, value_enum, default_value_t, env = "SPSI_OUTPUT")]
     output: Output,
     #[command(subcommand)]
     noun: Noun,
@@ -83,17 +83,22 @@ enum Noun {
     Key(key::Command),
 }
 
+/// The declared command line. Its help never shows the values of environment variables, because some are secrets.
+fn command() -> clap::Command {
+    let hide_value = |argument: clap::Arg| argument.hide_env_values(true);
+    Arguments::command().mut_args(hide_value).mut_subcommands(move |noun| noun.mut_args(hide_value))
+}
+
 /// Runs the command line and tells how it ended.
 pub fn run() -> ExitCode {
-    let arguments =
-        match Arguments::command().try_get_matches().and_then(|matches| Arguments::from_arg_matches(&matches)) {
-            Ok(arguments) => arguments,
-            Err(error) => {
-                // Prints usage to standard error, or help to standard output; nothing is left to be done if that fails.
-                let _ = error.print();
-                return ExitCode::from(error.exit_code().clamp(0, 2) as u8);
-            }
-        };
+    let arguments = match command().try_get_matches().and_then(|matches| Arguments::from_arg_matches(&matches)) {
+        Ok(arguments) => arguments,
+        Err(error) => {
+            // Prints usage to standard error, or help to standard output; nothing is left to be done if that fails.
+            let _ = error.print();
+            return ExitCode::from(error.exit_code().clamp(0, 2) as u8);
+        }
+    };
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return failed(&error.into()),

@@ -18,7 +18,7 @@ Examples:
 )]
 pub struct Serve {
     /// all: requests and deliveries; api: requests; worker: deliveries (and health probes)
-    #[arg(long, value_enum, default_value_t, env = "SPSI_ROLE", hide_env_values = true)]
+    #[arg(long, value_enum, default_value_t, env = "SPSI_ROLE")]
     role: Role,
     #[command(flatten)]
     settings: Settings,

@@ -1,15 +1,15 @@
-//! The words that settings are written in: choices, durations, lists.
+//! The types of setting values: choices, durations, amounts.
 
 use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
-/// A setting's text that does not say anything.
+/// A setting whose text is invalid. The message names the text and the valid forms.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct BadSetting(pub String);
 
-/// Declares an enum whose values are written as fixed words.
+/// Declares an enum and the word for each of its values.
 macro_rules! choice {
     ($(#[$doc:meta])* $name:ident { $($(#[$value_doc:meta])* $value:ident = $word:literal,)+ }) => {
         $(#[$doc])*
@@ -24,7 +24,7 @@ macro_rules! choice {
             fn from_str(text: &str) -> Result<Self, BadSetting> {
                 match text {
                     $($word => Ok(Self::$value),)+
-                    _ => Err(BadSetting(format!("`{text}` is none of {}", [$($word),+].join(", ")))),
+                    _ => Err(BadSetting(format!("`{text}` is not valid; use one of: {}", [$($word),+].join(", ")))),
                 }
             }
         }
@@ -32,6 +32,17 @@ macro_rules! choice {
         impl fmt::Display for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str(match self { $(Self::$value => $word,)+ })
+            }
+        }
+
+        /// Lets the help list the words.
+        impl clap::ValueEnum for $name {
+            fn value_variants<'a>() -> &'a [Self] {
+                &[$(Self::$value),+]
+            }
+
+            fn to_possible_value(&self) -> Option<clap::builder::PossibleValue> {
+                Some(clap::builder::PossibleValue::new(match self { $(Self::$value => $word,)+ }))
             }
         }
     };
@@ -48,21 +59,21 @@ choice!(
     }
 );
 choice!(
-    /// Done, or not.
+    /// A feature that is on or off.
     Switch {
         On = "on",
         Off = "off",
     }
 );
 choice!(
-    /// One inner unit, or one outer: the pack that is sold (SPSI.md 5.2, 5.5, 5.9).
+    /// One inner unit, or one outer (the pack that is sold) (SPSI.md 5.2, 5.5, 5.9).
     Basis {
         Unit = "unit",
         Outer = "outer",
     }
 );
 choice!(
-    /// `contract_price` where the clinic has none (SPSI.md 5.3).
+    /// `contract_price` of a product for which the clinic has none (SPSI.md 5.3).
     MissingContractPrice {
         ListPrice = "list",
         Null = "null",
@@ -70,15 +81,15 @@ choice!(
     }
 );
 choice!(
-    /// How a barcode is typed (SPSI.md 5.4).
+    /// The JSON type of barcodes (SPSI.md 5.4).
     BarcodeType {
-        /// A number where that loses nothing, otherwise a string.
+        /// A number if no digit is lost, otherwise a string.
         Auto = "auto",
         String = "string",
     }
 );
 choice!(
-    /// The same order id with changed content (SPSI.md 5.11).
+    /// The response to a known order id with changed content (SPSI.md 5.11).
     ChangedOrder {
         /// A new revision while nothing has shipped, else 409.
         Revise = "revise",
@@ -87,25 +98,25 @@ choice!(
     }
 );
 choice!(
-    /// What follows when a rule of the order decision is broken.
+    /// What happens to an order that breaks a rule.
     RuleAction {
         Off = "off",
-        /// Accepted, with a note to staff.
+        /// The order is accepted, with a note to staff.
         Note = "note",
-        /// Answered like an accepted order, and kept for staff to decide.
+        /// The response is that of an accepted order; staff then accept or decline it.
         Hold = "hold",
         Decline = "decline",
     }
 );
 choice!(
-    /// What `freight_tax` on an invoice means (SPSI.md 5.6).
+    /// The meaning of `freight_tax` on an invoice (SPSI.md 5.6).
     FreightTax {
         Percent = "percent",
         Amount = "amount",
     }
 );
 choice!(
-    /// How a job is encoded (SPSI.md 5.7).
+    /// The encoding of a job (SPSI.md 5.7).
     JobEncoding {
         /// PHP form brackets.
         Form = "form",
@@ -113,7 +124,7 @@ choice!(
     }
 );
 choice!(
-    /// What a shipment is turned into (SPSI.md 5.8).
+    /// The deliveries of a shipment (SPSI.md 5.8).
     Deliver {
         Both = "both",
         Invoice = "invoice",
@@ -121,18 +132,18 @@ choice!(
     }
 );
 choice!(
-    /// Between scopes in a token request (SPSI.md 5.10).
+    /// The separator of scopes in a token request (SPSI.md 5.10).
     ScopeSeparator {
         Space = "space",
         Comma = "comma",
     }
 );
 choice!(
-    /// After an unclear outcome of an invoice (SPSI.md 5.14).
+    /// The handling of an invoice whose outcome is unclear (SPSI.md 5.14).
     Unclear {
-        /// Look, wait, look again, resend once under the same number.
+        /// Look for the invoice, wait, look again, then resend it once under the same number.
         Resend = "resend",
-        /// Leave it to staff.
+        /// Leave the invoice to staff.
         Hold = "hold",
     }
 );
@@ -147,7 +158,7 @@ choice!(
     }
 );
 
-/// A length of time, written `500ms`, `30s`, `15m`, `8h`, `90d`.
+/// A duration, written `500ms`, `30s`, `15m`, `8h`, `90d`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Span(pub Duration);
 
@@ -175,7 +186,7 @@ impl FromStr for Span {
     }
 }
 
-/// As it is written: a refused value is shown so.
+/// Serialises a duration as it is written, because validation errors show the refused value.
 impl serde::Serialize for Span {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(self)
@@ -191,16 +202,16 @@ impl fmt::Display for Span {
 }
 
 /// How long a withdrawn product stays listed with `active` 0 (SPSI.md 5.12).
-pub type WithdrawnFor = KeptFor;
+pub type WithdrawnFor = Retention;
 
-/// How long something is kept: a duration, `0s` or `forever`.
+/// A retention time: a duration, `0s` or `forever`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum KeptFor {
+pub enum Retention {
     Forever,
     Time(Span),
 }
 
-impl FromStr for KeptFor {
+impl FromStr for Retention {
     type Err = BadSetting;
 
     fn from_str(text: &str) -> Result<Self, BadSetting> {
@@ -208,7 +219,7 @@ impl FromStr for KeptFor {
     }
 }
 
-impl fmt::Display for KeptFor {
+impl fmt::Display for Retention {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Forever => f.write_str("forever"),
@@ -217,7 +228,7 @@ impl fmt::Display for KeptFor {
     }
 }
 
-/// An address of its own for the metrics, or `off`.
+/// A separate address for `/metrics`, or `off`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MetricsBind(pub Option<std::net::SocketAddr>);
 
@@ -228,7 +239,8 @@ impl FromStr for MetricsBind {
         match text {
             "off" | "" => Ok(Self(None)),
             address => {
-                let bad = |_| BadSetting(format!("`{text}` is neither an address like 127.0.0.1:9090 nor off"));
+                let bad =
+                    |_| BadSetting(format!("`{text}` is not valid; write an address such as 127.0.0.1:9090, or off"));
                 address.parse().map(|address| Self(Some(address))).map_err(bad)
             }
         }
@@ -244,7 +256,7 @@ impl fmt::Display for MetricsBind {
     }
 }
 
-/// An exact decimal, not negative.
+/// An exact decimal, 0 or more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Amount(pub rust_decimal::Decimal);
 
@@ -254,7 +266,7 @@ impl FromStr for Amount {
     fn from_str(text: &str) -> Result<Self, BadSetting> {
         match crate::values::parse_decimal(text) {
             Ok(value) if !value.is_sign_negative() => Ok(Self(value)),
-            Ok(_) => Err(BadSetting(format!("`{text}` is negative"))),
+            Ok(_) => Err(BadSetting(format!("`{text}` is negative; write 0 or more"))),
             Err(error) => Err(BadSetting(format!("`{text}` {error}"))),
         }
     }
@@ -271,7 +283,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn durations_read_what_they_write() {
+    fn a_duration_parses_from_its_own_text() {
         for text in ["500ms", "30s", "15m", "8h", "90d", "1500ms"] {
             assert_eq!(text.parse::<Span>().unwrap().to_string(), text);
         }
@@ -283,7 +295,7 @@ mod tests {
     }
 
     #[test]
-    fn a_wrong_choice_is_told_the_right_ones() {
-        assert_eq!("outers".parse::<Basis>().unwrap_err().0, "`outers` is none of unit, outer");
+    fn an_invalid_choice_names_the_valid_ones() {
+        assert_eq!("outers".parse::<Basis>().unwrap_err().0, "`outers` is not valid; use one of: unit, outer");
     }
 }

@@ -1,11 +1,11 @@
-//! Keys on the command line and in the environment: an error names the setting and never repeats its value.
+//! Parses keys from flags and the environment. An error names the setting and never repeats its value.
 
 use crate::secret::KeyRing;
 use clap::builder::TypedValueParser;
 use clap::error::ErrorKind;
 use std::ffi::OsStr;
 
-/// As clap's own parser for [`KeyRing`], whose error would print every key.
+/// The value parser for [`KeyRing`]. clap's own parser would print every key in its error.
 #[derive(Clone, Copy)]
 pub(super) struct Keys;
 

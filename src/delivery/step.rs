@@ -14,6 +14,10 @@ use crate::config::{JobEncoding, Switch};
 use crate::ezyvet::{JobNames, Outcome, Request, answers};
 use std::time::Duration;
 
+/// How long a worker tries to store the outcome of a call while the database is unreachable. After that the lease has
+/// expired, and the next holder treats the call as unclear.
+const MAX_SETTLE_TIME: Duration = Duration::from_secs(60);
+
 /// Takes a due delivery as far as it goes now.
 pub(super) async fn step(session: &Session, mut due: Due) -> Result<(), Stop> {
     while let Some(advanced) = advance(session, due).await? {
@@ -219,7 +223,7 @@ async fn settle(
     why: Option<String>,
     made: Option<Made>,
 ) -> Result<Option<Due>, Stop> {
-    let patient_until = session.now() + session.parts.settings.settle_patience.0;
+    let patient_until = session.now() + MAX_SETTLE_TIME;
     loop {
         match settle_once(session, &due, next, why.as_deref(), made.as_ref()).await {
             Ok(settled) => return Ok(settled),

@@ -29,6 +29,11 @@ const PRUNE_EVERY: Duration = Duration::from_secs(3600);
 /// longer than the longest: what ends or comes meanwhile is served by one look.
 const REST: u32 = 4;
 const LONGEST_REST: Duration = Duration::from_millis(250);
+/// The worker releases a site after this time even if more is due there, so that every site gets its turn when more sites
+/// have work than `SPSI_WORKER_SITES`.
+const MAX_LEASE_HOLD: Duration = Duration::from_secs(15);
+/// How long an idle connection to a site stays open for the next call that reads.
+const IDLE_CONNECTION: Duration = Duration::from_secs(10);
 
 /// Why the worker, or staff in its place, could not go on.
 #[derive(Debug, thiserror::Error)]
@@ -61,8 +66,8 @@ impl Worker {
     /// A worker that calls nobody yet.
     pub fn new(pool: PgPool, keys: KeyRing, clock: Clock, settings: &Settings) -> Result<Self, WorkerError> {
         let worker = Arc::new(settings.worker.clone());
-        let client = Client::new(worker.connect_timeout.0, worker.idle_connection.0)?;
-        let parts = Parts { pool, client, keys, clock, lease: worker.lease.0, settings: worker.clone() };
+        let client = Client::new(worker.connect_timeout.0, IDLE_CONNECTION)?;
+        let parts = Parts { pool, client, keys, clock, lease: worker.lease.0 };
         Ok(Self { parts, defaults: settings.site.clone(), settings: worker })
     }
 
@@ -168,7 +173,7 @@ impl Worker {
 
     /// Works a site through, several steps at once, until nothing is due, its time is up, or the budget is spent.
     async fn hold(&self, session: &Session, stop: &Shutdown) -> Held {
-        let until = session.now() + self.settings.longest_hold.0;
+        let until = session.now() + MAX_LEASE_HOLD;
         let at_once = i64::from(session.site.settings.calls_at_once);
         let mut held = Held::default();
         let mut closed: [Option<OffsetDateTime>; 3] = [None; 3];

@@ -77,7 +77,7 @@ pub async fn serve(services: Services, listener: TcpListener, mut shutdown: Shut
         threads => threads,
     };
     let base_path = base_path(&settings.base_path)?;
-    let together = settings.orders_together;
+    let together = settings.max_orders_per_batch;
     let connections = services.pool.options().get_max_connections().div_ceil(u32::try_from(threads).unwrap_or(1));
     let app = move || {
         let services = services.clone();

@@ -5,13 +5,13 @@
 
 pub(super) mod store;
 
-use crate::config::KeptFor;
+use crate::config::Retention;
 use sqlx::PgPool;
 use time::{Duration, OffsetDateTime};
 
 /// Deletes the attempts of deliveries that are done, where they are older than they are kept. Gives their number.
-pub(super) async fn prune(pool: &PgPool, kept_for: KeptFor, now: OffsetDateTime) -> Result<u64, sqlx::Error> {
-    let KeptFor::Time(span) = kept_for else { return Ok(0) };
+pub(super) async fn prune(pool: &PgPool, kept_for: Retention, now: OffsetDateTime) -> Result<u64, sqlx::Error> {
+    let Retention::Time(span) = kept_for else { return Ok(0) };
     // A time before all time: nothing is so old.
     let before = Duration::try_from(span.0).ok().and_then(|span| now.checked_sub(span));
     let Some(before) = before else { return Ok(0) };

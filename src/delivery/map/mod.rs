@@ -13,6 +13,10 @@ use super::store::Due;
 use crate::ezyvet::{Endpoint, InventoryProduct, Outcome, Request, answers};
 use std::collections::{BTreeSet, HashMap};
 
+/// Maximum number of pages, of 200 items each, that are read of one list: a site that repeats a page cannot spend the whole
+/// rate budget.
+const MAX_LIST_PAGES: u32 = 500;
+
 /// Why uids could not be found.
 #[derive(Debug)]
 pub(super) enum NotMapped {
@@ -87,7 +91,7 @@ pub(super) async fn read_separations(
     mut due: Option<&mut Due>,
 ) -> Result<Vec<answers::Separation>, NotMapped> {
     let mut all = Vec::new();
-    for page in 1..=session.site.settings.max_list_pages {
+    for page in 1..=MAX_LIST_PAGES {
         let body = read(session, due.as_deref_mut(), &Request::separations(page)).await?;
         let page_of = answers::separations(&body).ok_or_else(|| not_a_list(Endpoint::Separation))?;
         let last = is_last(page, page_of.pages, page_of.size);
@@ -141,7 +145,7 @@ async fn inventory_product(session: &Session, due: &mut Due, code: &str) -> Resu
         return Ok(known);
     }
     let mut all = Vec::new();
-    for page in 1..=session.site.settings.max_list_pages {
+    for page in 1..=MAX_LIST_PAGES {
         let body = read(session, Some(due), &Request::inventory_products(page)).await?;
         let page_of = answers::inventory_products(&body).ok_or_else(|| not_a_list(Endpoint::InventoryProducts))?;
         let before = all.len();

@@ -12,17 +12,20 @@ use super::policy::Policy;
 use super::store::{self, Due};
 use crate::clinics::sites::{Connection, SiteError};
 use crate::clock::Clock;
-use crate::config::WorkerSettings;
 use crate::ezyvet::{Client, Endpoint, Exchange, Limits, Outcome, RateHeaders, Request};
 use crate::secret::{KeyRing, random_bytes};
 use sqlx::{PgConnection, PgPool, Postgres, Transaction};
 use std::ops::{Deref, DerefMut};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use time::OffsetDateTime;
 use token::Tokens;
 use tokio::sync::{Mutex, MutexGuard};
+
+/// Maximum wait for the rate budget while holding the site's lease. A call that must wait longer releases the site.
+const MAX_BUDGET_WAIT: Duration = Duration::from_secs(5);
+/// Maximum number of characters of ezyVet's response that an attempt stores.
+const MAX_STORED_RESPONSE: usize = 4000;
 
 /// Why a step could not go on.
 #[derive(Debug, thiserror::Error)]
@@ -51,7 +54,6 @@ pub(super) struct Parts {
     pub keys: KeyRing,
     pub clock: Clock,
     pub lease: Duration,
-    pub settings: Arc<WorkerSettings>,
 }
 
 /// Why a call is made, as attempts are marked.
@@ -278,7 +280,7 @@ impl Session {
             if self.lost.load(Ordering::Relaxed) {
                 return Err(Stop::Lost);
             }
-            if wait > self.parts.settings.longest_budget_wait.0 || self.is_over() {
+            if wait > MAX_BUDGET_WAIT || self.is_over() {
                 return Err(Stop::Later(free_at));
             }
             self.parts.clock.sleep(wait).await;
@@ -408,7 +410,7 @@ impl Session {
     /// [`Self::finish`], in the transaction of a settlement.
     pub async fn finish_in(&self, connection: &mut PgConnection, made: &Made) -> Result<(), sqlx::Error> {
         let Some(attempt) = made.attempt else { return Ok(()) };
-        let response: String = made.exchange.body.chars().take(self.parts.settings.kept_response).collect();
+        let response: String = made.exchange.body.chars().take(MAX_STORED_RESPONSE).collect();
         let detail = made.exchange.outcome.to_string();
         let ended = Ended {
             status: made.exchange.status,

@@ -7,7 +7,13 @@ use crate::delivery::lease::{Lease, store as lease_store};
 use crate::ezyvet::{Endpoint, Granted, Outcome};
 use crate::secret::Plain;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 use time::OffsetDateTime;
+
+/// How long before its expiry a token is replaced; at most a tenth of its life.
+const TOKEN_MARGIN: Duration = Duration::from_secs(60);
+/// Life of a token whose response has no readable expiry. A token that expires earlier is replaced after the first 401.
+const ASSUMED_TOKEN_LIFE: Duration = Duration::from_secs(8 * 3600);
 
 struct Token {
     token: Plain,
@@ -78,7 +84,7 @@ impl Session {
                 }
                 let now = self.now();
                 // A token that ends within the next call is no use; of a short-lived one at least nine tenths are used.
-                let margin = self.site.settings.token_margin.0.min((granted.expires_at - now).unsigned_abs() / 10);
+                let margin = TOKEN_MARGIN.min((granted.expires_at - now).unsigned_abs() / 10);
                 let expires_at = granted.expires_at - margin;
                 let sealed = self.parts.keys.seal(granted.token.expose().as_bytes(), &token_owner(self.lease))?;
                 // We hold the only live token; without the database it serves as long as we hold the site.
@@ -130,7 +136,7 @@ impl Session {
                 &site.credentials,
                 scopes,
                 self.limits(),
-                (self.now(), settings.token_life.0),
+                (self.now(), ASSUMED_TOKEN_LIFE),
             )
             .await;
         let outcome = exchange.granted.as_ref().err().cloned().unwrap_or(Outcome::Done);

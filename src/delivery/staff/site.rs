@@ -1,6 +1,7 @@
 //! Calls that staff make: through the same lease, token and budget as the worker's.
 
 use super::StaffError;
+use crate::config::Span;
 use crate::delivery::lease;
 use crate::delivery::map::{self, NotMapped};
 use crate::delivery::session::{Session, Stop};
@@ -11,6 +12,8 @@ use std::time::Duration;
 
 /// How long between two tries to take a site that the worker holds.
 const BETWEEN_TRIES: Duration = Duration::from_millis(200);
+/// How long `spsi site test` and `spsi site separations` wait for the worker to release the site.
+const MAX_LEASE_WAIT: Span = Span::seconds(20);
 
 /// One thing that was tried.
 #[derive(Clone, Debug, serde::Serialize)]
@@ -55,15 +58,14 @@ impl Worker {
     }
 
     async fn hold_for_staff(&self, id: SiteId) -> Result<Session, StaffError> {
-        let patience = self.parts.settings.staff_wait;
-        let until = self.parts.clock.now() + patience.0;
+        let until = self.parts.clock.now() + MAX_LEASE_WAIT.0;
         loop {
             let (now, lease) = (self.parts.clock.now(), self.parts.lease);
             if let Some(taken) = lease::take_one(&self.parts.pool, id, now, lease).await? {
                 return Ok(self.session(taken).await?);
             }
             if now >= until {
-                return Err(StaffError::SiteBusy(patience));
+                return Err(StaffError::SiteBusy(MAX_LEASE_WAIT));
             }
             self.parts.clock.sleep(BETWEEN_TRIES).await;
         }
