@@ -141,7 +141,7 @@ fn escape(line: &[u8], out: &mut Vec<u8>) {
 /// A connection whose request lines are escaped as they are read.
 #[derive(Debug)]
 pub struct EscapingStream<T> {
-    stream: T,
+    pub(super) stream: T,
     follower: Follower,
     /// Read, and not handed on yet.
     ready: Vec<u8>,

@@ -60,6 +60,7 @@ fn server(listener: TcpListener, shared: Shared) -> io::Result<Server> {
             .default_service(web::to(handle))
     })
     .on_connect(attach_connection)
+    .tcp_nodelay(true)
     .workers(2)
     .shutdown_timeout(1)
     .disable_signals()
