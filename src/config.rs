@@ -99,6 +99,10 @@ pub struct DatabaseSettings {
     #[validate(custom(function = "not_zero"))]
     #[arg(long, env = "SPSI_DB_TIMEOUT", default_value = "5s")]
     pub db_timeout: Span,
+    /// How a connection pooler before Postgres hands out connections: session (also without a pooler) or transaction (polls for
+    /// changes; needs a pooler that supports prepared statements, such as PgBouncer 1.21)
+    #[arg(long, env = "SPSI_DB_POOLING", default_value = "session")]
+    pub db_pooling: Pooling,
     /// Keys that encrypt the stored ezyVet credentials, as `id:base64[,id:base64...]`; the first one encrypts, all decrypt.
     /// `spsi key generate` makes them
     #[arg(long, env = "SPSI_ENCRYPTION_KEYS", value_parser = keys::Keys, hide_env_values = true)]

@@ -1,51 +1,96 @@
-//! The pool, the migrations, and errors of named constraints.
+//! Connections to Postgres, also through a pooler such as PgBouncer; migrations; errors of named constraints.
 
+pub mod pooler;
 pub mod row;
 
-use crate::config::DatabaseSettings;
-use sqlx::Connection;
-use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
+use crate::config::{DatabaseSettings, Pooling};
+use sqlx::postgres::{PgConnectOptions, PgListener, PgPool, PgPoolOptions};
+use sqlx::{AssertSqlSafe, Connection};
 use std::str::FromStr;
 use std::time::Duration;
 
-/// The schema's history. `spsi db migrate` and every `spsi serve` apply what is missing.
+/// The schema's history. `spsi db migrate` and every `spsi serve` apply the missing migrations.
 pub static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!("./migrations");
 
-/// "spsi", 1: held alone by an import of the catalogue, and shared by shipments, until the transaction ends.
+/// Advisory lock ("spsi", 1): an import of the catalogue holds it exclusively, shipments share it, until their transaction ends.
 pub const IMPORT_LOCK: i64 = 0x7370_7369_0001;
+/// Advisory lock ("spsi", 2): held while migrations are applied.
+const MIGRATION_LOCK: i64 = 0x7370_7369_0002;
 
-/// A connection that was of use so short a time ago is taken to be alive: Postgres takes longer to come back after it went.
-pub const UNTESTED: Duration = Duration::from_millis(500);
+/// A connection is used without a ping if its last use is at most this long ago: a restart of Postgres takes longer.
+pub const PING_AFTER: Duration = Duration::from_millis(500);
 
-/// Opens a pool. Connects lazily: whether Postgres answers shows at the first query.
+/// Settings of every session.
+const SESSION_SETTINGS: &[(&str, &str)] = &[
+    // Releases the locks of a transaction whose client is lost. TCP alone would take two hours to notice the loss.
+    ("idle_in_transaction_session_timeout", "60s"),
+    ("statement_timeout", "10min"),
+    // Compiling a plan takes longer than any statement of this program; Postgres compiles where it overestimates the cost.
+    ("jit", "off"),
+];
+
+/// Names the connections that go through a transaction pooler, and marks their pool for [`is_transaction_pooled`]: a pool of sqlx
+/// carries no data of its own.
+const TRANSACTION_POOLED: &str = "spsi-transaction-pooled";
+
+/// Opens a pool. A connection is made at the first query, so a Postgres that does not respond is no error here.
 pub fn pool(url: &str, settings: &DatabaseSettings) -> Result<PgPool, sqlx::Error> {
-    let options = PgConnectOptions::from_str(url)?.application_name("spsi").options([
-        // A connection that is lost in the middle of a transaction must not hold its locks for the two hours that TCP takes.
-        ("idle_in_transaction_session_timeout", "60s"),
-        ("statement_timeout", "10min"),
-        ("timezone", "UTC"),
-        // Compiling a plan takes longer than any of our statements; Postgres does it where it overestimates them.
-        ("jit", "off"),
-    ]);
-    Ok(PgPoolOptions::new()
+    let name = match settings.db_pooling {
+        Pooling::Session => "spsi",
+        Pooling::Transaction => TRANSACTION_POOLED,
+    };
+    // PgBouncer refuses the startup parameter `extra_float_digits`, which sqlx sends by default.
+    let connection = PgConnectOptions::from_str(url)?.application_name(name).extra_float_digits(None);
+    let options = PgPoolOptions::new()
         .max_connections(settings.db_connections)
         .acquire_timeout(settings.db_timeout.0)
-        // The pool's own test asks Postgres whenever a connection is taken, which under load costs as much as a query.
+        // sqlx would ping each time that a connection is taken. Under load, a ping costs as much as a query.
         .test_before_acquire(false)
         .before_acquire(|connection, meta| {
-            Box::pin(async move {
-                if meta.idle_for < UNTESTED {
-                    return Ok(true);
-                }
-                Ok(connection.ping().await.is_ok())
-            })
-        })
-        .connect_lazy_with(options))
+            Box::pin(async move { Ok(meta.idle_for < PING_AFTER || connection.ping().await.is_ok()) })
+        });
+    Ok(connect(options, connection, &[]))
 }
 
-/// Turns the violation of a named constraint into an error of the caller's.
+/// Opens another pool for the database of `pool`, with further session settings. A transaction pooler hands its
+/// connections to other clients, so no session settings are made there: `settings` may serve speed, never correctness.
+pub fn pool_with(pool: &PgPool, max_connections: u32, settings: &[(&str, &str)]) -> PgPool {
+    let options = pool.options().clone().max_connections(max_connections);
+    connect(options, pool.connect_options().as_ref().clone(), settings)
+}
+
+/// The settings are made by `SET` after connecting: poolers refuse the startup parameter `options`.
+fn connect(options: PgPoolOptions, connection: PgConnectOptions, settings: &[(&str, &str)]) -> PgPool {
+    let settings = SESSION_SETTINGS.iter().chain(settings);
+    let statements: String = settings.map(|(name, value)| format!("set {name} = '{value}';")).collect();
+    let options = match is_transaction_pooled(&connection) {
+        true => options,
+        false => options.after_connect(move |connection, _| {
+            let statements = AssertSqlSafe(statements.clone());
+            Box::pin(async move { sqlx::raw_sql(statements).execute(connection).await.map(drop) })
+        }),
+    };
+    options.connect_lazy_with(connection)
+}
+
+fn is_transaction_pooled(connection: &PgConnectOptions) -> bool {
+    connection.get_application_name() == Some(TRANSACTION_POOLED)
+}
+
+/// Starts to listen for notifications on `channel`. Returns `None` with [`Pooling::Transaction`], where notifications get
+/// lost: callers poll.
+pub async fn listen(pool: &PgPool, channel: &str) -> Result<Option<PgListener>, sqlx::Error> {
+    if is_transaction_pooled(&pool.connect_options()) {
+        return Ok(None);
+    }
+    let mut listener = PgListener::connect_with(pool).await?;
+    listener.listen(channel).await?;
+    Ok(Some(listener))
+}
+
+/// Turns the violation of a named constraint into an error of the caller.
 pub trait OnConstraint<T> {
-    /// Replaces a violation of `constraint` by what `error` makes; every other error stays.
+    /// Replaces a violation of `constraint` by `error()`, and converts every other error.
     fn on_constraint<E: From<sqlx::Error>>(self, constraint: &str, error: impl FnOnce() -> E) -> Result<T, E>;
 }
 
@@ -58,15 +103,16 @@ impl<T> OnConstraint<T> for Result<T, sqlx::Error> {
     }
 }
 
-/// Whether the database was away, rather than unwilling: worth another try later.
+/// Returns true if the database could not be reached or was shutting down, so that a later retry may succeed. Returns
+/// false if the database refused the statement itself.
 pub fn is_outage(error: &sqlx::Error) -> bool {
     match error {
         sqlx::Error::Io(_)
         | sqlx::Error::Tls(_)
         | sqlx::Error::PoolTimedOut
         | sqlx::Error::PoolClosed
-        | sqlx::Error::WorkerCrashed => true,
-        sqlx::Error::Protocol(_) => true,
+        | sqlx::Error::WorkerCrashed
+        | sqlx::Error::Protocol(_) => true,
         // Class 08 connection, 53 resources, 57 operator intervention (shutdown, start-up), 40 rolled back by the server, 25006 read-only standby.
         sqlx::Error::Database(database) => database.code().is_some_and(|code| {
             ["08", "53", "57", "40"].iter().any(|class| code.starts_with(class)) || code == "25006"
@@ -75,17 +121,24 @@ pub fn is_outage(error: &sqlx::Error) -> bool {
     }
 }
 
-/// Whether the database answers.
+/// Sends a query to check that the database responds.
 pub async fn ping(pool: &PgPool) -> Result<(), sqlx::Error> {
     sqlx::query_scalar!(r#"select 1 as "one!""#).fetch_one(pool).await.map(drop)
 }
 
-/// Applies the migrations that are missing. Of several processes that start at once, one does it and the others wait.
+/// Applies the missing migrations: all of them, or none if one fails. Of several processes that start together, one applies
+/// them and the others wait.
 pub async fn migrate(pool: &PgPool) -> Result<(), sqlx::migrate::MigrateError> {
-    MIGRATIONS.run(pool).await
+    // sqlx locks the session, which a transaction pooler cannot hold. A lock of the transaction works everywhere.
+    let mut migrations = sqlx::migrate::Migrator::with_migrations(MIGRATIONS.iter().cloned().collect());
+    migrations.set_locking(false);
+    let mut transaction = pool.begin().await?;
+    sqlx::query!("select pg_advisory_xact_lock($1)", MIGRATION_LOCK).execute(&mut *transaction).await?;
+    migrations.run(&mut *transaction).await?;
+    Ok(transaction.commit().await?)
 }
 
-/// A migration, and whether the database has it.
+/// A migration and its state in the database.
 #[derive(Debug, serde::Serialize)]
 pub struct MigrationState {
     pub id: i64,
@@ -94,9 +147,9 @@ pub struct MigrationState {
     pub state: &'static str,
 }
 
-/// Every migration that this program knows.
+/// Returns every migration of this program, oldest first.
 pub async fn migrations(pool: &PgPool) -> Result<Vec<MigrationState>, sqlx::Error> {
-    // The table is the migrator's own, and missing in an empty database: not a checked query.
+    // These queries are not checked at compile time: sqlx creates the table, so an empty database lacks it.
     let exists: bool = sqlx::query_scalar("select to_regclass('_sqlx_migrations') is not null").fetch_one(pool).await?;
     let applied: Vec<i64> = match exists {
         true => sqlx::query_scalar("select version from _sqlx_migrations where success").fetch_all(pool).await?,

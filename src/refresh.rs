@@ -1,21 +1,22 @@
-//! Keeps what is in memory up to date: clinics and catalogue are read again when Postgres tells of a change, and asked
-//! for at an interval should a notification be lost. While Postgres is away, what is in memory stays.
+//! Keeps the clinics and the catalogue in memory up to date. A notification from Postgres triggers a refresh at once; a
+//! refresh at an interval finds changes whose notification was lost. While Postgres is unreachable, memory stays as it is.
 
 use crate::catalog::Catalog;
 use crate::clinics::cache::ClinicCache;
 use crate::clock::Clock;
+use crate::db;
 use crate::shutdown::Shutdown;
 use sqlx::PgPool;
 use sqlx::postgres::PgListener;
 use std::time::{Duration, Instant};
 
-/// What keeps up waits so many times as long as it worked: under a flood of orders, stock is read less often instead of
-/// taking the database from them.
-const IDLE_SHARE: u32 = 9;
-/// But never longer than so many intervals.
-const MOST_INTERVALS: u32 = 5;
+/// The pause after a refresh is at least this many times as long as the refresh took. Under a flood of orders, stock is
+/// thus read less often, which leaves the database to the orders.
+const PAUSE_PER_REFRESH: u32 = 9;
+/// The pause is at most this many intervals long.
+const MAX_INTERVALS: u32 = 5;
 
-/// Everything that is kept in memory.
+/// Refreshes what this process holds in memory.
 #[derive(Clone)]
 pub struct Refresher {
     pub pool: PgPool,
@@ -26,7 +27,7 @@ pub struct Refresher {
 }
 
 impl Refresher {
-    /// Reads what has changed, once.
+    /// Reads the changes since the last refresh.
     pub async fn refresh(&self) -> anyhow::Result<()> {
         if self.clinic_cache.changed().await? {
             self.catalog.forget_clinics();
@@ -35,52 +36,44 @@ impl Refresher {
         Ok(())
     }
 
-    /// Keeps up until the shutdown begins.
+    /// Refreshes until the shutdown begins.
     pub async fn run(self, shutdown: Shutdown) {
         let mut listener = None;
-        let mut was_away = false;
+        let mut is_failing = false;
         while !shutdown.has_begun() {
             let began = Instant::now();
-            match self.refresh().await {
-                Ok(()) if was_away => {
-                    tracing::info!("clinics and catalogue are up to date again");
-                    was_away = false;
+            let refreshed = self.refresh().await;
+            let duration = began.elapsed();
+            match &refreshed {
+                Ok(()) if is_failing => tracing::info!("clinics and catalogue are up to date again"),
+                Err(error) if !is_failing => {
+                    let error = format!("{error:#}");
+                    tracing::error!(error, "cannot read clinics and catalogue; serving the last state in memory");
                 }
-                Ok(()) => {}
-                Err(error) => {
-                    if !was_away {
-                        tracing::error!(
-                            error = format!("{error:#}"),
-                            "clinics and catalogue cannot be read; what is in memory stays"
-                        );
-                    }
-                    was_away = true;
-                }
+                _ => {}
             }
-            let busy = if was_away { Duration::ZERO } else { began.elapsed() };
-            let pause =
-                busy.saturating_mul(IDLE_SHARE).clamp(self.interval, self.interval.saturating_mul(MOST_INTERVALS));
-            metrics::gauge!("spsi_refresh_failing").set(if was_away { 1.0 } else { 0.0 });
-            if listener.is_none() && !was_away {
-                listener = self.listen().await;
+            is_failing = refreshed.is_err();
+            metrics::gauge!("spsi_refresh_failing").set(if is_failing { 1.0 } else { 0.0 });
+            let pause = if is_failing { self.interval } else { self.pause_after(duration) };
+            if listener.is_none() && !is_failing {
+                listener = db::listen(&self.pool, "spsi_data").await.ok().flatten();
             }
             tokio::select! {
                 () = shutdown.begun() => return,
                 () = tokio::time::sleep(pause) => {}
-                heard = heard(&mut listener) => if !heard { listener = None },
+                is_connected = notified(&mut listener) => if !is_connected { listener = None },
             }
         }
     }
 
-    async fn listen(&self) -> Option<PgListener> {
-        let mut listener = PgListener::connect_with(&self.pool).await.ok()?;
-        listener.listen("spsi_data").await.ok()?;
-        Some(listener)
+    fn pause_after(&self, refresh: Duration) -> Duration {
+        let longest = self.interval.saturating_mul(MAX_INTERVALS);
+        refresh.saturating_mul(PAUSE_PER_REFRESH).clamp(self.interval, longest)
     }
 }
 
-/// Waits for a notification; for ever without a listener. False when the listener is lost.
-async fn heard(listener: &mut Option<PgListener>) -> bool {
+/// Waits for a notification, forever without a listener. Returns false if the listener has lost its connection.
+async fn notified(listener: &mut Option<PgListener>) -> bool {
     match listener {
         Some(listener) => listener.try_recv().await.is_ok_and(|notification| notification.is_some()),
         None => std::future::pending().await,

@@ -1,14 +1,15 @@
-//! `spsi doctor`: the effective configuration with secrets hidden, and what to do about each problem.
+//! `spsi doctor`: prints the effective configuration with secrets hidden, checks the deployment, and advises on each problem.
 
 use super::output::Output;
 use crate::app::{self, Context};
 use crate::catalog;
-use crate::config::{self, Settings};
+use crate::config::{self, Pooling, Settings};
+use crate::db::pooler::{self, Route};
 use crate::{db, postgres};
 use anyhow::bail;
 use serde::Serialize;
 
-/// One thing that was looked at.
+/// The result of one check.
 #[derive(Serialize)]
 struct Check {
     id: &'static str,
@@ -24,19 +25,20 @@ impl Check {
     }
 }
 
-/// Looks at everything that a deployment needs. Fails if there is a problem; warnings do not fail.
+/// Runs every check. Fails if a check finds a problem; warnings do not fail.
 pub async fn run(output: Output) -> anyhow::Result<()> {
     let settings = Settings::from_environment()?;
     let mut checks = vec![database_choice(&settings), server(&settings)];
     match Context::open_unmigrated(settings.clone()).await {
         Err(error) => {
-            let advice = "see the message; DATABASE_URL, SPSI_PG_BIN_DIR, SPSI_ENCRYPTION_KEYS and SPSI_TOKEN_KEYS decide about it";
+            let advice =
+                "correct DATABASE_URL, SPSI_PG_BIN_DIR, SPSI_ENCRYPTION_KEYS or SPSI_TOKEN_KEYS as the message says";
             checks.push(Check::new("start", "problem", format!("{error:#}"), advice));
         }
         Ok(context) => {
-            let looked = look(&context, &mut checks).await;
-            if let Err(error) = looked {
-                let advice = "is Postgres running, and may we reach it? Look at DATABASE_URL";
+            if let Err(error) = check_database(&context, &mut checks).await {
+                let advice =
+                    "check that Postgres runs at the address in DATABASE_URL and accepts its user and password";
                 checks.push(Check::new("database", "problem", format!("{error:#}"), advice));
             }
             context.close().await?;
@@ -57,75 +59,106 @@ pub async fn run(output: Output) -> anyhow::Result<()> {
 }
 
 fn database_choice(settings: &Settings) -> Check {
-    match &settings.database.database_url {
-        Some(_) => Check::new("database_url", "good", "DATABASE_URL is set", ""),
-        None => {
-            let place = postgres::data_dir(&app::embedded_settings(settings));
-            let place = place.map_or_else(|error| error.to_string(), |place| place.display().to_string());
-            Check::new(
-                "database_url",
-                "warning",
-                format!("the private Postgres is used: {place}"),
-                "for production, set DATABASE_URL to a managed server",
-            )
-        }
+    if settings.database.database_url.is_some() {
+        return Check::new("database_url", "good", "DATABASE_URL is set", "");
     }
+    let directory = postgres::data_dir(&app::embedded_settings(settings));
+    let directory = directory.map_or_else(|error| error.to_string(), |directory| directory.display().to_string());
+    let found = format!("DATABASE_URL is not set: the private Postgres in {directory} is used");
+    Check::new("database_url", "warning", found, "for production, set DATABASE_URL to a managed server")
 }
 
 fn server(settings: &Settings) -> Check {
     let address = settings.server.bind;
     match &settings.server.public_url {
         Some(url) if url.starts_with("https://") => {
-            Check::new("public_url", "good", format!("reached as {url}, served at {address}"), "")
+            Check::new("public_url", "good", format!("ezyVet calls {url}, this server listens at {address}"), "")
         }
         Some(url) => Check::new(
             "public_url",
             "warning",
-            format!("reached as {url}"),
-            "ezyVet wants https: put a proxy with a certificate in front",
+            format!("SPSI_PUBLIC_URL is {url}, which is not https"),
+            "ezyVet requires https: put a reverse proxy with a certificate in front, and set SPSI_PUBLIC_URL to its address",
         ),
         None => Check::new(
             "public_url",
             "warning",
-            format!("served at {address}"),
+            format!("SPSI_PUBLIC_URL is not set, this server listens at {address}"),
             "set SPSI_PUBLIC_URL to the https address that ezyVet calls",
         ),
     }
 }
 
-async fn look(context: &Context, checks: &mut Vec<Check>) -> anyhow::Result<()> {
-    db::ping(&context.pool).await?;
+async fn check_database(context: &Context, checks: &mut Vec<Check>) -> anyhow::Result<()> {
+    let pooling = context.settings.database.db_pooling;
+    let route = pooler::route(&context.pool).await?;
+    if route == (Route::TransactionPooler { prepared_statements_work: false }) {
+        // Every further query would fail.
+        checks.push(connection(&route, pooling, false));
+        return Ok(());
+    }
+    let notified = pooling == Pooling::Session && pooler::notifications_arrive(&context.pool).await?;
+    checks.push(connection(&route, pooling, notified));
     let missing = db::migrations(&context.pool).await?.iter().filter(|migration| migration.state == "missing").count();
     if missing > 0 {
-        checks.push(Check::new(
-            "schema",
-            "problem",
-            format!("{missing} migrations are missing"),
-            "run `spsi db migrate` (`spsi serve` does so too)",
-        ));
+        let advice = "run `spsi db migrate` (`spsi serve` applies migrations too)";
+        checks.push(Check::new("schema", "problem", format!("{missing} migrations are not applied"), advice));
         return Ok(());
     }
     checks.push(Check::new("schema", "good", "every migration is applied", ""));
     let products = catalog::list(&context.pool, None).await?;
-    let for_sale = products.iter().filter(|product| product.state == "active").count();
-    checks.push(match for_sale {
+    checks.push(match products.iter().filter(|product| product.state == "active").count() {
         0 => Check::new(
             "catalogue",
             "problem",
-            "nothing is for sale; /products answers 503 before the first import",
+            "no product is for sale; /products answers 503 before the first import",
             "run `spsi catalog import FILE`",
         ),
         count => Check::new("catalogue", "good", format!("{count} products are for sale"), ""),
     });
     let clinics = crate::clinics::list(&context.pool).await?;
-    let siteless = clinics.iter().filter(|clinic| clinic.site.is_none()).count();
-    checks.push(match (clinics.len(), siteless) {
-        (0, _) => Check::new("clinics", "problem", "there is no clinic", "run `spsi clinic add --name NAME`"),
+    let without_site = clinics.iter().filter(|clinic| clinic.site.is_none()).count();
+    checks.push(match (clinics.len(), without_site) {
+        (0, _) => Check::new("clinics", "problem", "no clinic exists", "run `spsi clinic add --name NAME`"),
         (all, 0) => Check::new("clinics", "good", format!("{all} clinics"), ""),
         (all, some) => {
-            let advice = "their invoices wait until `spsi clinic set ID site=SITE` (sites: `spsi site add`)";
+            let advice = "their invoices wait until `spsi clinic set ID site=SITE` (add a site: `spsi site add`)";
             Check::new("clinics", "warning", format!("{some} of {all} clinics have no ezyVet site"), advice)
         }
     });
     Ok(())
+}
+
+/// Compares the way to Postgres with SPSI_DB_POOLING.
+fn connection(route: &Route, pooling: Pooling, notified: bool) -> Check {
+    let (state, found, advice) = match (route, pooling) {
+        (Route::TransactionPooler { prepared_statements_work: false }, _) => (
+            "problem",
+            "a pooler in transaction mode, through which prepared statements do not work",
+            "set the pooler to session mode, or let it track prepared statements (PgBouncer 1.21 or later with `max_prepared_statements` above 0) and set SPSI_DB_POOLING=transaction",
+        ),
+        (Route::TransactionPooler { .. }, Pooling::Session) => (
+            "problem",
+            "a pooler in transaction mode, but SPSI_DB_POOLING is `session`",
+            "set SPSI_DB_POOLING=transaction, or set the pooler to session mode",
+        ),
+        (Route::TransactionPooler { .. }, Pooling::Transaction) => (
+            "warning",
+            "a pooler in transaction mode; prepared statements work, LISTEN does not: changes are found by polling",
+            "session mode is faster: notifications arrive at once, and session settings keep orders fast",
+        ),
+        (_, Pooling::Transaction) => (
+            "warning",
+            "no pooler in transaction mode, but SPSI_DB_POOLING is `transaction`",
+            "set SPSI_DB_POOLING=session: notifications arrive at once, and session settings keep orders fast",
+        ),
+        (_, Pooling::Session) if !notified => (
+            "warning",
+            "prepared statements work, LISTEN does not: changes are found by polling",
+            "let LISTEN and NOTIFY pass between Postgres and this program",
+        ),
+        (Route::SessionPooler, _) => ("good", "a pooler in session mode; LISTEN and prepared statements work", ""),
+        (Route::Direct, _) => ("good", "no pooler was noticed; LISTEN and prepared statements work", ""),
+    };
+    Check::new("connection", state, found, advice)
 }

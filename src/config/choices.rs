@@ -59,6 +59,15 @@ choice!(
     }
 );
 choice!(
+    /// How a connection pooler before Postgres hands out its server connections.
+    Pooling {
+        /// One for the whole session. Also right without a pooler.
+        Session = "session",
+        /// Any for each transaction: no session settings, no notifications.
+        Transaction = "transaction",
+    }
+);
+choice!(
     /// A feature that is on or off.
     Switch {
         On = "on",

@@ -124,12 +124,8 @@ impl Worker {
     }
 
     async fn listen(&self) -> Option<PgListener> {
-        let listening = async {
-            let mut listener = PgListener::connect_with(&self.parts.pool).await?;
-            listener.listen("spsi_delivery").await?;
-            Ok::<_, sqlx::Error>(listener)
-        };
-        listening.await.inspect_err(|error| tracing::warn!(%error, "not notified of new deliveries; polling")).ok()
+        let listening = crate::db::listen(&self.parts.pool, "spsi_delivery").await;
+        listening.inspect_err(|error| tracing::warn!(%error, "not notified of new deliveries; polling")).ok().flatten()
     }
 
     async fn hold_and_renew(&self, taken: Taken, stop: Shutdown) {

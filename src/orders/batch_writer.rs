@@ -4,7 +4,7 @@
 //! `cargo bench --bench speed -- --only g` measures orders with and without batches (docs/benchmarks.md).
 
 use super::store::{self, NewOrder};
-use crate::db::UNTESTED;
+use crate::db::{PING_AFTER, pool_with};
 use futures_util::FutureExt;
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use sqlx::{Connection, PgConnection, PgPool};
@@ -55,11 +55,10 @@ impl BatchWriter {
     /// Use a writer on one thread only: its connections are served by the event loop of the thread that opened them, and
     /// a response that crosses threads costs a switch.
     pub fn new(pool: &PgPool, connections: u32, max_orders: usize) -> Self {
-        let options = pool.options().clone().max_connections(connections.max(1));
         // A plan is kept for the life of a connection. One made while the tables were empty would scan them for ever, so
         // rows are always looked up by key; and `unnest` of an unknown number of orders would be planned anew every time.
         let plans = [("enable_seqscan", "off"), ("plan_cache_mode", "force_generic_plan")];
-        let pool = options.connect_lazy_with(pool.connect_options().as_ref().clone().options(plans));
+        let pool = pool_with(pool, connections.max(1), &plans);
         Self(Arc::new(Shared { pool, max_orders: max_orders.max(1), queue: OnceLock::new() }))
     }
 
@@ -170,7 +169,7 @@ async fn flush(pool: &PgPool, idle: Option<Idle>, batch: Vec<Pending>) -> Result
 async fn live_connection(pool: &PgPool, idle: Option<Idle>) -> Result<PgConnection, sqlx::Error> {
     if let Some(Idle { mut connection, since }) = idle {
         let limit = pool.options().get_acquire_timeout();
-        if since.elapsed() < UNTESTED || matches!(timeout(limit, connection.ping()).await, Ok(Ok(()))) {
+        if since.elapsed() < PING_AFTER || matches!(timeout(limit, connection.ping()).await, Ok(Ok(()))) {
             return Ok(connection);
         }
     }

@@ -14,6 +14,7 @@ mod orders;
 mod orders_intake;
 mod orders_staff;
 mod orders_stock;
+mod pooler;
 mod support;
 mod token;
 mod trickle;

@@ -34,7 +34,7 @@ fn whatever_is_killed_cut_or_broken_every_order_and_every_invoice_is_there_once(
     let (shipments, seed) = (number("SPSI_CHAOS_SHIPMENTS").unwrap_or(40), number("SPSI_CHAOS_SEED").unwrap_or(1));
     let began = Instant::now();
     let mut scene = Scene::set(seed);
-    let (mut chance, url) = (Chance::new(seed), scene.supplier.database.url().to_owned());
+    let (mut chance, url) = (Chance::new(seed), scene.supplier.database.direct_url().to_owned());
     scene.begin_storm();
     let (sites, trading) = (scene.sites.clone(), AtomicUsize::new(scene.sites.len()));
     let acknowledged = std::thread::scope(|scope| {

@@ -45,7 +45,7 @@ pub fn spsi<A: AsRef<OsStr>>(arguments: impl IntoIterator<Item = A>) -> Spsi {
 pub fn program<A: AsRef<OsStr>>(path: &str, arguments: impl IntoIterator<Item = A>) -> Spsi {
     let mut command = Command::new(path);
     command.args(arguments).env_clear();
-    for name in ["PATH", "HOME", "TMPDIR", "LLVM_PROFILE_FILE"] {
+    for name in ["PATH", "HOME", "TMPDIR", "LLVM_PROFILE_FILE", "SPSI_DB_POOLING"] {
         if let Some(value) = std::env::var_os(name) {
             command.env(name, value);
         }

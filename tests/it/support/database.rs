@@ -1,10 +1,16 @@
-//! A database for each test: a copy of a template that is migrated once per content of `migrations/`.
+//! A database for each test: a copy of a template, which is migrated once for each content of `migrations/`.
 //!
-//! The server is `DATABASE_URL` where that is set, else one private cluster for all test processes of this user. The last
-//! process to end stops it: by an exit handler, and after a kill (Ctrl-C too) by a watchdog that sees its pipe close.
+//! The server is the one in `DATABASE_URL`, or else one private cluster for all test processes of this user. The last test
+//! process stops the private cluster in an exit handler. After a kill or Ctrl-C, a watchdog process stops the cluster.
+//!
+//! `SPSI_TEST_PGBOUNCER=session` puts a PgBouncer in session mode between the program under test and the server. With
+//! `transaction` it works in transaction mode; PgBouncer must be 1.21 or later, and the tests need
+//! `SPSI_DB_POOLING=transaction` too. `PATH` decides which PgBouncer runs.
 
+use super::pgbouncer::PgBouncer;
 use spsi_partner::db::MIGRATIONS;
 use spsi_partner::postgres::{self, Embedded, PostgresError, Settings};
+use sqlx::postgres::PgConnectOptions;
 use sqlx::{AssertSqlSafe, Connection, PgConnection, PgPool};
 use std::hash::{BuildHasher, RandomState};
 use std::io::Read;
@@ -14,16 +20,18 @@ use std::process::{Child, Command, Stdio};
 use std::sync::{Mutex, OnceLock, PoisonError};
 use url::Url;
 
-/// Held shared while a template is copied, alone while one is built.
+/// Advisory lock: shared while a template is copied, exclusive while one is built.
 const TEMPLATE_LOCK: i64 = 0x7370_7369;
 const WATCHDOG: &str = "SPSI_TEST_WATCHDOG";
+const PGBOUNCER: &str = "SPSI_TEST_PGBOUNCER";
 static CLUSTER: OnceLock<Cluster> = OnceLock::new();
 static PRIVATE: Mutex<Option<(Embedded, Child)>> = Mutex::new(None);
 
-/// A database that goes with this value.
+/// A database of one test. It is dropped with this value.
 #[derive(Debug)]
 pub struct TestDatabase {
     name: String,
+    direct_url: String,
     url: String,
     pool: PgPool,
 }
@@ -32,10 +40,11 @@ pub struct TestDatabase {
 struct Cluster {
     admin: Url,
     template: String,
+    pgbouncer: Option<PgBouncer>,
 }
 
 impl TestDatabase {
-    /// A fresh, migrated, empty database.
+    /// Creates a migrated database without rows.
     pub async fn new() -> Self {
         let cluster = CLUSTER.get_or_init(|| in_own_runtime(Cluster::prepare));
         let name = format!("spsi_test_{}_{:08x}", std::process::id(), RandomState::new().hash_one(0) as u32);
@@ -44,17 +53,26 @@ impl TestDatabase {
         let create = format!("create database {name} template {}", cluster.template);
         sqlx::raw_sql(AssertSqlSafe(create)).execute(&mut admin).await.expect("copy the template");
         admin.close().await.expect("close");
-        let url = with_database(&cluster.admin, &name);
-        let pool = PgPool::connect(url.as_str()).await.expect("the copy answers");
-        Self { name, url: url.into(), pool }
+        let direct_url: String = with_database(&cluster.admin, &name).into();
+        let url = cluster.pgbouncer.as_ref().map_or_else(|| direct_url.clone(), |pooler| pooler.url(&name).into());
+        // Tests arrange with session settings and locks of their own, which need a session.
+        let is_session = std::env::var(PGBOUNCER).is_ok_and(|mode| mode == "session");
+        let options: PgConnectOptions = if is_session { &url } else { &direct_url }.parse().expect("a URL");
+        let pool = PgPool::connect_with(options.extra_float_digits(None)).await.expect("the copy answers");
+        Self { name, direct_url, url, pool }
     }
 
-    /// For the product under test, and for processes it runs in.
+    /// For the program under test and its processes.
     pub fn url(&self) -> &str {
         &self.url
     }
 
-    /// For arranging, and for looking where no door shows it.
+    /// Without PgBouncer.
+    pub fn direct_url(&self) -> &str {
+        &self.direct_url
+    }
+
+    /// For arranging, and for checks of what no command or route shows.
     pub fn pool(&self) -> &PgPool {
         &self.pool
     }
@@ -95,11 +113,16 @@ impl Cluster {
             build(&mut connection, &admin, &template).await;
         }
         connection.close().await.expect("close");
-        Self { admin, template }
+        let mode = std::env::var(PGBOUNCER).ok().filter(|mode| !mode.is_empty());
+        let pgbouncer = mode.map(|mode| {
+            let program = PgBouncer::program().expect("SPSI_TEST_PGBOUNCER is set, but PgBouncer is not installed");
+            PgBouncer::start(&program, &admin, &mode)
+        });
+        Self { admin, template, pgbouncer }
     }
 }
 
-/// Built under another name and renamed, so that a killed run leaves nothing that looks ready.
+/// Builds the template under another name and renames it, so that a killed run leaves no template that looks complete.
 async fn build(connection: &mut PgConnection, admin: &Url, template: &str) {
     let unfinished = format!("{template}_new");
     for statement in
@@ -114,7 +137,7 @@ async fn build(connection: &mut PgConnection, admin: &Url, template: &str) {
     sqlx::raw_sql(AssertSqlSafe(rename)).execute(connection).await.expect("rename");
 }
 
-/// Drops what killed test processes left.
+/// Drops the databases of killed test processes.
 async fn sweep(connection: &mut PgConnection) {
     for name in database_names(connection, "spsi_test_%").await {
         let process = name.split('_').nth(2).and_then(|id| id.parse().ok()).map(nix::unistd::Pid::from_raw);
@@ -133,7 +156,7 @@ async fn database_names(connection: &mut PgConnection, pattern: &str) -> Vec<Str
         .expect("the names of the databases")
 }
 
-/// The content of `migrations/`, in 16 hexadecimal digits.
+/// Returns a digest of `migrations/` in 16 hexadecimal digits.
 fn fingerprint() -> String {
     let mut context = aws_lc_rs::digest::Context::new(&aws_lc_rs::digest::SHA256);
     for migration in MIGRATIONS.iter() {
@@ -149,7 +172,7 @@ fn with_database(url: &Url, name: &str) -> Url {
     url
 }
 
-/// A short path, because a socket lies in it.
+/// Uses a short path: the path of a Unix socket has at most 107 bytes.
 fn private_settings(parent: PathBuf) -> Settings {
     let directory = parent.join(format!("spsi-testpg-{}", nix::unistd::Uid::effective()));
     Settings {
@@ -163,7 +186,7 @@ fn private_settings(parent: PathBuf) -> Settings {
 
 async fn start_private() -> Url {
     let mut settings = private_settings(std::env::temp_dir());
-    // As root, with a temporary directory that is closed to the user who runs the server.
+    // As root, the server runs as another user, who may have no access to the temporary directory.
     if let Err(PostgresError::Unreachable { .. }) = postgres::data_dir(&settings) {
         settings = private_settings(PathBuf::from("/tmp"));
     }
@@ -186,7 +209,8 @@ extern "C" fn leave_private() {
     let _ = watchdog.wait();
 }
 
-/// This binary once more, in a process group that Ctrl-C does not reach, until its standard input ends with us.
+/// Starts this binary again as the watchdog, in a process group that Ctrl-C does not reach. Its standard input ends with
+/// this process.
 fn spawn_watchdog(settings: &Settings) -> Child {
     let directory = settings.data_dir.as_ref().expect("a directory");
     Command::new(std::env::current_exe().expect("this binary"))
@@ -201,14 +225,14 @@ fn spawn_watchdog(settings: &Settings) -> Child {
 }
 
 #[test]
-#[ignore = "not a test: the harness runs it beside itself, to stop the server after a kill"]
+#[ignore = "not a test: the watchdog process, which stops the server after the test process was killed"]
 fn watchdog() {
     let Some(parent) = std::env::var_os(WATCHDOG) else { return };
     let _ = std::io::stdin().read_to_end(&mut Vec::new());
     let _ = in_own_runtime(|| async { postgres::stop_unused(&private_settings(parent.into())).await });
 }
 
-/// Runs to its end from any thread, within another runtime or after it.
+/// Runs `work` to its end on a runtime of its own. Works on any thread, also inside another runtime.
 pub fn in_own_runtime<T: Send, F: Future<Output = T>>(work: impl FnOnce() -> F + Send) -> T {
     std::thread::scope(|scope| {
         let run = || {

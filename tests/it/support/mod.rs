@@ -6,6 +6,7 @@ pub mod client;
 pub mod database;
 pub mod ezyvet;
 pub mod order;
+pub mod pgbouncer;
 pub mod supplier;
 
 use std::time::{Duration, Instant};
