@@ -18,6 +18,7 @@ use sqlx::PgPool;
 use std::fmt;
 use std::net::TcpListener;
 
+pub mod actor;
 mod keys;
 
 /// What to do about an error: printed after it as `hint:`.
@@ -48,7 +49,7 @@ pub struct Context {
     pub pool: PgPool,
     keys: keys::Keys,
     pub clock: Clock,
-    /// Who is at work, for the audit trail: `cli:<user>`.
+    /// The person or program behind the command, for the audit trail: `cli:anna@warehouse-1`.
     pub actor: String,
     /// The private Postgres, while there is no DATABASE_URL.
     pub embedded: Option<Embedded>,
@@ -75,10 +76,7 @@ impl Context {
         };
         let pool = db::pool(&url, &settings.database).context("DATABASE_URL cannot be read")?;
         let keys = keys::find(&settings.database, embedded.as_ref())?;
-        let actor = format!(
-            "cli:{}",
-            std::env::var("SUDO_USER").or_else(|_| std::env::var("USER")).unwrap_or_else(|_| "unknown".into())
-        );
+        let actor = actor::command_line(None);
         Ok(Self { settings, pool, keys, clock: Clock::System, actor, embedded })
     }
 
