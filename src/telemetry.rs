@@ -76,7 +76,7 @@ pub const METRICS: &[Metric] = &[
 /// Starts logging. `filter` is a tracing directive, `format` is `text` or `json`. A second call changes nothing.
 pub fn start_logs(filter: &str, format: &str) -> anyhow::Result<()> {
     let filter = EnvFilter::try_new(filter).map_err(|error| anyhow::anyhow!("SPSI_LOG: {error}"))?;
-    let builder = fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let builder = fmt().with_env_filter(filter).with_writer(std::io::stderr).log_internal_errors(false);
     // A process can set its global subscriber only once. In tests, the first test sets it.
     let _ = match format {
         "json" => builder.json().flatten_event(true).try_init(),

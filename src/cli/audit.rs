@@ -1,4 +1,4 @@
-//! `spsi audit`: who did what, when, why.
+//! `spsi audit`: the audit trail.
 
 use super::output::Output;
 use crate::app::Context;
@@ -6,13 +6,13 @@ use crate::audit;
 
 #[derive(clap::Subcommand)]
 pub enum Command {
-    /// Lists what was done, newest first.
+    /// List the recorded actions, newest first
     #[command(after_help = "Example:\n  spsi audit list --subject order 17")]
     List {
-        /// Only what was done to one thing: order, clinic, site, shipment or delivery, and its id
+        /// Only actions on one subject: its kind (order, clinic, site, shipment or delivery) and its id
         #[arg(long, num_args = 2, value_names = ["KIND", "ID"])]
         subject: Option<Vec<String>>,
-        /// At most so many
+        /// Maximum number of entries
         #[arg(long)]
         limit: Option<i64>,
     },
@@ -21,7 +21,12 @@ pub enum Command {
 pub async fn run(command: Command, context: &Context, output: Output) -> anyhow::Result<()> {
     let Command::List { subject, limit } = command;
     let subject = match subject.as_deref() {
-        Some([kind, id]) => Some((kind.as_str(), id.parse().map_err(|_| anyhow::anyhow!("`{id}` is not an id"))?)),
+        Some([kind, id]) => Some((
+            kind.as_str(),
+            id.parse().map_err(|_| {
+                anyhow::anyhow!("`{id}` is not an id; write a whole number, as in `spsi audit list --subject order 17`")
+            })?,
+        )),
         _ => None,
     };
     let entries = audit::list(&context.pool, subject, limit).await?;

@@ -1,6 +1,7 @@
-//! `spsi catalog`: what is for sale.
+//! `spsi catalog`: products and prices.
 
-use super::output::Output;
+use super::Hint;
+use super::output::{Output, note, print};
 use crate::app::Context;
 use crate::catalog;
 use crate::catalog::export::{ExportError, export};
@@ -15,28 +16,32 @@ use std::path::{Path, PathBuf};
 
 #[derive(clap::Subcommand)]
 pub enum Command {
-    /// Replaces the catalogue by a file, and adds contract prices from another; everything or nothing.
+    /// Replace the catalogue with a file, and add contract prices from another. An error in any row refuses all files
     #[command(after_help = "Examples:
   spsi catalog import products.csv --prices prices.csv --dry-run
   spsi catalog import products.csv --allow-withdrawals
   spsi catalog import stock.csv --only stock        (code,stock_available)
   spsi catalog import --prices prices.csv           (clinic,code,contract_price)
-  spsi catalog import artikel.csv --delimiter semicolon --encoding windows-1252 --decimal comma --mapping artikel.map
+  spsi catalog import artikel.csv --mapping artikel.map \\
+      --delimiter semicolon --encoding windows-1252 --decimal comma
 
-Columns: code,name,type,category,units_per_outer,unit_of_measure,list_price are required, and barcode,stock_available,
-active,related_urls,manufacturer,tax_code,tax_rate,restricted may be there. Prices are per outer, without tax; a product
-without a price is not for sale. A product that the file lacks is withdrawn. Delimiter, encoding and decimal mark are
-detected if not given.")]
+Required columns: code, name, type, category, units_per_outer, unit_of_measure, list_price.
+Optional columns: barcode, stock_available, active, related_urls, manufacturer, tax_code, tax_rate,
+restricted.
+Prices are per outer (the pack that is sold), without tax.
+A product without a price is not for sale.
+A product that is missing from the file is withdrawn.
+Delimiter, encoding and decimal mark are detected unless given.")]
     Import(Import),
-    /// Lists the products.
+    /// List the products
     List {
-        /// Only products whose code or name holds this text
+        /// Only products whose code or name contains this text
         #[arg(long)]
         text: Option<String>,
     },
-    /// Writes the catalogue as a file that `catalog import` reads.
+    /// Write the catalogue as a CSV file for `spsi catalog import`
     Export {
-        /// Where to; standard output if there is none
+        /// File to write [default: standard output]
         file: Option<PathBuf>,
     },
 }
@@ -44,30 +49,31 @@ detected if not given.")]
 #[derive(clap::Args)]
 #[command(arg_required_else_help = true)]
 pub struct Import {
-    /// The products
+    /// CSV file with the products
     file: Option<PathBuf>,
-    /// Contract prices: clinic,code,contract_price or price_list,code,contract_price, and valid_from,valid_until
+    /// CSV file with contract prices: clinic,code,contract_price or price_list,code,contract_price; optional:
+    /// valid_from,valid_until
     #[arg(long)]
     prices: Option<PathBuf>,
-    /// Tells what would change, and changes nothing
+    /// Show what would change, without changing anything
     #[arg(long)]
     dry_run: bool,
-    /// Withdraw more than the share of products that SPSI_WITHDRAWAL_LIMIT permits
+    /// Permit more withdrawals than SPSI_WITHDRAWAL_LIMIT
     #[arg(long)]
     allow_withdrawals: bool,
-    /// The file holds stock (code,stock_available) or prices (code,list_price) alone
+    /// Update only the stock (columns code,stock_available) or the prices (columns code,list_price)
     #[arg(long, value_parser = ["stock", "prices"])]
     only: Option<String>,
-    /// comma, semicolon, tab, pipe or a character
+    /// Delimiter: comma, semicolon, tab, pipe or a character [default: detected]
     #[arg(long)]
     delimiter: Option<Delimiter>,
-    /// utf-8 or windows-1252
+    /// Encoding: utf-8 or windows-1252 [default: detected]
     #[arg(long)]
     encoding: Option<Encoding>,
-    /// point or comma
+    /// Decimal mark: point or comma [default: detected]
     #[arg(long)]
     decimal: Option<DecimalMark>,
-    /// A file of lines `column = Header in the file`
+    /// File that maps columns to the headers of the CSV file, with lines such as `code = Article number`
     #[arg(long)]
     mapping: Option<PathBuf>,
 }
@@ -89,14 +95,14 @@ pub async fn run(command: Command, context: &Context, output: Output) -> anyhow:
             output.list(&columns, &catalog::list(&context.pool, text.as_deref()).await?)
         }
         Command::Export { file: None } => match export(&context.pool, io::stdout()).await {
-            // `spsi catalog export | head` is no failure.
+            // `spsi catalog export | head` is not a failure.
             Err(ExportError::Write(error)) if is_closed_pipe(&error) => Ok(()),
             other => Ok(other.map(drop)?),
         },
         Command::Export { file: Some(path) } => {
             let file = File::create(&path).with_context(|| format!("cannot write {}", path.display()))?;
             let rows = export(&context.pool, io::BufWriter::new(file)).await?;
-            eprintln!("{rows} products written to {}", path.display());
+            note(format_args!("{rows} products written to {}", path.display()));
             Ok(())
         }
     }
@@ -106,7 +112,7 @@ fn is_closed_pipe(error: &csv::Error) -> bool {
     matches!(error.kind(), csv::ErrorKind::Io(error) if error.kind() == io::ErrorKind::BrokenPipe)
 }
 
-/// Opens a file to be imported.
+/// Opens a file for an import.
 pub fn source(path: &Path) -> anyhow::Result<SourceFile> {
     let content = File::open(path).with_context(|| format!("cannot read {}", path.display()))?;
     Ok(SourceFile { name: path.display().to_string(), content: Box::new(content) })
@@ -141,9 +147,9 @@ async fn run_import(arguments: Import, context: &Context, output: Output) -> any
     bar.set_style(ProgressStyle::with_template("{spinner} {msg}").unwrap_or_else(|_| ProgressStyle::default_spinner()));
     let show = |progress: Progress<'_>| {
         bar.set_message(match progress {
-            Progress::Waiting => "waiting for another import to end".to_owned(),
+            Progress::Waiting => "waiting for another import to finish".to_owned(),
             Progress::Reading { file, rows, .. } => format!("{file}: {rows} rows"),
-            Progress::Comparing => "comparing".to_owned(),
+            Progress::Comparing => "comparing with the present catalogue".to_owned(),
             Progress::Storing => "storing".to_owned(),
         });
         bar.tick();
@@ -151,18 +157,21 @@ async fn run_import(arguments: Import, context: &Context, output: Output) -> any
     let result = import(&context.pool, context.clock.now(), &context.actor, products, prices, &options, &show).await;
     bar.finish_and_clear();
     let summary = result.map_err(|error| match error.hint() {
-        Some(hint) => anyhow::Error::new(error).context(crate::app::Hint(hint.to_owned())),
+        Some(hint) => anyhow::Error::new(error).context(Hint(hint.to_owned())),
         None => anyhow::Error::new(error),
     })?;
     match output {
-        Output::Table => println!("{summary}"),
+        Output::Table => print(&summary)?,
         _ => output.record(&summary)?,
     }
     if summary.needs_allow_withdrawals {
-        let hint = crate::app::Hint(
-            "check that the file is complete; if this is meant, import with --allow-withdrawals".into(),
+        let hint = Hint(
+            "check that the file is complete; to withdraw these products, import with `--allow-withdrawals`".into(),
         );
-        return Err(anyhow::anyhow!("the import would be refused: it withdraws too many products").context(hint));
+        return Err(anyhow::anyhow!(
+            "this import would be refused: it withdraws more products than SPSI_WITHDRAWAL_LIMIT permits"
+        )
+        .context(hint));
     }
     Ok(())
 }

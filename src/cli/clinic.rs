@@ -1,4 +1,4 @@
-//! `spsi clinic`: who may order, at which prices, what they see.
+//! `spsi clinic`: clinics, their credentials and settings.
 
 use super::output::Output;
 use crate::app::Context;
@@ -8,69 +8,85 @@ use crate::config::Span;
 
 #[derive(clap::Subcommand)]
 pub enum Command {
-    /// Adds a clinic and prints the credentials that are entered in its ezyVet; the secret is shown this once.
+    /// Add a clinic and print its credentials for ezyVet. The secret is shown only once
     #[command(after_help = "Example:\n  spsi clinic add --name 'Harbour Vets' --site harbour")]
     Add {
         /// Name of the clinic
         #[arg(long)]
         name: String,
-        /// Its ezyVet site, by id or name: where invoices go
+        /// ezyVet site that receives its invoices, by id or name
         #[arg(long)]
         site: Option<String>,
-        /// The client id to give it; a new one is made if there is none
+        /// Client id of the clinic [default: a new random one]
         #[arg(long)]
         client_id: Option<String>,
     },
-    /// Lists the clinics.
+    /// List the clinics
     List,
-    /// Shows a clinic with its settings, by id, client id or name.
-    Show { id: String },
-    /// Gives a clinic a new secret, shown this once; its tokens die within seconds.
+    /// Show a clinic with its settings
+    Show {
+        /// Id, client id or name of the clinic
+        id: String,
+    },
+    /// Give a clinic a new secret, shown only once. Its access tokens expire within seconds
     #[command(
-        after_help = "Example: leave the old secret good for a day, while the clinic enters the new one:\n  spsi clinic rotate-secret 3 --overlap 1d"
+        after_help = "Example, with the old secret valid for another day:\n  spsi clinic rotate-secret 3 --overlap 1d"
     )]
     RotateSecret {
+        /// Id, client id or name of the clinic
         id: String,
-        /// How long the old secret stays good beside the new one
+        /// How long the old secret stays valid, for instance 1d
         #[arg(long, default_value = "0s")]
         overlap: Span,
     },
-    /// Shuts a clinic out; its tokens die within seconds.
-    Suspend { id: String },
-    /// Lets a suspended clinic in again.
-    Resume { id: String },
-    /// Changes what a clinic sees, pays and is answered; an empty value goes back to the deployment's setting.
+    /// Refuse all requests of a clinic. Its access tokens expire within seconds
+    Suspend {
+        /// Id, client id or name of the clinic
+        id: String,
+    },
+    /// Accept requests of a suspended clinic again
+    Resume {
+        /// Id, client id or name of the clinic
+        id: String,
+    },
+    /// Change settings of a clinic. An empty value restores the deployment's setting
     #[command(after_help = "Examples:
   spsi clinic set 3 hidden_categories=VACCINE,IMPLANT hidden_products=00097403-01
   spsi clinic set 3 restricted_licence=true price_list=gold tax_code=GST tax_rate=15
   spsi clinic set 3 decline_answer=409 withdrawn_for=30d
-  spsi clinic set 3 decline_answer=        (back to the deployment's)")]
+  spsi clinic set 3 decline_answer=        (the deployment's setting again)
+
+Keys: name, site, price_list, hidden_categories, hidden_products, only_categories, only_products,
+restricted_licence, on_hold, tax_code, tax_rate, tax_overrides_product; and the settings under
+`Clinics` in `spsi serve --help`, in lower case without SPSI_.")]
     Set {
+        /// Id, client id or name of the clinic
         id: String,
+        /// Settings to change
         #[arg(required = true, value_name = "KEY=VALUE")]
         settings: Vec<String>,
     },
-    /// Says once what the ids on a clinic's orders mean: delivery addresses and account numbers. It holds for every clinic
-    /// of its site.
+    /// Map the ids on a clinic's orders to delivery addresses and accounts, for every clinic of its site
     #[command(after_help = "Examples:
   spsi clinic map 3 --ship-to '2=12 Harbour St, Dunedin' --account 1=ACC-77
-  spsi clinic map 3 --ship-to 2=                                forgets it
-  spsi clinic map 3                                             shows what is known, and what is still to be told")]
+  spsi clinic map 3 --ship-to 2=            (removes the address)
+  spsi clinic map 3                         (shows every id of the site with its mapping)")]
     Map {
+        /// Id, client id or name of the clinic
         id: String,
-        /// The address of a shipping_address_id; may repeat
+        /// Address of a shipping_address_id; repeatable
         #[arg(long, value_name = "ID=ADDRESS", value_parser = pair)]
         ship_to: Vec<(String, String)>,
-        /// The account of an order's ownership_id; may repeat
+        /// Account of an ownership_id; repeatable
         #[arg(long, value_name = "ID=ACCOUNT", value_parser = pair)]
         account: Vec<(String, String)>,
     },
-    /// Lists ids on orders with what they mean; those that are still to be told first.
+    /// List the ids on orders with their mappings. Unmapped ids come first
     Mappings {
-        /// Of this clinic only: id, client id or name
+        /// Only ids on orders of this clinic: id, client id or name
         #[arg(long)]
         clinic: Option<String>,
-        /// Only what is still to be told
+        /// Only unmapped ids
         #[arg(long)]
         unmapped: bool,
     },
@@ -79,7 +95,7 @@ pub enum Command {
 const MAPPING_COLUMNS: [&str; 6] = ["clinic", "kind", "ezyvet_id", "state", "value", "orders"];
 
 fn pair(text: &str) -> Result<(String, String), String> {
-    let (id, value) = text.split_once('=').ok_or("write it like 2='12 Harbour St'")?;
+    let (id, value) = text.split_once('=').ok_or("write ID=VALUE, for instance `2=12 Harbour St`")?;
     Ok((id.to_owned(), value.to_owned()))
 }
 

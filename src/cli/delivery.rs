@@ -1,6 +1,6 @@
-//! `spsi delivery`: what ezyVet gets, and what became of it.
+//! `spsi delivery`: invoices and stock movements on their way to ezyVet.
 
-use super::output::Output;
+use super::output::{Output, note};
 use crate::app::Context;
 use crate::delivery::{Worker, staff};
 use crate::ids::DeliveryId;
@@ -8,76 +8,85 @@ use crate::shipments;
 
 #[derive(clap::Subcommand)]
 pub enum Command {
-    /// Lists deliveries, newest first.
+    /// List deliveries, newest first
     #[command(after_help = "Examples:
-  spsi delivery list --state attention,unclear         what staff must look at
-  spsi delivery list --counts                          how many in each state
+  spsi delivery list --state attention,unclear         (deliveries that need staff)
+  spsi delivery list --counts                          (number in each state)
   spsi delivery list --site harbour --kind supplied --output json")]
     List {
         #[command(flatten)]
         which: Which,
-        /// How many there are in each state, instead of the rows
+        /// Show the number of deliveries in each state instead of the deliveries
         #[arg(long)]
         counts: bool,
     },
-    /// Shows a delivery with every call made for it.
-    Show { id: DeliveryId },
-    /// Sends again: what needs attention, is unclear, waits, was skipped or cancelled. An invoice that was sent before is
-    /// looked for first. By ids, or all that a filter finds.
+    /// Show a delivery with every call to ezyVet
+    Show {
+        /// Id of the delivery
+        id: DeliveryId,
+    },
+    /// Send deliveries again, by id or by filter
+    ///
+    /// A delivery can be sent again in every state except delivered, confirmed and sending. An invoice that may have arrived
+    /// is looked up in ezyVet first.
     #[command(after_help = "Examples:
   spsi delivery retry 17 18
-  spsi delivery retry --state attention --site harbour   all of them, once the site is mended; asks nothing")]
+  spsi delivery retry --state attention --site harbour   (all of them, without asking)")]
     Retry {
+        /// Ids of the deliveries
         ids: Vec<DeliveryId>,
         #[command(flatten)]
         which: Which,
-        /// You have looked in ezyVet, and it is not there
+        /// Send even if the delivery may have arrived. Check in ezyVet first that it has not
         #[arg(long)]
         yes_resend: bool,
     },
-    /// Sends an invoice under a new number, where it is known that the old one did not arrive. The old number stays used.
+    /// Send an invoice under a new number. The old number is never used again
     Reissue {
+        /// Id of the delivery
         id: DeliveryId,
-        /// You have looked in ezyVet, its job queue included, and it is not there
+        /// Confirm that the invoice is neither in ezyVet nor in its job queue
         #[arg(long)]
         yes_resend: bool,
     },
-    /// Takes deliveries back that ezyVet does not have.
+    /// Cancel deliveries that ezyVet does not have
     Cancel {
+        /// Ids of the deliveries
         #[arg(required = true)]
         ids: Vec<DeliveryId>,
     },
-    /// Delivers what is due now, and ends.
+    /// Send the deliveries that are due now, then exit
     RunOnce,
 }
 
-/// Which deliveries.
+/// Conditions on deliveries; all must hold.
 #[derive(clap::Args)]
 pub struct Which {
-    /// waiting, sending, unclear, delivered, confirmed, skipped, attention, cancelled; several with commas
+    /// Only in these states, separated by commas
     #[arg(long, value_delimiter = ',', value_parser = STATES)]
     state: Vec<String>,
-    /// receive_invoice or supplied
+    /// Only of this kind
     #[arg(long, value_parser = ["receive_invoice", "supplied"])]
     kind: Option<String>,
-    /// Id or name of a site
+    /// Only to this site: id or name
     #[arg(long)]
     site: Option<String>,
-    /// Id, client id or name of a clinic
+    /// Only for this clinic: id, client id or name
     #[arg(long)]
     clinic: Option<String>,
-    /// Our number or our id of an order
+    /// Only for this order: supplier order number or id
     #[arg(long)]
     order: Option<String>,
-    /// Id of a shipment
+    /// Only for this shipment: id
     #[arg(long)]
     shipment: Option<i64>,
+    /// Only with this invoice number
     #[arg(long)]
     invoice_number: Option<String>,
-    /// Invoices that the clinic did not approve for so long that it is no longer asked for
+    /// Only invoices that the clinic has not approved within SPSI_RECEIPT_GIVE_UP
     #[arg(long)]
     stale: bool,
-    /// Invoices that ezyVet holds otherwise than we sent them; show tells how
+    /// Only invoices whose copy in ezyVet differs from the one sent; `spsi delivery show` lists the differences
     #[arg(long)]
     differing: bool,
 }
@@ -99,14 +108,14 @@ pub async fn run(command: Command, context: &Context, output: Output) -> anyhow:
         Command::Retry { ids, which, yes_resend } if ids.is_empty() => {
             let filter = staff::Filter::from(which);
             if filter == staff::Filter::default() {
-                let missing = "give ids, or a filter such as --state attention";
+                let missing = "give the ids of the deliveries, or a filter such as `--state attention`";
                 return Err(
                     clap::Error::raw(clap::error::ErrorKind::MissingRequiredArgument, format!("{missing}\n")).into()
                 );
             }
             let bulk = staff::retry_all(pool, now, actor, &filter, yes_resend).await?;
-            eprintln!("({} sent again, {} left as they are)", bulk.retried.len(), bulk.left.len());
-            bulk.left.iter().for_each(|why| eprintln!("  {why}"));
+            note(format_args!("({} will be sent again, {} unchanged)", bulk.retried.len(), bulk.left.len()));
+            bulk.left.iter().for_each(|reason| note(format_args!("  {reason}")));
             output.list(&COLUMNS, &bulk.retried)
         }
         Command::Retry { ids, which: _, yes_resend } => {
@@ -114,7 +123,7 @@ pub async fn run(command: Command, context: &Context, output: Output) -> anyhow:
             for id in ids {
                 changed.push(staff::retry(pool, now, actor, id, yes_resend).await?);
             }
-            print(output, &changed)
+            output_all(output, &changed)
         }
         Command::Reissue { id, yes_resend } => {
             output.record(&shipments::reissue(pool, &context.settings.site, now, actor, id, yes_resend).await?)
@@ -124,7 +133,7 @@ pub async fn run(command: Command, context: &Context, output: Output) -> anyhow:
             for id in ids {
                 changed.push(staff::cancel(pool, now, actor, id).await?);
             }
-            print(output, &changed)
+            output_all(output, &changed)
         }
         Command::RunOnce => {
             let worker =
@@ -151,7 +160,7 @@ impl From<Which> for staff::Filter {
     }
 }
 
-fn print(output: Output, changed: &[staff::Delivery]) -> anyhow::Result<()> {
+fn output_all(output: Output, changed: &[staff::Delivery]) -> anyhow::Result<()> {
     match changed {
         [one] => output.record(one),
         several => output.list(&COLUMNS, several),

@@ -1,28 +1,30 @@
-//! `spsi demo`.
+//! `spsi demo`: a whole order on this machine.
 
 use crate::config::Settings;
 use crate::{demo, telemetry};
 use std::path::PathBuf;
 
-/// Plays the whole story on this machine: private Postgres, example catalogue, server, worker and a simulated ezyVet.
+/// Play a whole order on this machine: private Postgres, example catalogue, server, worker and a simulated ezyVet
 #[derive(clap::Args)]
-#[command(
-    after_help = "Examples:\n  spsi demo                        plays the story, prints URLs and credentials, and stays up\n  spsi demo --once                 ends after the story: exit 0, or 1 with the reason\n  spsi demo --products mine.csv    with your own catalogue"
-)]
+#[command(after_help = "Examples:
+  spsi demo                        (plays the order, prints URLs and credentials, and stays up)
+  spsi demo --once                 (exits after the last step: 0 on success, 1 if a step failed)
+  spsi demo --products mine.csv    (with your own catalogue)")]
 pub struct Demo {
-    /// End after the story
+    /// Exit after the last step
     #[arg(long)]
     once: bool,
-    /// A catalogue in place of the built-in one
+    /// CSV file with a catalogue that replaces the built-in example
     #[arg(long, value_name = "FILE")]
     products: Option<PathBuf>,
     #[command(flatten)]
     settings: Settings,
 }
 
-pub async fn run(command: Demo) -> anyhow::Result<()> {
-    // The story is told on standard output; the log would talk in between.
+pub async fn run(command: Demo, actor: Option<String>) -> anyhow::Result<()> {
+    // The log would interrupt the story, which goes to the same terminal.
     let filter = if std::env::var_os("SPSI_LOG").is_some() { command.settings.log.as_str() } else { "error" };
     telemetry::start_logs(filter, &command.settings.log_format)?;
-    demo::run(command.settings, demo::Options { once: command.once, products: command.products }).await
+    let options = demo::Options { once: command.once, products: command.products, actor };
+    demo::run(command.settings, options).await
 }

@@ -1,6 +1,6 @@
 //! `spsi doctor`: prints the effective configuration with secrets hidden, checks the deployment, and advises on each problem.
 
-use super::output::Output;
+use super::output::{Output, print};
 use crate::app::{self, Context};
 use crate::catalog;
 use crate::config::{self, Pooling, Settings};
@@ -45,11 +45,11 @@ pub async fn run(output: Output) -> anyhow::Result<()> {
         }
     }
     if output == Output::Table {
-        println!("Configuration (environment variable, value):");
+        print("Configuration (environment variable, value):")?;
         for (variable, value) in config::effective()? {
-            println!("  {variable:32} {value}");
+            print(format_args!("  {variable:32} {value}"))?;
         }
-        println!("\nChecks:");
+        print("\nChecks:")?;
     }
     output.list(&["id", "state", "found", "advice"], &checks)?;
     match checks.iter().filter(|check| check.state == "problem").count() {

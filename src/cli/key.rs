@@ -1,6 +1,6 @@
-//! `spsi key`: keys for the environment. They are printed, never stored.
+//! `spsi key`: keys for the environment. They are printed and never stored.
 
-use super::output::Output;
+use super::output::{Output, print};
 use crate::clinics::sites;
 use crate::config::Settings;
 use crate::secret::{KeyRing, Plain};
@@ -9,18 +9,18 @@ use serde::Serialize;
 
 #[derive(clap::Subcommand)]
 pub enum Command {
-    /// Makes new keys for a deployment.
+    /// Generate new keys for a deployment
     #[command(after_help = "Example:\n  spsi key generate >> /etc/spsi.env")]
     Generate,
-    /// Puts new keys in front of those in the environment; the old ones still open what they sealed and signed.
+    /// Add new keys in front of those in the environment. The old keys still decrypt and verify
     #[command(
-        after_help = "Put the new values in the environment of every replica and restart them one by one. Drop the old token key after
-SPSI_TOKEN_TTL."
+        after_help = "Set the new values in the environment of every replica, and restart the replicas one by one.
+After SPSI_TOKEN_TTL, remove the old token key. After `spsi key reseal`, remove the old encryption key."
     )]
     Rotate,
-    /// Seals ezyVet's credentials anew under the active key; after that the old encryption key can go.
+    /// Encrypt the stored ezyVet credentials with the first key, so that the old encryption key can be removed
     #[command(
-        after_help = "Run it when every replica has the rotated keys: one that lacks the new key cannot read what it seals."
+        after_help = "Run it only after every replica has the new keys: a replica without them cannot decrypt the credentials."
     )]
     Reseal,
 }
@@ -38,19 +38,21 @@ pub async fn run(command: Command, output: Output) -> anyhow::Result<()> {
         Command::Generate => (KeyRing::generate()?, KeyRing::generate()?),
         Command::Rotate => {
             let settings = Settings::from_environment()?.database;
-            let encryption =
-                settings.encryption_keys.context("SPSI_ENCRYPTION_KEYS is not set: there is nothing to rotate")?;
-            let token = settings.token_keys.context("SPSI_TOKEN_KEYS is not set: there is nothing to rotate")?;
+            let encryption = settings
+                .encryption_keys
+                .context("SPSI_ENCRYPTION_KEYS is not set; `spsi key generate` makes the first keys")?;
+            let token =
+                settings.token_keys.context("SPSI_TOKEN_KEYS is not set; `spsi key generate` makes the first keys")?;
             (encryption.rotated()?, token.rotated()?)
         }
     };
     let text = |keys: Plain| keys.expose().to_owned();
     let keys = Keys { spsi_encryption_keys: text(encryption.expose()), spsi_token_keys: text(token.expose()) };
     match output {
-        Output::Table => {
-            println!("SPSI_ENCRYPTION_KEYS={}\nSPSI_TOKEN_KEYS={}", keys.spsi_encryption_keys, keys.spsi_token_keys);
-            Ok(())
-        }
+        Output::Table => print(format_args!(
+            "SPSI_ENCRYPTION_KEYS={}\nSPSI_TOKEN_KEYS={}",
+            keys.spsi_encryption_keys, keys.spsi_token_keys
+        )),
         _ => output.record(&keys),
     }
 }

@@ -1,5 +1,7 @@
-//! The command line: `spsi NOUN VERB`. Data on standard output, logs on standard error; exit 0 good, 1 refused or
-//! failed, 2 wrong usage (DESIGN.md 3).
+//! The command line: `spsi NOUN VERB`. Data goes to standard output, logs and notes to standard error. The exit code is 0 on
+//! success, 1 if the command failed or was refused, 2 on wrong usage (DESIGN.md 3).
+
+#![deny(clippy::print_stdout, clippy::print_stderr)]
 
 mod audit;
 mod catalog;
@@ -17,120 +19,121 @@ mod serve;
 mod shipment;
 mod site;
 
-use crate::app::{Context, Hint};
+use crate::app::{Context, Hint, actor};
 use crate::config::Settings;
 use crate::{sandbox, telemetry};
 use clap::{CommandFactory, FromArgMatches, Parser};
-use output::Output;
+use output::{Output, note};
 use std::process::ExitCode;
 
-/// The supplier's side of ezyVet's Standard Product Supplier Integration.
+/// The supplier's side of ezyVet's Standard Product Supplier Integration (SPSI)
 #[derive(Parser)]
 #[command(name = "spsi", version, about, max_term_width = 110)]
-#[command(
-    after_help = "Start here: `spsi demo` plays the whole story on this machine; `spsi doctor` checks your own set-up.
-Settings come from the environment; `spsi serve --help` lists every one with its default."
-)]
+#[command(after_help = "Start with `spsi demo`, which plays a whole order on this machine.
+`spsi doctor` checks your own set-up.
+Settings come from environment variables; `spsi serve --help` lists them with their defaults.")]
 struct Arguments {
-    /// How lists and records are printed
-    #[arg(long, global = true, value_enum, default_value_t, env = "SPSI_OUTPUT")]
+    /// Format of lists and records
+    #[arg(long, global = true, value_enum, default_value_t, env = "SPSI_OUTPUT", help_heading = "Global options")]
     output: Output,
+    /// Name to record in the audit trail [default: your login name and this host]
+    #[arg(long, global = true, value_name = "NAME", env = "SPSI_ACTOR", help_heading = "Global options")]
+    actor: Option<String>,
     #[command(subcommand)]
     noun: Noun,
 }
 
 #[derive(clap::Subcommand)]
 enum Noun {
-    /// Serves ezyVet and delivers to it
+    /// Run the server and the delivery worker
     Serve(Box<serve::Serve>),
-    /// Plays the whole story on this machine
+    /// Play a whole order on this machine, with a simulated ezyVet
     Demo(Box<demo::Demo>),
-    /// The database's schema
+    /// Database schema: migrate, check, run a command with DATABASE_URL
     #[command(subcommand)]
     Db(database::Command),
-    /// Loads an example catalogue, price lists and clinics
+    /// Load the example catalogue, price lists and clinics
     Seed(seed::Seed),
-    /// What is for sale: import, list, export
+    /// Products and prices: import, list, export
     #[command(subcommand)]
     Catalog(catalog::Command),
-    /// Clinics: who may order, at which prices, what they see
+    /// Clinics that order: credentials, prices, visible products
     #[command(subcommand)]
     Clinic(clinic::Command),
-    /// Sites: the ezyVet databases that we call
+    /// ezyVet sites that receive invoices and stock movements
     #[command(subcommand)]
     Site(site::Command),
-    /// Purchase orders
+    /// Purchase orders: list, accept, decline, cancel
     #[command(subcommand)]
     Order(order::Command),
-    /// Shipments: goods that leave for a clinic
+    /// Shipments of ordered goods
     #[command(subcommand)]
     Shipment(shipment::Command),
-    /// Deliveries: the calls that ezyVet must get
+    /// Invoices and stock movements on their way to ezyVet
     #[command(subcommand)]
     Delivery(delivery::Command),
-    /// Who did what, when, why
+    /// Audit trail: who did what, when and why
     #[command(subcommand)]
     Audit(audit::Command),
-    /// Simulates an ezyVet site, for trying and testing
+    /// Run a simulated ezyVet site, for trials and tests
     Sandbox(Box<sandbox::Options>),
-    /// Shows the effective configuration, and says what to do about each problem
+    /// Show the effective configuration and check the set-up
     Doctor,
-    /// The interface as an OpenAPI document
+    /// OpenAPI document of the HTTP interface
     #[command(subcommand)]
     Openapi(openapi::Command),
-    /// Keys for SPSI_ENCRYPTION_KEYS and SPSI_TOKEN_KEYS
+    /// Keys that encrypt credentials and sign tokens
     #[command(subcommand)]
     Key(key::Command),
 }
 
-/// The declared command line. Its help never shows the values of environment variables, because some are secrets.
+/// Returns the declared command line. Its help never shows the values of environment variables, because some are secrets.
 fn command() -> clap::Command {
     let hide_value = |argument: clap::Arg| argument.hide_env_values(true);
     Arguments::command().mut_args(hide_value).mut_subcommands(move |noun| noun.mut_args(hide_value))
 }
 
-/// Runs the command line and tells how it ended.
+/// Runs the command line and returns its exit code.
 pub fn run() -> ExitCode {
     let arguments = match command().try_get_matches().and_then(|matches| Arguments::from_arg_matches(&matches)) {
         Ok(arguments) => arguments,
-        Err(error) => {
-            // Prints usage to standard error, or help to standard output; nothing is left to be done if that fails.
-            let _ = error.print();
-            return ExitCode::from(error.exit_code().clamp(0, 2) as u8);
-        }
+        Err(error) => return print_usage(&error),
     };
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
-        Err(error) => return failed(&error.into()),
+        Err(error) => return print_failure(&error.into()),
     };
     match runtime.block_on(dispatch(arguments)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => match error.downcast::<clap::Error>() {
-            Ok(usage) => {
-                let _ = usage.print();
-                ExitCode::from(2)
-            }
-            Err(error) => failed(&error),
+            Ok(usage) => print_usage(&usage),
+            Err(error) => print_failure(&error),
         },
     }
 }
 
-/// The chain of causes, then the hint.
-fn failed(error: &anyhow::Error) -> ExitCode {
+/// Prints help on standard output, or wrong usage on standard error. A closed pipe is ignored.
+fn print_usage(error: &clap::Error) -> ExitCode {
+    let _ = error.print();
+    ExitCode::from(if error.use_stderr() { 2 } else { 0 })
+}
+
+/// Prints the chain of causes, then the hint.
+fn print_failure(error: &anyhow::Error) -> ExitCode {
     let hint = error.downcast_ref::<Hint>().map(ToString::to_string);
     let causes = error.chain().map(ToString::to_string).filter(|text| Some(text) != hint.as_ref());
-    eprintln!("error: {}", causes.collect::<Vec<_>>().join(": "));
+    note(format_args!("error: {}", causes.collect::<Vec<_>>().join(": ")));
     if let Some(hint) = hint {
-        eprintln!("hint: {hint}");
+        note(format_args!("hint: {hint}"));
     }
     ExitCode::FAILURE
 }
 
 async fn dispatch(arguments: Arguments) -> anyhow::Result<()> {
-    let output = arguments.output;
-    match arguments.noun {
+    let Arguments { output, actor, noun } = arguments;
+    match noun {
         Noun::Serve(command) => serve::run(*command).await,
-        Noun::Demo(command) => demo::run(*command).await,
+        Noun::Demo(command) => demo::run(*command, actor).await,
         Noun::Key(command) => key::run(command, output).await,
         Noun::Openapi(command) => openapi::run(command),
         Noun::Doctor => doctor::run(output).await,
@@ -140,26 +143,33 @@ async fn dispatch(arguments: Arguments) -> anyhow::Result<()> {
         }
         Noun::Db(command) => database::run(command, output).await,
         noun => {
-            let context = open().await?;
-            let done = with_database(noun, &context, output).await;
+            let mut context = open().await?;
+            context.actor = actor::command_line(actor.as_deref());
+            let done = run_with_database(noun, &context, output).await;
             let closed = context.close().await;
             done.and(closed)
         }
     }
 }
 
-/// The context of a command: settings from the environment, quiet logs.
+/// Starts the logs of a command: warnings, unless `SPSI_LOG` says otherwise. Warnings of sqlx are left out, because a first
+/// command applies the migrations, and sqlx would report each slow statement of theirs.
+fn start_logs(settings: &Settings) -> anyhow::Result<()> {
+    let filter = if std::env::var_os("SPSI_LOG").is_some() { settings.log.as_str() } else { "warn,sqlx=error" };
+    telemetry::start_logs(filter, &settings.log_format)
+}
+
+/// Opens the database with the settings of the environment, and applies missing migrations.
 async fn open() -> anyhow::Result<Context> {
     let settings = Settings::from_environment()?;
-    let filter = if std::env::var_os("SPSI_LOG").is_some() { settings.log.as_str() } else { "warn" };
-    telemetry::start_logs(filter, &settings.log_format)?;
+    start_logs(&settings)?;
     if settings.database.database_url.is_none() {
-        eprintln!("(no DATABASE_URL: using the private Postgres)");
+        note("(DATABASE_URL is not set: using the private Postgres)");
     }
     Context::open(settings).await
 }
 
-async fn with_database(noun: Noun, context: &Context, output: Output) -> anyhow::Result<()> {
+async fn run_with_database(noun: Noun, context: &Context, output: Output) -> anyhow::Result<()> {
     match noun {
         Noun::Seed(command) => seed::run(command, context, output).await,
         Noun::Catalog(command) => catalog::run(command, context, output).await,

@@ -1,4 +1,4 @@
-//! `spsi order`: what clinics have ordered, and what the order desk says to it.
+//! `spsi order`: purchase orders of clinics, and the decisions of staff on them.
 
 use super::output::Output;
 use crate::app::Context;
@@ -13,85 +13,87 @@ use serde::Serialize;
 
 #[derive(clap::Subcommand)]
 pub enum Command {
-    /// Lists orders, newest first.
+    /// List orders, newest first
     #[command(
-        after_help = "Examples:\n  spsi order list --attention\n  spsi order list --state accepted --clinic 'Harbour Vets' --since 2026-01-01\n  spsi order list --text 15000032 --output json\n  spsi order list --product TP1 --output csv      one row per order"
+        after_help = "Examples:\n  spsi order list --attention\n  spsi order list --state accepted --clinic 'Harbour Vets' --since 2026-01-01\n  spsi order list --text 15000032 --output json\n  spsi order list --product TP1 --output csv"
     )]
     List(Filter),
-    /// Shows an order with its lines, notes, revisions, shipments, deliveries and what was done to it.
+    /// Show an order with its lines, notes, revisions, shipments, deliveries and audit trail
     #[command(after_help = "Examples:\n  spsi order show SO-3334A\n  spsi order show 17 --output json")]
     Show {
-        /// Our number or our id
+        /// Supplier order number (SO-3334A) or id of the order
         id: String,
     },
-    /// Accepts a held order.
+    /// Accept a held order
     #[command(after_help = "Example:\n  spsi order accept SO-3334A --reason 'price agreed by telephone'")]
     Accept {
-        /// Our number or our id
+        /// Supplier order number (SO-3334A) or id of the order
         id: String,
-        /// For the audit trail
+        /// Reason, recorded in the audit trail
         #[arg(long)]
         reason: Option<String>,
     },
-    /// Declines an order of which nothing has been shipped.
+    /// Decline an order without shipments
     #[command(after_help = "Example:\n  spsi order decline SO-3334A --reason 'discontinued by the manufacturer'")]
     Decline {
-        /// Our number or our id
+        /// Supplier order number (SO-3334A) or id of the order
         id: String,
-        /// In words for the staff of the clinic
+        /// Reason, shown to the staff of the clinic
         #[arg(long)]
         reason: String,
     },
-    /// Keeps an accepted order back; it cannot be shipped until it is accepted again. Its stock stays reserved.
+    /// Put an accepted order on hold. It cannot be shipped until it is accepted again; its stock stays reserved
     #[command(after_help = "Example:\n  spsi order hold SO-3334A --reason 'waiting for the licence'")]
     Hold {
-        /// Our number or our id
+        /// Supplier order number (SO-3334A) or id of the order
         id: String,
-        /// For the audit trail
+        /// Reason, recorded in the audit trail
         #[arg(long)]
         reason: String,
     },
-    /// Takes what is outstanding off an order, or some of it; its stock is free again.
+    /// Cancel the outstanding quantity of an order, or a part of it, and release its stock
     #[command(after_help = "Examples:
-  spsi order cancel SO-3334A --reason 'clinic has closed'                    everything outstanding
-  spsi order cancel SO-3334A --line 9 --line 10:5 --reason 'discontinued'   line 9, and 5 units of line 10")]
+  spsi order cancel SO-3334A --reason 'clinic has closed'        (everything outstanding)
+  spsi order cancel SO-3334A --line 9 --line 10:5 --reason 'discontinued'
+
+The second example cancels all of line 9, and 5 units of line 10.")]
     Cancel {
-        /// Our number or our id
+        /// Supplier order number (SO-3334A) or id of the order
         id: String,
-        /// ezyVet's order line id, and how many units if not all that are outstanding; may repeat
+        /// Line to cancel: ezyVet's id of the order line, and a number of units if not all; repeatable
         #[arg(long = "line", value_name = "ITEM[:QTY]", value_parser = cancelled_line)]
         lines: Vec<CancelledLine>,
-        /// For the audit trail
+        /// Reason, recorded in the audit trail
         #[arg(long)]
         reason: String,
     },
-    /// Lists products of which more is on order than on hand.
+    /// List products with more units on order than in stock
     #[command(name = "backorders", after_help = "Example:\n  spsi order backorders --output csv")]
     BackOrders,
-    /// Writes orders as CSV with one row per line, for systems that read files; takes the filters of list.
+    /// Write orders as CSV, one row per order line
     #[command(
         after_help = "Examples:\n  spsi order export --state accepted > orders.csv\n  spsi order export --since 2026-01-31 --output json"
     )]
     Export(Filter),
-    /// Lists the rules by which orders are decided: what each does now, by default, and where that is set.
+    /// List the rules of the order decision, with their effective and default actions
     #[command(
-        after_help = "Examples:\n  spsi order rules\n  spsi order rules --clinic 3\nA rule is changed by its variable for the deployment, or for a clinic:\n  spsi clinic set 3 rule_stock_short=decline price_tolerance=2.5"
+        after_help = "Examples:\n  spsi order rules\n  spsi order rules --clinic 3\n\nChange a rule for the deployment with its variable (SPSI_RULE_...), or for one clinic:\n  spsi clinic set 3 rule_stock_short=decline price_tolerance=2.5"
     )]
     Rules {
-        /// As they are for this clinic: id, client id or name
+        /// Rules of this clinic: id, client id or name
         #[arg(long)]
         clinic: Option<String>,
     },
 }
 
-/// An order with what became of it.
+/// An order with everything that belongs to it.
 #[derive(Serialize)]
 struct Shown {
     #[serde(flatten)]
     order: OrderInFull,
     shipments: Vec<shipments::Shipment>,
     deliveries: Vec<deliveries::Delivery>,
-    /// What was done to the order and its shipments, oldest first.
+    /// Audit entries of the order and its shipments, oldest first.
     audit: Vec<audit::Entry>,
 }
 
@@ -129,7 +131,7 @@ pub async fn run(command: Command, context: &Context, output: Output) -> anyhow:
             output.list(&columns, &orders::stock::back_orders(pool).await?)
         }
         Command::Export(filter) => {
-            // A table of thirty columns is of no use to anybody.
+            // A table of thirty columns does not fit a terminal.
             let output = if output == Output::Table { Output::Csv } else { output };
             output.list(&[], &orders::export(pool, &filter).await?)
         }
@@ -159,7 +161,7 @@ async fn show(context: &Context, output: Output, id: &str) -> anyhow::Result<()>
     output.record(&Shown { order, shipments, deliveries, audit })
 }
 
-/// `9` or `9:20`.
+/// Parses `9` or `9:20`.
 fn cancelled_line(text: &str) -> Result<CancelledLine, String> {
     let (item, units) = match text.split_once(':') {
         Some((item, units)) => {
@@ -169,7 +171,7 @@ fn cancelled_line(text: &str) -> Result<CancelledLine, String> {
         None => (text, None),
     };
     if item.is_empty() {
-        return Err("the item is ezyVet's order line id; see spsi order show".into());
+        return Err("ITEM is missing; `spsi order show` lists ezyVet's ids of the order lines".into());
     }
     Ok(CancelledLine { item: item.to_owned(), units })
 }

@@ -1,4 +1,4 @@
-//! `spsi serve`.
+//! `spsi serve`: the server and the delivery worker.
 
 use crate::app::{Context, Role};
 use crate::config::Settings;
@@ -6,18 +6,19 @@ use crate::{shutdown, telemetry};
 use anyhow::Context as _;
 use std::net::TcpListener;
 
-/// Serves ezyVet and delivers to it, until SIGTERM or Ctrl-C.
+/// Run the server and the delivery worker until SIGTERM or Ctrl-C
 #[derive(clap::Args)]
 #[command(
-    after_help = "Every setting is a flag and an environment variable. Without DATABASE_URL a private Postgres is started under
-SPSI_DATA_DIR, which is for trying; production wants a managed server, and keys from `spsi key generate`.
+    after_help = "Every setting is a flag and an environment variable. Durations are written 500ms, 30s, 15m, 8h or 90d.
+Without DATABASE_URL, the server starts a private Postgres in SPSI_DATA_DIR, for trials only.
+Production needs a managed Postgres server, and keys from `spsi key generate`.
 
 Examples:
   spsi serve
   DATABASE_URL=postgres://spsi@db/spsi spsi serve --role api --bind 0.0.0.0:8080"
 )]
 pub struct Serve {
-    /// all: requests and deliveries; api: requests; worker: deliveries (and health probes)
+    /// Work of this process. Health checks are served in every role
     #[arg(long, value_enum, default_value_t, env = "SPSI_ROLE")]
     role: Role,
     #[command(flatten)]
@@ -30,7 +31,7 @@ pub async fn run(command: Serve) -> anyhow::Result<()> {
     let listener = listen(&settings)?;
     if settings.database.database_url.is_none() {
         tracing::warn!(
-            "no DATABASE_URL: starting the private Postgres, which is for trying; production wants a managed server"
+            "DATABASE_URL is not set: starting the private Postgres, which is for trials only; production needs a managed server"
         );
     }
     let context = Context::open(settings).await?;
@@ -45,13 +46,13 @@ pub async fn run(command: Serve) -> anyhow::Result<()> {
     served.and(closed)
 }
 
-/// Takes the address before anything else is started, so that a second server says so at once.
+/// Binds the address before anything else starts, so that a second server fails at once.
 pub fn listen(settings: &Settings) -> anyhow::Result<TcpListener> {
     let address = settings.server.bind;
-    let listener = TcpListener::bind(address).with_context(|| format!("cannot listen at {address}"));
+    let listener = TcpListener::bind(address).with_context(|| format!("cannot listen on {address}"));
     listener.map_err(|error| {
         error.context(crate::app::Hint(
-            "choose another address with --bind or SPSI_BIND; port 0 takes a free one".into(),
+            "choose another address with `--bind` or SPSI_BIND; port 0 takes a free port".into(),
         ))
     })
 }

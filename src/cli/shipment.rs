@@ -1,7 +1,7 @@
-//! `spsi shipment`: goods that leave for a clinic.
+//! `spsi shipment`: shipments of ordered goods.
 
 use super::Hint;
-use super::output::Output;
+use super::output::{Output, note};
 use crate::app::Context;
 use crate::ids::ShipmentId;
 use crate::shipments::{self, ImportError, NewShipment, Requested, parse_day};
@@ -11,53 +11,60 @@ use std::path::PathBuf;
 
 #[derive(clap::Subcommand)]
 pub enum Command {
-    /// Ships goods of an order: numbers the invoice and queues what the clinic is told.
+    /// Record a shipment of an order: number its invoice, and queue the deliveries to ezyVet
     #[command(after_help = "Examples:
-  spsi shipment create SO-3334A                                 everything outstanding
+  spsi shipment create SO-3334A                          (everything outstanding)
   spsi shipment create SO-3334A --line 9:20@B1/2028-01-31 --line 9:10@B2 --freight 5.50
-  spsi shipment create SO-3334A --price 9:3.95                  billed at another price than ordered
-  spsi shipment create SO-3334A --line 9:1 --dry-run            shows what would be sent")]
+  spsi shipment create SO-3334A --price 9:3.95           (another price than ordered)
+  spsi shipment create SO-3334A --line 9:1 --dry-run     (shows what would be sent)")]
     Create(Create),
-    /// Ships what a CSV file says (order,item,quantity,batch,expiry,freight,invoice_number): all of it, or nothing.
+    /// Record the shipments of a CSV file. An error in any row refuses the whole file
+    ///
+    /// Columns: order,item,quantity,batch,expiry,freight,invoice_number.
     Import {
+        /// CSV file with the shipments
         file: PathBuf,
-        /// Check everything, ship nothing
+        /// Check the file without shipping anything
         #[arg(long)]
         dry_run: bool,
-        /// Ship more than is outstanding
+        /// Permit quantities above the outstanding ones
         #[arg(long)]
         allow_excess: bool,
     },
-    /// Lists shipments, newest first.
+    /// List shipments, newest first
     List {
-        /// Of this order only, by our number or our id
+        /// Only of this order: supplier order number or id
         #[arg(long)]
         order: Option<String>,
     },
-    /// Shows a shipment with its lines.
-    Show { id: ShipmentId },
+    /// Show a shipment with its lines
+    Show {
+        /// Id of the shipment
+        id: ShipmentId,
+    },
 }
 
 #[derive(clap::Args)]
 pub struct Create {
-    /// The order, by our number or our id
+    /// Supplier order number (SO-3334A) or id of the order
     order: String,
-    /// ITEM:QUANTITY[@BATCH[/EXPIRY]]: ezyVet's order line id, units, batch, YYYY-MM-DD; once per batch
+    /// Line to ship: ezyVet's id of the order line, number of units, batch, expiry (YYYY-MM-DD); once per batch
+    /// [default: everything outstanding]
     #[arg(long = "line", value_name = "ITEM:QTY[@BATCH[/EXPIRY]]", value_parser = parse_line, allow_hyphen_values = true)]
     lines: Vec<Requested>,
-    /// Freight, tax included
+    /// Freight, including tax
     #[arg(long, default_value = "0", value_parser = parse_number)]
     freight: rust_decimal::Decimal,
-    /// ITEM:PRICE: bill this price per unit, without tax, in the place of the order's
+    /// Price per unit without tax for the invoice, instead of the ordered price; repeatable
     #[arg(long = "price", value_name = "ITEM:PRICE", value_parser = parse_price)]
     prices: Vec<(String, rust_decimal::Decimal)>,
-    /// The invoice's number [default: the next one]
+    /// Invoice number [default: the next one]
     #[arg(long)]
     invoice_number: Option<String>,
-    /// Ship more than is outstanding
+    /// Permit quantities above the outstanding ones
     #[arg(long)]
     allow_excess: bool,
-    /// Show what would be shipped and sent, and do nothing
+    /// Show what would be shipped and sent, without doing it
     #[arg(long)]
     dry_run: bool,
 }
@@ -83,18 +90,19 @@ pub async fn run(command: Command, context: &Context, output: Output) -> anyhow:
             output.record(&shipments::ship(pool, defaults, now, actor, &new).await?)
         }
         Command::Import { file, dry_run, allow_excess } => {
-            let opened = std::fs::File::open(&file).with_context(|| format!("{} cannot be opened", file.display()))?;
+            let opened = std::fs::File::open(&file).with_context(|| format!("cannot read {}", file.display()))?;
             let modes = (dry_run, allow_excess);
             match shipments::import(pool, defaults, now, actor, opened, modes).await {
                 Ok(imported) if dry_run => {
-                    eprintln!("(dry run: nothing was shipped)");
+                    note("(dry run: nothing was shipped)");
                     output.list(&columns, &imported.shipments)
                 }
                 Ok(imported) => output.list(&columns, &imported.shipments),
                 Err(ImportError::Rows(errors)) => {
                     output.list(&["line", "column", "value", "reason"], &errors)?;
-                    let count = format!("{} rows of {} are wrong; nothing was shipped", errors.len(), file.display());
-                    Err(anyhow::anyhow!(count).context(Hint("correct the rows listed above and import again".into())))
+                    let count = format!("{} errors in {}; nothing was shipped", errors.len(), file.display());
+                    Err(anyhow::anyhow!(count)
+                        .context(Hint("correct the rows listed above, then run `spsi shipment import` again".into())))
                 }
                 Err(error) => Err(error.into()),
             }
@@ -108,25 +116,30 @@ fn parse_number(text: &str) -> Result<rust_decimal::Decimal, String> {
     parse_decimal(text).map_err(|error| format!("`{text}` {error}"))
 }
 
-/// `9:3.95`.
+/// Parses `9:3.95`.
 fn parse_price(text: &str) -> Result<(String, rust_decimal::Decimal), String> {
-    let (item, price) = text.split_once(':').filter(|(item, _)| !item.is_empty()).ok_or("write it like 9:3.95")?;
+    let (item, price) =
+        text.split_once(':').filter(|(item, _)| !item.is_empty()).ok_or("write ITEM:PRICE, for instance `9:3.95`")?;
     Ok((item.to_owned(), parse_number(price)?))
 }
 
-/// `9:20`, `9:20@B1`, `9:20@B1/2028-01-31`. A batch may hold slashes: only a date at the end is an expiry.
+/// Parses `9:20`, `9:20@B1` or `9:20@B1/2028-01-31`. A batch can contain slashes: only a date at the end is an expiry.
 fn parse_line(text: &str) -> Result<Requested, String> {
-    let (item, rest) = text.split_once(':').ok_or("write it like 9:20, 9:20@BATCH or 9:20@BATCH/2028-01-31")?;
+    let (item, rest) = text
+        .split_once(':')
+        .ok_or("write ITEM:QUANTITY, for instance `9:20`, `9:20@BATCH` or `9:20@BATCH/2028-01-31`")?;
     let (quantity, batch) = rest.split_once('@').map_or((rest, ""), |(quantity, batch)| (quantity, batch));
     let (batch, expiry) = match batch.rsplit_once('/').map(|(batch, day)| (batch, parse_day(day))) {
         Some((batch, Some(day))) => (batch, Some(day)),
         Some((_, None)) if batch.rsplit('/').next().is_some_and(looks_like_a_day) => {
-            return Err(format!("`{batch}` ends in no date; an expiry is written like 2028-01-31"));
+            return Err(format!(
+                "the expiry in `{batch}` is not a date; write it as YYYY-MM-DD, for instance 2028-01-31"
+            ));
         }
         _ => (batch, None),
     };
     if item.is_empty() {
-        return Err("the item is ezyVet's order line id; see spsi order show".into());
+        return Err("ITEM is missing; `spsi order show` lists ezyVet's ids of the order lines".into());
     }
     Ok(Requested { item: item.to_owned(), quantity: parse_number(quantity)?, batch: batch.to_owned(), expiry })
 }

@@ -1,7 +1,7 @@
-//! `spsi site`: the ezyVet databases that we call.
+//! `spsi site`: the ezyVet sites that receive invoices and stock movements.
 
 use super::Hint;
-use super::output::Output;
+use super::output::{Output, note};
 use crate::app::Context;
 use crate::clinics::sites::{self, BaseUrl, Change, NewSite};
 use crate::config::Overrides;
@@ -10,50 +10,69 @@ use crate::ezyvet::Preset;
 use crate::secret::Plain;
 use std::io::{BufRead, IsTerminal};
 
-/// Where a secret may come from, if not from standard input.
+/// The environment variable that holds the client secret, if standard input does not.
 const SECRET_VARIABLE: &str = "SPSI_SITE_CLIENT_SECRET";
 
 #[derive(clap::Subcommand)]
 pub enum Command {
-    /// Adds a site. The client secret is one line on standard input, or in SPSI_SITE_CLIENT_SECRET.
+    /// Add a site. Write the client secret as one line to standard input, or set SPSI_SITE_CLIENT_SECRET
     #[command(after_help = "Examples:
-  echo \"$SECRET\" | spsi site add --name harbour --preset apiv2 --partner-id P --client-id C --site-uid S
-  echo secret | spsi site add --name sandbox --base-url http://127.0.0.1:8090 --partner-id P --client-id C --site-uid S")]
+  echo \"$SECRET\" | spsi site add --name harbour --preset apiv2 \\
+      --partner-id P --client-id C --site-uid S
+  echo secret | spsi site add --name sandbox --base-url http://127.0.0.1:8090 \\
+      --partner-id P --client-id C --site-uid S")]
     Add(Box<Add>),
-    /// Lists the sites.
+    /// List the sites
     List,
-    /// Shows a site, by id or name.
-    Show { id: String },
-    /// Calls a site: token, separations, inventory.
-    Test { id: String },
-    /// Reads a site's separations (businesses, divisions, stock locations) afresh.
-    Separations { id: String },
-    /// Changes a site, its credentials or settings; an empty value goes back to the deployment's setting. state=paused
-    /// stops sending to it, state=active goes on.
+    /// Show a site with its settings
+    Show {
+        /// Id or name of the site
+        id: String,
+    },
+    /// Call a site to check its credentials: token, separations, inventory
+    Test {
+        /// Id or name of the site
+        id: String,
+    },
+    /// Read and list the separations of a site (businesses, divisions, stock locations)
+    Separations {
+        /// Id or name of the site
+        id: String,
+    },
+    /// Change settings or credentials of a site. An empty value restores the deployment's setting
     #[command(after_help = "Examples:
   spsi site set harbour invoice_unit=outer deliver=invoice
-  spsi site set harbour state=paused            (nothing is sent until state=active)
-  echo \"$SECRET\" | spsi site set harbour --client-secret client_id=C2")]
+  spsi site set harbour state=paused            (sends nothing until state=active)
+  echo \"$SECRET\" | spsi site set harbour --client-secret client_id=C2
+
+Keys: name, base_url, token_path, partner_id, client_id, site_uid, state; and the settings under
+`Sites` in `spsi serve --help`, in lower case without SPSI_.")]
     Set {
+        /// Id or name of the site
         id: String,
+        /// Settings to change
         #[arg(value_name = "KEY=VALUE")]
         settings: Vec<String>,
-        /// Take a new client secret from standard input
+        /// Read a new client secret from standard input
         #[arg(long)]
         client_secret: bool,
-        /// Allow an unencrypted base URL
+        /// Permit an unencrypted base URL (http://) on another host
         #[arg(long)]
         allow_http: bool,
     },
-    /// Lists the products that wait for an inventory product to be found, with the likely candidates.
-    Unmapped { id: String },
-    /// Says which inventory product a product of the clinic's is, where its code does not tell.
+    /// List ordered products without an inventory product at the site, with likely candidates
+    Unmapped {
+        /// Id or name of the site
+        id: String,
+    },
+    /// Assign an inventory product to a product whose code matches none, or several
     #[command(after_help = "Example:\n  spsi site pin harbour 50002 product_8f2c")]
     Pin {
+        /// Id or name of the site
         id: String,
-        /// ezyVet's number of the product, as on the order
+        /// ezyVet's id of the product, as on the order
         product_id: String,
-        /// The inventory product's uid
+        /// Uid of the inventory product; `spsi site unmapped` lists candidates
         uid: String,
     },
 }
@@ -63,28 +82,28 @@ pub struct Add {
     /// Name of the site
     #[arg(long)]
     name: String,
-    /// One of ezyVet's hosts, with its token path: apiv2, api, trial-apiv2, trial-api
+    /// One of ezyVet's hosts with its token path: apiv2, api, trial-apiv2 or trial-api
     #[arg(long, conflicts_with = "base_url", required_unless_present = "base_url")]
     preset: Option<Preset>,
-    /// Scheme and host of the site's API
+    /// Base URL of the site's API, for instance https://apiv2.ezyvet.com
     #[arg(long)]
     base_url: Option<String>,
-    /// Where tokens are asked for [default: the preset's, or /oauth/token]
+    /// Path of the token endpoint [default: the preset's, or /oauth/token]
     #[arg(long)]
     token_path: Option<String>,
-    /// Our partner id with ezyVet
+    /// Partner id that ezyVet has given you
     #[arg(long)]
     partner_id: String,
-    /// Our client id for this site
+    /// Client id that ezyVet has given you for this site
     #[arg(long)]
     client_id: String,
     /// ezyVet's uid of the site
     #[arg(long)]
     site_uid: String,
-    /// Allow an unencrypted base URL other than this machine's
+    /// Permit an unencrypted base URL (http://) on another host
     #[arg(long)]
     allow_http: bool,
-    /// Settings of this site's own
+    /// Setting of this site; repeatable
     #[arg(long = "set", value_name = "KEY=VALUE")]
     settings: Vec<String>,
 }
@@ -122,8 +141,9 @@ pub async fn run(command: Command, context: &Context, output: Output) -> anyhow:
             if check.ok {
                 return Ok(());
             }
-            let hint = format!("correct it with: spsi site set {id} KEY=VALUE, then test again");
-            Err(anyhow::anyhow!("the site cannot be called").context(Hint(hint)))
+            let hint =
+                format!("correct the site with `spsi site set {id} KEY=VALUE`, then run `spsi site test {id}` again");
+            Err(anyhow::anyhow!("a check of site `{id}` failed").context(Hint(hint)))
         }
         Command::Separations { id } => {
             let site = sites::find(pool, &id).await?;
@@ -155,7 +175,9 @@ pub async fn run(command: Command, context: &Context, output: Output) -> anyhow:
 }
 
 fn split(pair: &str) -> anyhow::Result<(String, String)> {
-    let (key, value) = pair.split_once('=').ok_or_else(|| anyhow::anyhow!("`{pair}` is not KEY=VALUE"))?;
+    let (key, value) = pair
+        .split_once('=')
+        .ok_or_else(|| anyhow::anyhow!("`{pair}` is not KEY=VALUE; write for instance `invoice_unit=outer`"))?;
     Ok((key.to_owned(), value.to_owned()))
 }
 
@@ -165,14 +187,14 @@ fn read_secret() -> anyhow::Result<Plain> {
     }
     let stdin = std::io::stdin();
     if stdin.is_terminal() {
-        eprintln!("client secret (one line):");
+        note("Client secret (one line):");
     }
     let mut line = String::new();
     stdin.lock().read_line(&mut line)?;
     let secret = Plain::new(line.trim());
     if secret.expose().is_empty() {
-        let hint = format!("write it to standard input: echo \"$SECRET\" | spsi site ..., or set {SECRET_VARIABLE}");
-        return Err(anyhow::anyhow!("no client secret came").context(Hint(hint)));
+        let hint = format!("pipe it to the command (`echo \"$SECRET\" | spsi site ...`), or set {SECRET_VARIABLE}");
+        return Err(anyhow::anyhow!("the client secret is missing").context(Hint(hint)));
     }
     Ok(secret)
 }

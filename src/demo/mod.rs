@@ -1,19 +1,20 @@
-//! `spsi demo`: the whole story on this machine, with real HTTP between a supplier (us) and a simulated ezyVet.
+//! `spsi demo`: a whole order on this machine, over real HTTP between the supplier's server and a simulated ezyVet.
 //!
-//! It starts everything it needs and stops everything it started. A second start keeps the data and tells the story
-//! again with a new order.
+//! The demo stops everything that it started. A second run keeps the data and plays a new order.
+
+#![deny(clippy::print_stdout, clippy::print_stderr)]
 
 mod narrator;
 mod story;
 
-use crate::app::{Context, Role};
+use crate::app::{Context, Role, actor};
 use crate::clinics::sites::{self, BaseUrl, Change, NewSite};
 use crate::clinics::{self, IssuedClinic};
 use crate::config::{Overrides, Settings, Span};
 use crate::sandbox::{self, Sandbox};
 use crate::secret::Plain;
 use crate::seed;
-use crate::shutdown::{self, ShutdownTrigger};
+use crate::shutdown;
 use anyhow::Context as _;
 use clap::Parser;
 use narrator::Narrator;
@@ -22,109 +23,129 @@ use std::net::TcpListener;
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// The clinic of the seed that plays the clinic.
+/// The client id of the example clinic that orders.
 const CLINIC: &str = "seed-harbour-vet";
 const SITE: &str = "sandbox";
 const SANDBOX_ADDRESS: &str = "127.0.0.1:8090";
 
-/// What the demo may be told.
+/// The options of a demo.
 #[derive(Debug)]
 pub struct Options {
-    /// End after the story.
+    /// Exit after the last step instead of staying up.
     pub once: bool,
-    /// A catalogue in place of the built-in one.
+    /// A catalogue that replaces the built-in one.
     pub products: Option<PathBuf>,
+    /// The name for the audit trail (`--actor`).
+    pub actor: Option<String>,
 }
 
-/// Plays the story; stays up afterwards unless told otherwise. An error is a step of the story that failed.
+/// Plays the demo, then stays up until Ctrl-C unless `once` is set. Fails if a step fails. Ends without an error if the
+/// reader of the output closes the pipe.
 pub async fn run(mut settings: Settings, options: Options) -> anyhow::Result<()> {
     let narrator = Narrator::new();
-    narrator.title("spsi-partner: the whole story on this machine");
-    hurry(&mut settings);
+    narrator.title("spsi-partner: a whole order on this machine");
+    shorten_waits(&mut settings);
     let listener = listen(&mut settings, &narrator)?;
-    let context = Context::open(settings).await?;
+    let mut context = Context::open(settings).await?;
+    context.actor = actor::command_line(options.actor.as_deref());
     match &context.embedded {
         Some(embedded) => narrator.say(&format!("Postgres: {embedded}")),
-        None => narrator.say("Postgres: the one that DATABASE_URL names"),
+        None => narrator.say("Postgres: the database in DATABASE_URL"),
     }
-    let ended = play(&context, listener, &options, &narrator).await;
+    let ended = serve_and_play(&context, listener, &options, &narrator).await;
     let closed = context.close().await;
     ended.and(closed)
 }
 
-async fn play(context: &Context, listener: TcpListener, options: &Options, narrator: &Narrator) -> anyhow::Result<()> {
-    let files = seed::Files::open(None)?;
-    let files = match &options.products {
-        None => files,
-        Some(path) => {
-            files.with_products(std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))?)
-        }
-    };
-    let seeded = seed::load(context, files, true).await?;
-    narrator.say(&format!(
-        "Catalogue: {} products. Prices and stock of the built-in one are examples (see seed/README.md); the products are real:\n\
-         Contains information licensed under the Open Government Licence - Canada. Source: Anses-ANMV, CC BY; reshaped.",
-        seeded.products
-    ));
+async fn serve_and_play(
+    context: &Context,
+    listener: TcpListener,
+    options: &Options,
+    narrator: &Narrator,
+) -> anyhow::Result<()> {
+    load_catalogue(context, options, narrator).await?;
     let sandbox = start_sandbox(context).await?;
     let (trigger, shutdown) = shutdown::channel();
     let url = format!("http://{}", listener.local_addr()?);
     let clinic = connect(context, &sandbox).await?;
-    narrator.say(&format!("Server and worker: {url}   Sandbox (a simulated ezyVet): {}", sandbox.url));
+    narrator.say(&format!(
+        "Supplier: server and delivery worker at {url}\nClinic:   a simulated ezyVet at {}",
+        sandbox.url
+    ));
     let served = context.serve(Role::All, listener, shutdown);
-    let told = async {
-        let told = tokio::select! {
-            told = story::tell(context, &sandbox, &url, &clinic, narrator) => told,
+    let played = async {
+        let ended = tokio::select! {
+            ended = story::play(context, &sandbox, &url, &clinic, narrator) => ended.map(|()| !options.once),
             () = shutdown::signal() => Err(anyhow::anyhow!("interrupted")),
+            () = narrator.pipe_closed() => Ok(false),
         };
-        if told.is_ok() && !options.once {
+        if let Ok(true) = ended {
             stay_up(&url, &sandbox, &clinic, narrator).await;
         }
-        stop(&trigger, told)
+        trigger.pull();
+        ended.map(drop)
     };
-    let (served, told) = tokio::join!(served, told);
+    let (served, played) = tokio::join!(served, played);
     sandbox.stop().await?;
-    told.and(served)
+    played.and(served)
 }
 
-fn stop(trigger: &ShutdownTrigger, told: anyhow::Result<()>) -> anyhow::Result<()> {
-    trigger.pull();
-    told
+async fn load_catalogue(context: &Context, options: &Options, narrator: &Narrator) -> anyhow::Result<()> {
+    let files = seed::Files::open(None)?;
+    let (files, source) = match &options.products {
+        None => (files, "a real product register with example prices and stock, see seed/README.md".to_owned()),
+        Some(path) => {
+            let products = std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
+            (files.with_products(products), path.display().to_string())
+        }
+    };
+    let seeded = seed::load(context, files, true).await?;
+    narrator.say(&format!("Catalogue: {} products ({source})", seeded.products));
+    if options.products.is_none() {
+        narrator.say(
+            "Contains information licensed under the Open Government Licence - Canada. Source: Anses-ANMV, CC BY; reshaped.",
+        );
+    }
+    Ok(())
 }
 
-/// A demo is not waited for: what takes minutes in production takes a second here, unless the environment says otherwise.
-fn hurry(settings: &mut Settings) {
-    let unset = |variable: &str| std::env::var_os(variable).is_none();
-    if unset("SPSI_RECEIPT_POLL") {
+/// Shortens the waits that take minutes in production, unless the environment sets them.
+fn shorten_waits(settings: &mut Settings) {
+    let is_unset = |variable: &str| std::env::var_os(variable).is_none();
+    if is_unset("SPSI_RECEIPT_POLL") {
         settings.site.receipt_poll = Span(Duration::from_secs(1));
     }
-    if unset("SPSI_RETRY_BASE") {
+    if is_unset("SPSI_RETRY_BASE") {
         settings.site.retry_base = Span(Duration::from_millis(500));
     }
 }
 
-/// The address that was asked for; if it is the usual one and is taken, a free one.
+/// Binds the requested address. If it is the default and in use, binds a free port instead.
 fn listen(settings: &mut Settings, narrator: &Narrator) -> anyhow::Result<TcpListener> {
     #[derive(Parser)]
     struct Defaults {
         #[command(flatten)]
         server: crate::config::ServerSettings,
     }
-    let asked = settings.server.bind;
-    match TcpListener::bind(asked) {
+    let requested = settings.server.bind;
+    match TcpListener::bind(requested) {
         Ok(listener) => Ok(listener),
-        Err(error) if error.kind() == ErrorKind::AddrInUse && Defaults::parse_from(["spsi"]).server.bind == asked => {
-            let listener = TcpListener::bind((asked.ip(), 0))?;
+        Err(error)
+            if error.kind() == ErrorKind::AddrInUse && Defaults::parse_from(["spsi"]).server.bind == requested =>
+        {
+            let listener = TcpListener::bind((requested.ip(), 0))?;
             settings.server.bind = listener.local_addr()?;
-            narrator.say(&format!("{asked} is taken; using {} instead (choose with --bind)", settings.server.bind));
+            let bound = settings.server.bind;
+            narrator.say(&format!("{requested} is in use: listening on {bound} instead (`--bind` chooses an address)"));
             Ok(listener)
         }
         Err(error) => {
-            Err(error).with_context(|| format!("cannot listen at {asked}; choose another address with --bind"))
+            Err(error).with_context(|| format!("cannot listen on {requested}; choose another address with `--bind`"))
         }
     }
 }
 
+/// Starts the simulated ezyVet at its usual address, or at a free port if that is in use or the server's port is free too.
 async fn start_sandbox(context: &Context) -> anyhow::Result<Sandbox> {
     #[derive(Parser)]
     struct Arguments {
@@ -136,18 +157,18 @@ async fn start_sandbox(context: &Context) -> anyhow::Result<Sandbox> {
         _ => "127.0.0.1:0",
     };
     let mut options = Arguments::try_parse_from(["sandbox", "--bind", address, "--approve-after", "1s"])?.options;
-    // Its world goes on where it ended, so that ids are not used twice for one clinic.
+    // The sandbox continues from its last state, so that a clinic does not use an order id twice.
     options.state = context.embedded.as_ref().map(|embedded| embedded.data_dir().join("sandbox.json"));
     sandbox::start(options).await
 }
 
-/// Makes the sandbox's site known to us, and us to the sandbox's clinic.
+/// Registers the sandbox as a site of the supplier, and assigns the clinic to it. Returns new credentials of the clinic.
 async fn connect(context: &Context, sandbox: &Sandbox) -> anyhow::Result<IssuedClinic> {
     let (pool, keys, now, actor) = (&context.pool, context.encryption_keys()?, context.clock.now(), &context.actor);
     let defaults = &context.settings.site;
     if sites::list(pool).await?.iter().any(|site| site.name == SITE) {
-        let moved = vec![Change::Set("base_url".into(), sandbox.url.clone())];
-        sites::change(pool, keys, defaults, now, actor, SITE, (moved, false)).await?;
+        let new_url = vec![Change::Set("base_url".into(), sandbox.url.clone())];
+        sites::change(pool, keys, defaults, now, actor, SITE, (new_url, false)).await?;
     } else {
         let new = NewSite {
             name: SITE.into(),
@@ -162,31 +183,36 @@ async fn connect(context: &Context, sandbox: &Sandbox) -> anyhow::Result<IssuedC
         sites::add(pool, keys, defaults, now, actor, new).await?;
     }
     clinics::set(pool, now, actor, &context.settings.clinic, CLINIC, &[format!("site={SITE}")]).await?;
-    // Only hashes of secrets are kept, so a second start cannot show the first one's.
+    // The database has only hashes of secrets, so a second run needs a new secret.
     Ok(clinics::rotate_secret(pool, now, actor, CLINIC, Duration::ZERO).await?)
 }
 
-/// How this program is called again: after `cargo run` it is not on the path.
-fn program() -> String {
-    std::env::current_exe().map_or_else(|_| "spsi".to_owned(), |path| path.display().to_string())
+/// Returns the command line that runs this program again. After `cargo run`, `spsi` is not on the path.
+fn command(arguments: &[&str]) -> String {
+    let program = std::env::current_exe().map_or_else(|_| "spsi".to_owned(), |path| path.display().to_string());
+    format!("{program} {}", arguments.join(" "))
 }
 
+/// Prints what a visitor can try, and waits for Ctrl-C or a closed pipe.
 async fn stay_up(url: &str, sandbox: &Sandbox, clinic: &IssuedClinic, narrator: &Narrator) {
     let (id, secret) = (&clinic.client_id, clinic.client_secret.expose());
-    narrator.title("Everything stays up; Ctrl-C stops it");
+    let orders = command(&["order", "list"]);
+    narrator.title("The server and the simulated ezyVet stay up. Press Ctrl-C to stop");
     narrator.say(&format!(
-        "Explorer     {url}/docs/      (Authorize with the credentials below, then try the calls)\n\
-         Sandbox      {sandbox}/           (jobs to approve, invoices, stock, calls, faults)\n\
-         Metrics      {url}/metrics\n\
-         Credentials  client_id {id}   client_secret {secret}\n\n\
-         Copy and paste:\n\n\
+        "API explorer  {url}/docs/   (choose Authorize, enter the credentials below, and try the calls)\n\
+         ezyVet        {sandbox}/   (approve jobs, see invoices, stock and calls, inject faults)\n\
+         Metrics       {url}/metrics\n\
+         Credentials   client_id {id}   client_secret {secret}\n\n\
+         Try it from another terminal:\n\n\
          TOKEN=$(curl -s {url}/accesstoken -d grant_type=client_credentials -d client_id={id} -d client_secret={secret} | sed 's/.*\"access_token\":\"\\([^\"]*\\)\".*/\\1/')\n\
          curl -s -H \"Authorization: Bearer $TOKEN\" {url}/categories\n\
-         curl -sg -H \"Authorization: Bearer $TOKEN\" '{url}/products?name=[tablet]&limit=[3]&page=[0]'\n\
-         {spsi} order list        (and shipment list, delivery list: in this folder, from another terminal)",
+         curl -sg -H \"Authorization: Bearer $TOKEN\" '{url}/products?name=[tablet]&limit=[3]&page=[0]'\n\n\
+         In this folder, as long as the demo runs (also `shipment list`, `delivery list`, `audit list`):\n\n\
+         {orders}",
         sandbox = sandbox.url,
-        spsi = program()
     ));
-    shutdown::signal().await;
-    narrator.say("\nStopping.");
+    tokio::select! {
+        () = shutdown::signal() => narrator.say("\nStopping."),
+        () = narrator.pipe_closed() => {}
+    }
 }

@@ -3,6 +3,7 @@
 use anyhow::Context;
 
 use super::{Options, start};
+use std::io::Write as _;
 
 /// Runs a sandbox until Ctrl-C or SIGTERM, then saves its state.
 ///
@@ -10,7 +11,7 @@ use super::{Options, start};
 /// The sandbox cannot start, or its state file cannot be written.
 pub async fn run(options: Options) -> anyhow::Result<()> {
     let sandbox = start(options.clone()).await?;
-    println!("{}", greeting(&sandbox.url, &options));
+    let _ = writeln!(std::io::stdout(), "{}", greeting(&sandbox.url, &options));
     eprintln!("listening on {}", sandbox.url);
     wait_for_signal().await?;
     eprintln!("stopping the sandbox");

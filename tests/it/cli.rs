@@ -1,4 +1,4 @@
-//! The command line as people and scripts meet it (DESIGN.md 3).
+//! The command line as people and scripts use it (DESIGN.md 3).
 
 use crate::support::binary::{Ended, spsi};
 use crate::support::order::documented;
@@ -17,7 +17,7 @@ fn refused(ended: &Ended, words: &[&str]) {
 }
 
 #[test]
-fn wrong_usage_exits_with_2_and_says_what_is_right() {
+fn wrong_usage_exits_with_2_and_names_the_valid_usage() {
     for arguments in [
         &["nonsense"][..],
         &["serve", "--no-such-flag"],
@@ -41,7 +41,7 @@ fn wrong_usage_exits_with_2_and_says_what_is_right() {
 }
 
 #[test]
-fn help_and_version_are_data() {
+fn help_and_version_go_to_standard_output() {
     for arguments in [&["--help"][..], &["--version"], &["clinic", "--help"], &["catalog", "import", "--help"]] {
         let ended = spsi(arguments).run();
         assert_eq!((ended.code, ended.stderr.as_str()), (Some(0), ""), "{arguments:?}");
@@ -50,7 +50,7 @@ fn help_and_version_are_data() {
 }
 
 #[test]
-fn serve_tells_every_setting_with_its_variable_and_default() {
+fn the_help_of_serve_lists_every_setting_with_its_variable_and_default() {
     let help = spsi(["serve", "--help"]).run().stdout;
     let words = help.split_whitespace().collect::<Vec<_>>().join(" ");
     for (variable, default) in [
@@ -89,7 +89,7 @@ fn serve_tells_every_setting_with_its_variable_and_default() {
         assert!(words.contains(&format!("[env: {variable}]")), "{variable} is missing");
     }
     let secret = spsi(["serve", "--help"]).env("DATABASE_URL", "postgres://u:hunter2@h/d").run();
-    assert!(!secret.stdout.contains("hunter2"), "values of the environment are not shown");
+    assert!(!secret.stdout.contains("hunter2"), "help shows no values of the environment");
 }
 
 #[test]
@@ -128,7 +128,7 @@ fn data_goes_to_standard_output_and_logs_to_standard_error() {
 }
 
 #[test]
-fn what_is_not_there_or_not_possible_is_refused_with_1() {
+fn unknown_subjects_and_invalid_values_are_refused_with_1() {
     let supplier = Supplier::shared();
     let clinic = supplier.clinic();
     let run = |arguments: &[&str]| supplier.spsi(arguments.iter().copied()).run();
@@ -182,7 +182,7 @@ fn the_export_is_read_back_as_the_same_catalogue() {
 }
 
 #[test]
-fn keys_are_printed_for_the_environment() {
+fn key_generate_prints_lines_for_the_environment() {
     let ended = spsi(["key", "generate", "--output", "json"]).run();
     assert_eq!(ended.code, Some(0), "{}", ended.stderr);
     let keys: Value = serde_json::from_str(&ended.stdout).expect("JSON");
@@ -200,7 +200,7 @@ fn keys_are_printed_for_the_environment() {
 }
 
 #[test]
-fn with_a_database_of_ones_own_keys_are_wanted() {
+fn a_server_with_a_given_database_requires_keys() {
     let supplier = Supplier::shared();
     for missing in ["SPSI_ENCRYPTION_KEYS", "SPSI_TOKEN_KEYS"] {
         let mut program = spsi(["serve", "--bind", "127.0.0.1:0"]).env("DATABASE_URL", supplier.database.url());
@@ -218,7 +218,7 @@ fn with_a_database_of_ones_own_keys_are_wanted() {
 }
 
 #[test]
-fn without_postgres_the_error_says_what_was_looked_for_and_what_to_do() {
+fn without_postgres_the_error_names_the_missing_programs_and_the_setting() {
     let directory = tempfile::tempdir().expect("a directory");
     let data = directory.path().join("data");
     let ended = spsi(["clinic", "list"]).env("SPSI_DATA_DIR", &data).env("SPSI_PG_BIN_DIR", "/nonexistent").run();
@@ -236,7 +236,7 @@ fn without_postgres_the_error_says_what_was_looked_for_and_what_to_do() {
 }
 
 #[test]
-fn a_second_server_at_the_same_address_says_so() {
+fn a_second_server_at_the_same_address_fails_with_a_hint() {
     let supplier = Supplier::shared();
     let address = supplier.url().strip_prefix("http://").expect("an address");
     let ended = supplier.spsi(["serve", "--bind", address]).run();
@@ -260,4 +260,111 @@ fn orders_are_found_by_state_clinic_and_text() {
     assert_eq!(count(&["--text", "15002"]), 1);
     assert_eq!(count(&["--product", "TP1"]), 2);
     assert_eq!(count(&["--product", "BND"]), 0);
+}
+
+/// Runs `spsi` with its output going to a pipe that nobody reads, as `spsi ... | true` does.
+fn run_without_reader(database: &str, arguments: &[&str], close_stderr: bool) -> (Option<i32>, String) {
+    let (reader, output) = std::io::pipe().expect("a pipe");
+    drop(reader);
+    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_spsi"));
+    command.args(arguments).env_clear().env("DATABASE_URL", database).stdin(std::process::Stdio::null());
+    if close_stderr {
+        command.stderr(output.try_clone().expect("a pipe"));
+    } else {
+        command.stderr(std::process::Stdio::piped());
+    }
+    let ended = command.stdout(output).spawn().and_then(std::process::Child::wait_with_output).expect("spsi runs");
+    (ended.status.code(), String::from_utf8_lossy(&ended.stderr).into_owned())
+}
+
+#[test]
+fn a_closed_pipe_ends_every_command_quietly_with_its_own_exit_code() {
+    let supplier = Supplier::start(&[]);
+    supplier.clinic();
+    let catalogue = supplier.file("catalogue.csv", CATALOGUE);
+    let catalogue = catalogue.to_str().expect("UTF-8");
+    for (arguments, code) in [
+        (&["--help"][..], 0),
+        (&["serve", "--help"], 0),
+        (&["doctor"], 0),
+        (&["openapi", "print"], 0),
+        (&["key", "generate"], 0),
+        (&["db", "status"], 0),
+        (&["clinic", "list"], 0),
+        (&["clinic", "show", "1"], 0),
+        (&["catalog", "list", "--output", "csv"], 0),
+        (&["catalog", "export"], 0),
+        (&["catalog", "import", catalogue, "--dry-run"], 0),
+        (&["audit", "list", "--output", "json"], 0),
+        (&["order", "list"], 0),
+        (&["order", "show", "SO-NONE"], 1),
+        (&["nonsense"], 2),
+    ] {
+        for close_stderr in [false, true] {
+            let (ended, stderr) = run_without_reader(supplier.database.url(), arguments, close_stderr);
+            assert_eq!(ended, Some(code), "{arguments:?}, stderr closed: {close_stderr}: {stderr}");
+            assert!(!stderr.contains("panicked") && !stderr.contains("ipe"), "{arguments:?}: {stderr}");
+        }
+    }
+}
+
+#[test]
+fn the_audit_names_the_login_and_host_or_the_given_actor() {
+    let supplier = Supplier::start(&[]);
+    let login =
+        nix::unistd::User::from_uid(nix::unistd::getuid()).expect("the password database").expect("a user").name;
+    let host = nix::unistd::gethostname().expect("a host name").into_string().expect("UTF-8");
+    let add = |name: &'static str| supplier.spsi(["clinic", "add", "--name", name]);
+    assert_eq!(add("one").run().code, Some(0));
+    assert_eq!(add("two").env("SUDO_USER", "anna").run().code, Some(0));
+    assert_eq!(add("three").env("SPSI_ACTOR", "erp").run().code, Some(0));
+    let flag = supplier.spsi(["clinic", "add", "--name", "four", "--actor", "night shift"]).env("SPSI_ACTOR", "erp");
+    assert_eq!(flag.run().code, Some(0));
+    let entries = supplier.run(["audit", "list", "--limit", "4"]);
+    let actors: Vec<_> = entries.as_array().expect("a list").iter().map(|entry| entry["actor"].clone()).collect();
+    let expected =
+        ["cli:night shift".to_owned(), "cli:erp".into(), format!("cli:anna@{host}"), format!("cli:{login}@{host}")];
+    assert_eq!(actors, expected);
+}
+
+#[test]
+fn tables_show_local_time_to_the_second_and_json_and_csv_stay_utc() {
+    let supplier = Supplier::start(&[]);
+    let clinic = supplier.clinic();
+    let run = |arguments: &[&str]| supplier.spsi(arguments.iter().copied()).env("TZ", "<+0545>-5:45").run().stdout;
+    let table = run(&["audit", "list"]);
+    assert!(table.lines().nth(1).is_some_and(|line| line.contains(" +05:45 ")), "{table}");
+    let record = run(&["clinic", "show", &clinic.id]);
+    assert!(record.lines().any(|line| line.starts_with("created_at") && line.ends_with(" +05:45")), "{record}");
+    for format in ["json", "csv"] {
+        let output = run(&["audit", "list", "--output", format]);
+        assert!(output.contains('Z') && !output.contains("+05:45"), "{output}");
+    }
+}
+
+#[test]
+fn the_demo_ships_whole_packs_and_reports_what_was_delivered() {
+    // Only the demo's own worker has the short waits that the demo needs.
+    let supplier = Supplier::start(&[("SPSI_ROLE", "api")]);
+    let demo = supplier.spsi(["demo", "--once", "--bind", "127.0.0.1:0"]).run();
+    assert_eq!(demo.code, Some(0), "{}{}", demo.stdout, demo.stderr);
+    let last = demo.stdout.trim_end().lines().last().unwrap_or_default();
+    assert_eq!(last, "Done: 1 order, 2 shipments, 2 invoices, each delivered exactly once.");
+    let products = supplier.run(["catalog", "list"]);
+    let pack_of = |code: &Value| {
+        let product = products.as_array().expect("a list").iter().find(|product| &product["code"] == code);
+        product.expect("a shipped product is in the catalogue")["units_per_outer"].clone()
+    };
+    let number =
+        |value: &Value| value.to_string().trim_matches('"').parse::<rust_decimal::Decimal>().expect("a number");
+    let mut batches = 0;
+    for shipment in supplier.run(["shipment", "list"]).as_array().expect("a list") {
+        let shipment = supplier.run(["shipment", "show", &shipment["id"].to_string()]);
+        for line in shipment["lines"].as_array().expect("lines") {
+            let (quantity, pack) = (number(&line["quantity"]), number(&pack_of(&line["supplier_code"])));
+            assert!((quantity % pack).is_zero(), "{line} splits a pack of {pack}");
+            batches += usize::from(line["batch"] != "" && !line["batch"].is_null());
+        }
+    }
+    assert!(batches >= 3, "the first parcel has goods of three batches");
 }
