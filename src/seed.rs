@@ -1,6 +1,6 @@
-//! The example data: real products with example prices, and a handful of clinics (`seed/README.md`).
+//! The example data: real products with example prices, and five example clinics (`seed/README.md`).
 //!
-//! Loading is repeatable: clinics are made once, the catalogue is imported again.
+//! A second load imports the catalogue again and keeps the clinics.
 
 use crate::app::Context;
 use crate::catalog::import::{ImportOptions, ImportSummary, SourceFile, import};
@@ -18,7 +18,7 @@ pub struct Files {
     prices: Vec<u8>,
 }
 
-/// A clinic of `clinics.csv`; several values in a cell are separated by `|`.
+/// A row of `clinics.csv`. `|` separates several values in a cell.
 #[derive(Deserialize)]
 struct ExampleClinic {
     client_id: String,
@@ -29,14 +29,14 @@ struct ExampleClinic {
     restricted_licence: String,
 }
 
-/// What a seed made.
+/// The result of a load.
 #[derive(Debug, Serialize)]
 pub struct Seeded {
     pub products: u64,
     pub clinics: Vec<SeededClinic>,
 }
 
-/// An example clinic; the secret is there only when the clinic is new.
+/// An example clinic. The secret is present only if the load has created the clinic.
 #[derive(Debug, Serialize)]
 pub struct SeededClinic {
     pub id: i64,
@@ -47,7 +47,7 @@ pub struct SeededClinic {
 }
 
 impl Files {
-    /// Reads a folder, or the one that is built into the program.
+    /// Reads the files of a folder, or the built-in ones.
     pub fn open(folder: Option<&Path>) -> anyhow::Result<Self> {
         let Some(folder) = folder else {
             return Ok(Self {
@@ -68,7 +68,7 @@ impl Files {
         })
     }
 
-    /// Puts another catalogue in the place of the products. Example prices are for the example products, and go.
+    /// Replaces the products with another catalogue, and drops the example prices, which refer to the example products.
     pub fn with_products(mut self, products: Vec<u8>) -> Self {
         self.products = products;
         self.price_lists.clear();
@@ -77,8 +77,8 @@ impl Files {
     }
 }
 
-/// Imports the products with the price lists, makes the clinics that are missing, then gives them their own prices.
-/// Without `allow_withdrawals` a real catalogue is not replaced by the example.
+/// Imports the products with the price lists, creates the missing clinics, then imports the clinics' own prices. Without
+/// `allow_withdrawals`, the load fails instead of replacing a real catalogue.
 pub async fn load(context: &Context, files: Files, allow_withdrawals: bool) -> anyhow::Result<Seeded> {
     let summary = load_file(
         context,
@@ -118,8 +118,8 @@ async fn load_file(
 
 async fn ensure_clinic(context: &Context, example: ExampleClinic) -> anyhow::Result<SeededClinic> {
     let (pool, now, actor) = (&context.pool, context.clock.now(), &context.actor);
-    let known = clinics::list(pool).await?.into_iter().find(|clinic| clinic.client_id == example.client_id);
-    let secret = match &known {
+    let existing = clinics::list(pool).await?.into_iter().find(|clinic| clinic.client_id == example.client_id);
+    let secret = match &existing {
         Some(_) => None,
         None => {
             let draft =
