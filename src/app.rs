@@ -1,4 +1,4 @@
-//! The composition root: from settings to running parts, the only wiring.
+//! The composition root: builds and connects the parts of the program from its settings.
 
 use crate::auth::Auth;
 use crate::catalog::Catalog;
@@ -21,7 +21,7 @@ use std::net::TcpListener;
 pub mod actor;
 mod keys;
 
-/// What to do about an error: printed after it as `hint:`.
+/// Advice on an error. The command line prints it after the error as `hint:`.
 #[derive(Debug)]
 pub struct Hint(pub String);
 
@@ -31,19 +31,19 @@ impl fmt::Display for Hint {
     }
 }
 
-/// Which work a process does.
+/// The work of a process.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
 pub enum Role {
-    /// Serves requests and delivers.
+    /// Serves requests and sends deliveries.
     #[default]
     All,
     /// Serves requests.
     Api,
-    /// Delivers to ezyVet.
+    /// Sends deliveries to ezyVet.
     Worker,
 }
 
-/// What every command works with.
+/// Everything that the commands share.
 pub struct Context {
     pub settings: Settings,
     pub pool: PgPool,
@@ -51,19 +51,20 @@ pub struct Context {
     pub clock: Clock,
     /// The person or program behind the command, for the audit trail: `cli:anna@warehouse-1`.
     pub actor: String,
-    /// The private Postgres, while there is no DATABASE_URL.
+    /// The private Postgres, if DATABASE_URL is not set.
     pub embedded: Option<Embedded>,
 }
 
 impl Context {
-    /// Opens the database (starting the private one if there is no other), applies missing migrations and finds the keys.
+    /// Opens the database, applies missing migrations, and loads the keys. Starts the private Postgres if DATABASE_URL is not
+    /// set.
     pub async fn open(settings: Settings) -> anyhow::Result<Self> {
         let context = Self::open_unmigrated(settings).await?;
-        db::migrate(&context.pool).await.context("the database's schema could not be brought up to date")?;
+        db::migrate(&context.pool).await.context("cannot apply the missing migrations")?;
         Ok(context)
     }
 
-    /// As [`Context::open`], without touching the schema.
+    /// Does the same as [`Context::open`], without migrations.
     pub async fn open_unmigrated(settings: Settings) -> anyhow::Result<Self> {
         let settings = settings.checked()?;
         let (url, embedded) = match &settings.database.database_url {
@@ -74,18 +75,18 @@ impl Context {
                 (embedded.url().to_owned(), Some(embedded))
             }
         };
-        let pool = db::pool(&url, &settings.database).context("DATABASE_URL cannot be read")?;
+        let pool = db::pool(&url, &settings.database).context("DATABASE_URL is not a Postgres URL")?;
         let keys = keys::find(&settings.database, embedded.as_ref())?;
         let actor = actor::command_line(None);
         Ok(Self { settings, pool, keys, clock: Clock::System, actor, embedded })
     }
 
-    /// The keys that seal ezyVet's credentials. Only what needs them fails without them.
+    /// Returns the keys that encrypt ezyVet's credentials. Fails if they are not set.
     pub fn encryption_keys(&self) -> anyhow::Result<&KeyRing> {
         self.keys.encryption()
     }
 
-    /// Lets go of the database; the last user of the private Postgres stops it.
+    /// Closes the connections to the database. Stops the private Postgres if no other process uses it.
     pub async fn close(self) -> anyhow::Result<()> {
         self.pool.close().await;
         if let Some(embedded) = self.embedded {
@@ -94,13 +95,13 @@ impl Context {
         Ok(())
     }
 
-    /// Runs the parts of a role until the shutdown begins and they have finished.
+    /// Runs the parts of a role. Returns when they have finished after the shutdown began.
     pub async fn serve(&self, role: Role, listener: TcpListener, shutdown: Shutdown) -> anyhow::Result<()> {
         telemetry::metrics();
         let worker = async {
             match role {
                 Role::Api => Ok(()),
-                Role::All | Role::Worker => self.work(shutdown.clone()).await,
+                Role::All | Role::Worker => self.send_deliveries(shutdown.clone()).await,
             }
         };
         let metrics = async {
@@ -113,11 +114,11 @@ impl Context {
                 }
             }
         };
-        let api = self.answer(role, listener, shutdown.clone());
+        let api = self.serve_requests(role, listener, shutdown.clone());
         tokio::try_join!(api, worker, metrics).map(drop)
     }
 
-    async fn answer(&self, role: Role, listener: TcpListener, shutdown: Shutdown) -> anyhow::Result<()> {
+    async fn serve_requests(&self, role: Role, listener: TcpListener, shutdown: Shutdown) -> anyhow::Result<()> {
         let clinic_cache = ClinicCache::new(self.pool.clone(), self.settings.clinic.clone());
         let catalog = Catalog::new(self.pool.clone());
         let auth = Auth::new(
@@ -135,7 +136,7 @@ impl Context {
         };
         let services = Services {
             settings: self.settings.server.clone(),
-            // A worker answers its operator's probes, and nobody else.
+            // A worker serves only the health checks and metrics of its operator.
             serves_partner: role != Role::Worker,
             pool: self.pool.clone(),
             clock: self.clock.clone(),
@@ -143,9 +144,9 @@ impl Context {
             intake: Intake::new(self.pool.clone(), catalog.clone()),
             catalog,
         };
-        // Read before the first request is taken: a process that has just started is not a process that is not ready.
+        // Load clinics and catalogue before the first request, which would otherwise get a 503.
         if let Err(error) = refresher.refresh().await {
-            tracing::error!(error = format!("{error:#}"), "clinics and catalogue cannot be read yet");
+            tracing::error!(error = format!("{error:#}"), "cannot read clinics and catalogue yet");
         }
         tracing::info!("listening on http://{}", listener.local_addr()?);
         let refreshing = tokio::spawn(refresher.run(shutdown.clone()));
@@ -154,7 +155,7 @@ impl Context {
         Ok(served?)
     }
 
-    async fn work(&self, shutdown: Shutdown) -> anyhow::Result<()> {
+    async fn send_deliveries(&self, shutdown: Shutdown) -> anyhow::Result<()> {
         let keys = self.encryption_keys()?.clone();
         let worker = Worker::new(self.pool.clone(), keys, self.clock.clone(), &self.settings)?;
         worker.run(shutdown).await;
@@ -162,7 +163,7 @@ impl Context {
     }
 }
 
-/// The private Postgres that these settings mean.
+/// Returns the settings of the private Postgres.
 pub fn embedded_settings(settings: &Settings) -> postgres::Settings {
     postgres::Settings {
         data_dir: settings.database.data_dir.clone(),

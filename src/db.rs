@@ -29,8 +29,8 @@ const SESSION_SETTINGS: &[(&str, &str)] = &[
     ("jit", "off"),
 ];
 
-/// Names the connections that go through a transaction pooler, and marks their pool for [`is_transaction_pooled`]: a pool of sqlx
-/// carries no data of its own.
+/// The application name of connections through a transaction pooler. [`is_transaction_pooled`] recognises their pool by it,
+/// because a pool of sqlx carries no data of this program.
 const TRANSACTION_POOLED: &str = "spsi-transaction-pooled";
 
 /// Opens a pool. A connection is made at the first query, so a Postgres that does not respond is no error here.
@@ -52,24 +52,23 @@ pub fn pool(url: &str, settings: &DatabaseSettings) -> Result<PgPool, sqlx::Erro
     Ok(connect(options, connection, &[]))
 }
 
-/// Opens another pool for the database of `pool`, with further session settings. A transaction pooler hands its
-/// connections to other clients, so no session settings are made there: `settings` may serve speed, never correctness.
+/// Opens another pool for the database of `pool`, with further session settings. With [`Pooling::Transaction`], no session
+/// settings are made, because the pooler would pass them on to other clients. Use settings for speed, never for correctness.
 pub fn pool_with(pool: &PgPool, max_connections: u32, settings: &[(&str, &str)]) -> PgPool {
     let options = pool.options().clone().max_connections(max_connections);
     connect(options, pool.connect_options().as_ref().clone(), settings)
 }
 
-/// The settings are made by `SET` after connecting: poolers refuse the startup parameter `options`.
-fn connect(options: PgPoolOptions, connection: PgConnectOptions, settings: &[(&str, &str)]) -> PgPool {
-    let settings = SESSION_SETTINGS.iter().chain(settings);
-    let statements: String = settings.map(|(name, value)| format!("set {name} = '{value}';")).collect();
-    let options = match is_transaction_pooled(&connection) {
-        true => options,
-        false => options.after_connect(move |connection, _| {
+/// Creates a pool whose connections run `SET` after connecting: poolers refuse the startup parameter `options`.
+fn connect(mut options: PgPoolOptions, connection: PgConnectOptions, settings: &[(&str, &str)]) -> PgPool {
+    if !is_transaction_pooled(&connection) {
+        let settings = SESSION_SETTINGS.iter().chain(settings);
+        let statements: String = settings.map(|(name, value)| format!("set {name} = '{value}';")).collect();
+        options = options.after_connect(move |connection, _| {
             let statements = AssertSqlSafe(statements.clone());
             Box::pin(async move { sqlx::raw_sql(statements).execute(connection).await.map(drop) })
-        }),
-    };
+        });
+    }
     options.connect_lazy_with(connection)
 }
 

@@ -1,7 +1,7 @@
 //! spsi-partner: the supplier's side of ezyVet's Standard Product Supplier Integration (SPSI).
 //!
-//! ezyVet calls the partner half (`http`, `auth`, `catalog`, `orders`); `delivery` calls ezyVet back with invoices and
-//! stock movements. Postgres is the only truth; every process is stateless beside it. `app` wires the parts.
+//! ezyVet calls `http`, which serves `auth`, `catalog` and `orders`. `delivery` calls ezyVet with invoices and stock movements.
+//! Postgres is the only source of truth: processes hold caches, but no state of their own. `app` connects the parts.
 
 pub mod app;
 pub mod audit;

@@ -1,7 +1,7 @@
 //! The `spsi` binary.
 
-// Small allocations on many threads are what a server does all day: mimalloc is faster there than the system's allocator.
-// Without huge pages (its feature `no_thp`), which let memory grow by 2 MB at every first touch (benches/README.md).
+// mimalloc is faster than the system's allocator for many small allocations on several threads. Its feature `no_thp` turns
+// huge pages off, with which memory grows by 2 MB at every first touch (benches/README.md).
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 

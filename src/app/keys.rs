@@ -1,4 +1,4 @@
-//! Where the keys come from: the environment; or, beside the private Postgres, a file that is made once.
+//! Loads the encryption and token keys from the environment or, with the private Postgres, from a file created once.
 
 use crate::app::Hint;
 use crate::config::DatabaseSettings;
@@ -12,7 +12,7 @@ use std::path::Path;
 
 const FILE: &str = "keys.env";
 
-/// The keys that there are. What needs none works without.
+/// The keys that are set. Commands without need for a missing key work without it.
 pub struct Keys {
     encryption: Option<KeyRing>,
     token: Option<KeyRing>,
@@ -29,23 +29,24 @@ impl Keys {
 }
 
 fn missing(variable: &str) -> anyhow::Error {
-    anyhow!("{variable} is not set, and with a DATABASE_URL of your own the keys are yours to keep").context(Hint(
-        "`spsi key generate` makes them; set them for every replica and every command, and keep them".into(),
+    anyhow!("{variable} is not set; it is required with DATABASE_URL").context(Hint(
+        "run `spsi key generate`, store the keys safely, and set them for every replica and every command".into(),
     ))
 }
 
-/// The keys of this deployment.
+/// Loads the keys of this deployment.
 pub fn find(settings: &DatabaseSettings, embedded: Option<&Embedded>) -> anyhow::Result<Keys> {
     let (encryption, token) = (settings.encryption_keys.clone(), settings.token_keys.clone());
     let Some(embedded) = embedded.filter(|_| encryption.is_none() || token.is_none()) else {
         return Ok(Keys { encryption, token });
     };
-    let kept = kept(embedded.data_dir())?;
-    Ok(Keys { encryption: encryption.or(kept.encryption), token: token.or(kept.token) })
+    let file = load_file(embedded.data_dir())?;
+    Ok(Keys { encryption: encryption.or(file.encryption), token: token.or(file.token) })
 }
 
-/// Reads the key file, or makes it, readable by its owner alone. Of two processes that make it at once, one wins.
-fn kept(directory: &Path) -> anyhow::Result<Keys> {
+/// Reads the key file. Creates it first if it is missing, readable only by its owner. If two processes create it at the same
+/// time, both use the file of the first.
+fn load_file(directory: &Path) -> anyhow::Result<Keys> {
     let path = directory.join(FILE);
     let shown = path.display();
     if !path.exists() {
@@ -65,10 +66,10 @@ fn kept(directory: &Path) -> anyhow::Result<Keys> {
             .with_context(|| format!("cannot write {shown}"))?;
         file.write_all(text.as_bytes())?;
         file.sync_all()?;
-        // A link, unlike a rename, does not replace what another process has put there meanwhile.
+        // Unlike a rename, a hard link does not replace a file that another process has created meanwhile.
         match fs::hard_link(&draft, &path) {
             Err(error) if error.kind() != ErrorKind::AlreadyExists => {
-                return Err(error).with_context(|| format!("cannot make {shown}"));
+                return Err(error).with_context(|| format!("cannot create {shown}"));
             }
             _ => fs::remove_file(&draft)?,
         }

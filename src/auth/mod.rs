@@ -1,8 +1,8 @@
-//! Tokens for ezyVet: who may ask for one, what is in it, how long it is good (SPSI.md 1, /accesstoken).
+//! Issues and checks the access tokens of clinics (SPSI.md 1, /accesstoken).
 //!
-//! The client id in the token is the only thing that tells which clinic is calling. A token dies with its expiry, with
-//! the suspension of its clinic and with the rotation of its clinic's secret; it is checked against the clinic_cache in
-//! memory, so a check costs microseconds and a revocation arrives within seconds.
+//! The client id in the token identifies the calling clinic. A token ends at its expiry, when its clinic is suspended, or
+//! when its clinic's secret is rotated. Checks use the clinic cache in memory: a check costs microseconds, and a revocation
+//! takes effect within seconds.
 
 pub mod http;
 mod request;
@@ -20,7 +20,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use throttle::Throttle;
 use verified_tokens::VerifiedTokens;
-use verifier::{Verdict, Verifier};
+use verifier::Verifier;
 
 /// How long a verified client secret is accepted by its keyed digest in memory. ezyVet may request a token before every
 /// call; without the digest each request would cost an argon2id hash. A rotation ends the time at once.
@@ -34,15 +34,16 @@ const MAX_VERIFIED_TOKENS: usize = 10_000;
 
 pub use request::{TokenRequest, TokenRequestError};
 
-/// Why there is no token.
+/// Why a token request or a token is refused.
 #[derive(Debug, thiserror::Error)]
 pub enum AuthError {
-    /// Unknown client id, wrong secret or suspended clinic: not told apart, by words or by time.
+    /// Unknown client id, wrong secret or suspended clinic. Neither text nor timing reveals which.
     #[error("the client id or the client secret is wrong, or the clinic is suspended")]
     InvalidClient,
+    /// The seconds until the next try is allowed.
     #[error("too many failed tries; try again in {0} seconds")]
     TooManyTries(u64),
-    #[error("the clinics cannot be read")]
+    #[error("clinics cannot be read from the database")]
     Unavailable(#[from] sqlx::Error),
     #[error(transparent)]
     Token(#[from] token::TokenError),
@@ -60,9 +61,10 @@ pub struct Auth {
     clock: Clock,
 }
 
-/// A token with its life in seconds.
+/// A signed token.
 pub struct IssuedToken {
     pub token: String,
+    /// Lifetime in seconds.
     pub expires_in: u64,
 }
 
@@ -91,39 +93,44 @@ impl Auth {
         })
     }
 
-    /// A token for a clinic that proves its secret. Any number of tokens of one clinic may live at a time.
+    /// Issues a token to a clinic that sends its secret. A clinic may hold any number of valid tokens.
     pub async fn issue(&self, client_id: &str, secret: &Plain, address: IpAddr) -> Result<IssuedToken, AuthError> {
         let now = self.clock.now();
-        let member = self.proven(client_id, secret, address).await?;
+        let clinic = self.authenticate(client_id, secret, address).await?;
         self.throttle.succeeded(client_id);
         let life = self.settings.token_ttl.0;
-        let token = token::issue(&self.keys, &member.row.client_id, member.row.token_generation, now, life)?;
+        let token = token::issue(&self.keys, &clinic.row.client_id, clinic.row.token_generation, now, life)?;
         Ok(IssuedToken { token, expires_in: life.as_secs() })
     }
 
-    async fn proven(&self, client_id: &str, secret: &Plain, address: IpAddr) -> Result<Arc<CachedClinic>, AuthError> {
+    async fn authenticate(
+        &self,
+        client_id: &str,
+        secret: &Plain,
+        address: IpAddr,
+    ) -> Result<Arc<CachedClinic>, AuthError> {
         let now = self.clock.now();
-        if let Some(member) = self.active(client_id)
-            && self.verifier.remembers(&member, secret, now)
+        if let Some(clinic) = self.find_active(client_id)
+            && self.verifier.remembers(&clinic, secret, now)
         {
-            return Ok(member);
+            return Ok(clinic);
         }
         if let Some(seconds) = self.throttle.wait(client_id, address, now) {
             return Err(AuthError::TooManyTries(seconds));
         }
-        // Counted before the costly check, so that a burst of guesses in parallel does not slip through.
+        // Counts a failure before the slow check, so that parallel guesses cannot exceed the limit.
         self.throttle.failed(client_id, address, now);
         for _ in 0..2 {
             let version = self.clinic_cache.version();
-            let member = self.active(client_id);
-            if self.verifier.verify(member.clone(), secret.clone(), now).await == Verdict::Right
-                && let Some(member) = member
+            let clinic = self.find_active(client_id);
+            if self.verifier.verify(clinic.as_deref(), secret, now).await
+                && let Some(clinic) = clinic
             {
                 self.throttle.forgive(client_id, address, now);
-                return Ok(member);
+                return Ok(clinic);
             }
-            // Before we say no: a clinic may have been added, or its secret rotated, a moment ago elsewhere.
-            // Compared with what was looked at, for the background refresh may have come first.
+            // Another process may just have added the clinic or rotated its secret: refresh, and check again if the clinics
+            // are newer than those of this check. The background task may have refreshed them first.
             self.clinic_cache.refresh().await?;
             if self.clinic_cache.version() == version {
                 break;
@@ -132,27 +139,26 @@ impl Auth {
         Err(AuthError::InvalidClient)
     }
 
-    /// The clinic that a token speaks for.
+    /// Verifies a token and returns its clinic.
     pub fn check(&self, token: &str) -> Result<Arc<CachedClinic>, AuthError> {
         let now = self.clock.now();
         let claims = self.verified.claims(token, now, || token::check(&self.keys, token))?;
-        if !claims.ends_after(now) {
+        if claims.is_expired(now) {
             return Err(token::TokenError::Expired.into());
         }
-        let member = self.active(&claims.sub).ok_or(AuthError::InvalidClient)?;
-        if claims.generation == member.row.token_generation {
-            Ok(member)
-        } else {
-            Err(token::TokenError::Revoked.into())
+        let clinic = self.find_active(&claims.sub).ok_or(AuthError::InvalidClient)?;
+        if claims.generation != clinic.row.token_generation {
+            return Err(token::TokenError::Revoked.into());
         }
+        Ok(clinic)
     }
 
-    /// Whether the clinics have been read.
+    /// Returns true once the clinics have been read from the database.
     pub fn is_ready(&self) -> bool {
         self.clinic_cache.is_loaded()
     }
 
-    fn active(&self, client_id: &str) -> Option<Arc<CachedClinic>> {
-        self.clinic_cache.find(client_id).filter(|member| member.row.active)
+    fn find_active(&self, client_id: &str) -> Option<Arc<CachedClinic>> {
+        self.clinic_cache.find(client_id).filter(|clinic| clinic.row.active)
     }
 }

@@ -1,30 +1,30 @@
-//! Reading a token request as its author meant it: JSON, form or multipart, under any media type, with or without HTTP
-//! Basic (SPSI.md 1 and 4, request bodies; RFC 6749 2.3.1, 4.4.2).
+//! Parses token requests: JSON, form or multipart under any media type, with or without HTTP Basic (SPSI.md 1 and 4,
+//! request bodies; RFC 6749 2.3.1, 4.4.2).
 
 use crate::secret::Plain;
 use base64::{Engine, prelude::BASE64_STANDARD};
 use bytes::Bytes;
 use std::collections::HashMap;
 
-/// A client that wants a token.
+/// The credentials in a token request.
 #[derive(Debug)]
 pub struct TokenRequest {
     pub client_id: String,
     pub client_secret: Plain,
 }
 
-/// What is wrong with a token request: an error code of RFC 6749 5.2 and words.
+/// A fault of a token request. Each variant is an error code of RFC 6749 5.2.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TokenRequestError {
     #[error("{0}")]
     InvalidRequest(&'static str),
-    #[error("the only grant_type is client_credentials")]
+    #[error("unsupported grant_type; use `client_credentials`")]
     UnsupportedGrantType,
 }
 
 use TokenRequestError::{InvalidRequest, UnsupportedGrantType};
 
-/// Reads the request from its body and its headers.
+/// Parses a request from its body and its `Content-Type` and `Authorization` headers.
 pub async fn read(
     body: Bytes,
     content_type: &str,
@@ -33,7 +33,7 @@ pub async fn read(
     let mut fields = fields(body, content_type).await?;
     match fields.get("grant_type").map(String::as_str) {
         Some("client_credentials") => {}
-        None | Some("") => return Err(InvalidRequest("grant_type is missing; it is client_credentials")),
+        None | Some("") => return Err(InvalidRequest("grant_type is missing; send `client_credentials`")),
         Some(_) => return Err(UnsupportedGrantType),
     }
     let basic = authorization.and_then(|header| strip_scheme(header, "basic")).map(basic).transpose()?;
@@ -54,13 +54,13 @@ pub async fn read(
     Ok(TokenRequest { client_id, client_secret: Plain::new(client_secret) })
 }
 
-/// What follows `scheme` in an Authorization header; schemes are written in any case.
+/// Returns the credentials after `scheme` in an Authorization header. The scheme may be in upper or lower case.
 pub fn strip_scheme<'a>(header: &'a str, scheme: &str) -> Option<&'a str> {
     let (name, rest) = header.trim().split_once(' ')?;
     name.eq_ignore_ascii_case(scheme).then(|| rest.trim())
 }
 
-/// The body decides, not its media type: PHP clients send JSON under any.
+/// Recognises the format by the body, because PHP clients send JSON under any media type.
 async fn fields(body: Bytes, content_type: &str) -> Result<HashMap<String, String>, TokenRequestError> {
     let text = body.trim_ascii_start();
     let text = text.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(text).trim_ascii_start();
@@ -77,7 +77,7 @@ async fn fields(body: Bytes, content_type: &str) -> Result<HashMap<String, Strin
 
 fn json(text: &[u8]) -> Result<HashMap<String, String>, TokenRequestError> {
     let object: serde_json::Map<String, serde_json::Value> =
-        serde_json::from_slice(text).map_err(|_| InvalidRequest("the body begins like JSON, but is none"))?;
+        serde_json::from_slice(text).map_err(|_| InvalidRequest("the body starts with `{` but is not valid JSON"))?;
     Ok(object
         .into_iter()
         .filter_map(|(key, value)| match value {
@@ -101,19 +101,19 @@ async fn multipart(body: Bytes, boundary: String) -> Result<HashMap<String, Stri
     distinct(pairs)
 }
 
-/// RFC 6749 3.2: parameters must not come more than once.
+/// Refuses repeated parameters (RFC 6749 3.2).
 fn distinct(pairs: impl IntoIterator<Item = (String, String)>) -> Result<HashMap<String, String>, TokenRequestError> {
     let mut fields = HashMap::new();
     for (key, value) in pairs {
         if ["client_id", "client_secret", "grant_type"].contains(&key.as_str()) && fields.insert(key, value).is_some() {
-            return Err(InvalidRequest("client_id, client_secret and grant_type each come once"));
+            return Err(InvalidRequest("client_id, client_secret and grant_type must each appear only once"));
         }
     }
     Ok(fields)
 }
 
-/// RFC 6749 2.3.1: id and secret are form-encoded inside Basic. Many clients do not encode them; ours hold no character
-/// that would tell the difference.
+/// Parses the credentials of HTTP Basic. RFC 6749 2.3.1 form-encodes id and secret inside Basic, and many clients do not.
+/// Generated ids and secrets contain no character that encoding changes.
 fn basic(credentials: &str) -> Result<(String, String), TokenRequestError> {
     const BAD: TokenRequestError =
         InvalidRequest("the Authorization header is not Basic base64(client_id:client_secret)");
@@ -145,7 +145,7 @@ mod tests {
     const FORM: &str = "client_id=a&client_secret=s+s&grant_type=client_credentials";
 
     #[tokio::test]
-    async fn every_way_of_asking_reads_the_same() {
+    async fn every_format_yields_the_same_credentials() {
         let multipart = "--X\r\nContent-Disposition: form-data; name=\"client_id\"\r\n\r\na\r\n--X\r\nContent-Disposition: form-data; \
                          name=\"client_secret\"\r\n\r\ns s\r\n--X\r\nContent-Disposition: form-data; name=\"grant_type\"\r\n\r\n\
                          client_credentials\r\n--X--\r\n";
@@ -172,14 +172,17 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_is_wrong_is_named() {
+    async fn each_fault_has_its_own_error() {
         for (body, error) in [
-            ("", InvalidRequest("grant_type is missing; it is client_credentials")),
-            ("{", InvalidRequest("the body begins like JSON, but is none")),
+            ("", InvalidRequest("grant_type is missing; send `client_credentials`")),
+            ("{", InvalidRequest("the body starts with `{` but is not valid JSON")),
             ("grant_type=password", UnsupportedGrantType),
             ("grant_type=client_credentials", InvalidRequest("client_id is missing")),
             ("grant_type=client_credentials&client_id=a", InvalidRequest("client_secret is missing")),
-            ("client_id=a&client_id=b", InvalidRequest("client_id, client_secret and grant_type each come once")),
+            (
+                "client_id=a&client_id=b",
+                InvalidRequest("client_id, client_secret and grant_type must each appear only once"),
+            ),
         ] {
             assert_eq!(read_text(body, "", None).await, Err(error), "{body}");
         }

@@ -1,7 +1,7 @@
-//! Failed tries for a token, counted per client id and per address, in windows of a set length.
+//! A rate limiter for failed token requests, per client id and per address, in fixed windows.
 //!
-//! A clinic whose right secret is still remembered (see `verifier`) is not asked here, so that guessing at its client id
-//! from elsewhere does not lock it out.
+//! Requests with a remembered secret (see `verifier`) bypass this limit, so that guesses from elsewhere do not lock out the
+//! clinic itself.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -9,8 +9,10 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 use time::OffsetDateTime;
 
-/// More keys than this, and the finished windows are swept out.
-const SWEEP_AT: usize = 10_000;
+/// With more entries than this, finished windows are removed.
+const MAX_ENTRIES: usize = 10_000;
+/// Longest client id that is counted, in bytes.
+const MAX_CLIENT_ID: usize = 200;
 
 #[derive(Clone, Copy)]
 struct Window {
@@ -24,6 +26,7 @@ struct Counts {
     addresses: HashMap<IpAddr, Window>,
 }
 
+/// Counts failed token requests.
 pub struct Throttle {
     per_client: u32,
     per_address: u32,
@@ -32,12 +35,12 @@ pub struct Throttle {
 }
 
 impl Throttle {
-    /// `length` is that of a window.
+    /// Allows `per_client` failures of a client id and `per_address` failures of an address in a window of `length`.
     pub fn new(per_client: u32, per_address: u32, length: Duration) -> Self {
         Self { per_client, per_address, length, counts: Mutex::default() }
     }
 
-    /// Seconds until this client or address may try again, if it has used up its tries.
+    /// Returns the seconds until this client id or address may try again, or `None` if a try is allowed now.
     pub fn wait(&self, client_id: &str, address: IpAddr, now: OffsetDateTime) -> Option<u64> {
         let counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
         let client = counts.clients.get(client_id).and_then(|window| window.wait(self.per_client, self.length, now));
@@ -45,51 +48,52 @@ impl Throttle {
         client.max(address)
     }
 
+    /// Counts a failure of the client id and of the address.
     pub fn failed(&self, client_id: &str, address: IpAddr, now: OffsetDateTime) {
         let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
-        if counts.clients.len() + counts.addresses.len() > SWEEP_AT {
-            counts.clients.retain(|_, window| window.lasts(self.length, now));
-            counts.addresses.retain(|_, window| window.lasts(self.length, now));
+        if counts.clients.len() + counts.addresses.len() > MAX_ENTRIES {
+            counts.clients.retain(|_, window| window.is_open(self.length, now));
+            counts.addresses.retain(|_, window| window.is_open(self.length, now));
         }
         let fresh = Window { began: now, failures: 0 };
-        // A made-up client id of a megabyte is not kept; the address is counted all the same.
-        if client_id.len() <= 200 {
+        // Longer client ids do not exist and would fill the memory. Their address is counted.
+        if client_id.len() <= MAX_CLIENT_ID {
             counts.clients.entry(client_id.to_owned()).or_insert(fresh).count(self.length, now);
         }
         counts.addresses.entry(address).or_insert(fresh).count(self.length, now);
     }
 
-    /// Takes one failure back: the try was right after all.
+    /// Takes back one failure of the address, because the try succeeded. Counts of windows that have ended stay.
     pub fn forgive(&self, client_id: &str, address: IpAddr, now: OffsetDateTime) {
         let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
         let windows = [counts.clients.get(client_id).copied(), counts.addresses.get(&address).copied()];
-        if windows.iter().flatten().all(|window| window.lasts(self.length, now))
+        if windows.iter().flatten().all(|window| window.is_open(self.length, now))
             && let Some(window) = counts.addresses.get_mut(&address)
         {
             window.failures = window.failures.saturating_sub(1);
         }
     }
 
-    /// A right secret clears the client's failures.
+    /// Clears the failures of a client id that sent the right secret.
     pub fn succeeded(&self, client_id: &str) {
         self.counts.lock().unwrap_or_else(PoisonError::into_inner).clients.remove(client_id);
     }
 }
 
 impl Window {
-    fn lasts(&self, length: Duration, now: OffsetDateTime) -> bool {
+    fn is_open(&self, length: Duration, now: OffsetDateTime) -> bool {
         now < self.began + length
     }
 
     fn count(&mut self, length: Duration, now: OffsetDateTime) {
-        if !self.lasts(length, now) {
+        if !self.is_open(length, now) {
             *self = Self { began: now, failures: 0 };
         }
         self.failures += 1;
     }
 
-    fn wait(&self, most: u32, length: Duration, now: OffsetDateTime) -> Option<u64> {
-        (self.lasts(length, now) && self.failures >= most)
+    fn wait(&self, limit: u32, length: Duration, now: OffsetDateTime) -> Option<u64> {
+        (self.is_open(length, now) && self.failures >= limit)
             .then(|| (self.began + length - now).whole_seconds().max(1).unsigned_abs())
     }
 }
@@ -105,7 +109,7 @@ mod tests {
     const THERE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::BROADCAST);
 
     #[test]
-    fn a_client_waits_after_its_tries_and_others_do_not() {
+    fn a_client_is_limited_after_its_failures_and_others_are_not() {
         let throttle = Throttle::new(3, 100, MINUTE);
         for _ in 0..3 {
             assert_eq!(throttle.wait("a", HERE, NOW), None);
@@ -117,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn an_address_waits_whatever_client_ids_it_makes_up() {
+    fn an_address_is_limited_across_all_client_ids() {
         let throttle = Throttle::new(100, 5, MINUTE);
         for i in 0..5 {
             throttle.failed(&format!("made-up-{i}"), HERE, NOW);

@@ -1,6 +1,6 @@
-//! Tokens whose signature was found good, so that it need not be checked again at every call.
+//! A cache of tokens whose signature has been verified, so that the signature is not verified again at every request.
 //!
-//! Only the signature is taken as seen. When a token ends, and what its clinic has revoked, is looked at every time.
+//! The cache skips only the signature. The caller checks expiry and revocation at every request.
 
 use super::token::Claims;
 use aws_lc_rs::digest::{SHA256, digest};
@@ -10,19 +10,19 @@ use time::OffsetDateTime;
 
 type Digest = [u8; 32];
 
-/// What good tokens say, by their digest: a memory dump gives no token.
+/// The claims of verified tokens, keyed by the token's digest: a memory dump reveals no token.
 pub struct VerifiedTokens {
-    most: usize,
+    capacity: usize,
     claims: RwLock<HashMap<Digest, Arc<Claims>>>,
 }
 
 impl VerifiedTokens {
-    /// Remembers so many at a time.
-    pub fn new(most: usize) -> Self {
-        Self { most, claims: RwLock::default() }
+    /// Creates a cache of up to `capacity` tokens.
+    pub fn new(capacity: usize) -> Self {
+        Self { capacity, claims: RwLock::default() }
     }
 
-    /// What the token says: from memory, or from `check`, whose refusals are not remembered.
+    /// Returns the claims of a token from the cache, or else from `check`. Errors of `check` are not cached.
     pub fn claims<E>(
         &self,
         token: &str,
@@ -31,16 +31,16 @@ impl VerifiedTokens {
     ) -> Result<Arc<Claims>, E> {
         let mut key = Digest::default();
         key.copy_from_slice(digest(&SHA256, token.as_bytes()).as_ref());
-        if let Some(seen) = self.claims.read().unwrap_or_else(PoisonError::into_inner).get(&key) {
-            return Ok(Arc::clone(seen));
+        if let Some(cached) = self.claims.read().unwrap_or_else(PoisonError::into_inner).get(&key) {
+            return Ok(Arc::clone(cached));
         }
         let fresh = Arc::new(check()?);
         let mut claims = self.claims.write().unwrap_or_else(PoisonError::into_inner);
-        if claims.len() >= self.most {
-            claims.retain(|_, claims| claims.ends_after(now));
+        if claims.len() >= self.capacity {
+            claims.retain(|_, claims| !claims.is_expired(now));
         }
-        // A flood of good tokens is forgotten whole: each costs one more check, and memory stays bounded.
-        if claims.len() >= self.most {
+        // Valid tokens alone fill the cache: clear it. Each of them costs one more check, and memory stays bounded.
+        if claims.len() >= self.capacity {
             claims.clear();
         }
         claims.insert(key, Arc::clone(&fresh));
@@ -63,32 +63,32 @@ mod tests {
     }
 
     #[test]
-    fn a_token_is_checked_once_and_a_bad_one_every_time() {
-        let (keys, seen, mut checks) = (KeyRing::generate().unwrap(), VerifiedTokens::new(10), 0);
-        let (good, bad) = (signed(&keys, "clinic-a", 60), signed(&KeyRing::generate().unwrap(), "clinic-a", 60));
-        for token in [&good, &good, &bad, &bad] {
-            let claims = seen.claims(token, NOW, || {
+    fn a_valid_token_is_checked_once_and_an_invalid_one_every_time() {
+        let (keys, cache, mut checks) = (KeyRing::generate().unwrap(), VerifiedTokens::new(10), 0);
+        let (valid, invalid) = (signed(&keys, "clinic-a", 60), signed(&KeyRing::generate().unwrap(), "clinic-a", 60));
+        for token in [&valid, &valid, &invalid, &invalid] {
+            let claims = cache.claims(token, NOW, || {
                 checks += 1;
                 token::check(&keys, token)
             });
-            assert_eq!(claims.is_ok(), token == &good);
+            assert_eq!(claims.is_ok(), token == &valid);
         }
         assert_eq!(checks, 3);
     }
 
     #[test]
-    fn memory_is_bounded_and_those_that_have_ended_go_first() {
-        let (keys, seen) = (KeyRing::generate().unwrap(), VerifiedTokens::new(3));
-        let ask = |token: &str, now| seen.claims::<TokenError>(token, now, || token::check(&keys, token)).unwrap();
+    fn memory_is_bounded_and_expired_tokens_are_evicted_first() {
+        let (keys, cache) = (KeyRing::generate().unwrap(), VerifiedTokens::new(3));
+        let look_up = |token: &str, now| cache.claims::<TokenError>(token, now, || token::check(&keys, token)).unwrap();
         let (short, long) = (signed(&keys, "clinic-a", 1), signed(&keys, "clinic-b", 60));
-        ask(&short, NOW);
-        ask(&long, NOW);
-        ask(&signed(&keys, "clinic-c", 60), NOW);
-        ask(&signed(&keys, "clinic-d", 60), NOW + Duration::from_secs(2));
-        assert_eq!(seen.claims.read().unwrap().len(), 3);
-        assert!(seen.claims::<()>(&long, NOW, || Err(())).is_ok());
-        assert!(seen.claims::<()>(&short, NOW, || Err(())).is_err());
-        (0..50).for_each(|n| drop(ask(&signed(&keys, &format!("clinic-{n}"), 60), NOW)));
-        assert!(seen.claims.read().unwrap().len() <= 3);
+        look_up(&short, NOW);
+        look_up(&long, NOW);
+        look_up(&signed(&keys, "clinic-c", 60), NOW);
+        look_up(&signed(&keys, "clinic-d", 60), NOW + Duration::from_secs(2));
+        assert_eq!(cache.claims.read().unwrap().len(), 3);
+        assert!(cache.claims::<()>(&long, NOW, || Err(())).is_ok());
+        assert!(cache.claims::<()>(&short, NOW, || Err(())).is_err());
+        (0..50).for_each(|n| drop(look_up(&signed(&keys, &format!("clinic-{n}"), 60), NOW)));
+        assert!(cache.claims.read().unwrap().len() <= 3);
     }
 }

@@ -1,7 +1,7 @@
-//! Whether a secret is the clinic's. argon2id the first time, on a bounded number of threads; for some minutes after a
-//! success a keyed digest in memory answers in microseconds, because ezyVet may ask for a token before every call.
+//! Verifies client secrets with argon2id on a bounded number of threads. After a success, a keyed digest in memory verifies
+//! the same secret in microseconds for some minutes, because ezyVet may request a token before every call.
 //!
-//! The digest's key is made at start and never leaves the process: a memory dump of the digests alone is worth nothing.
+//! The key of the digests is random for each process and never stored: the digests alone reveal nothing.
 
 use crate::clinics::cache::CachedClinic;
 use crate::secret::{Hashed, Plain, SecretError, random_bytes};
@@ -12,19 +12,14 @@ use std::time::Duration;
 use time::OffsetDateTime;
 use tokio::sync::Semaphore;
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Verdict {
-    Right,
-    Wrong,
-}
-
+/// Verifies client secrets.
 pub struct Verifier {
     digest_key: hmac::Key,
     memory: Duration,
-    /// By client id: digest of the secret that was right, and until when to believe it.
+    /// By client id: the digest of the verified secret, and when the entry expires.
     remembered: Mutex<HashMap<String, (hmac::Tag, OffsetDateTime)>>,
     hashing: Arc<Semaphore>,
-    /// Verified in place of an unknown client's hash, so that it takes as long.
+    /// Verified in place of a missing hash, so that every check takes the same time.
     decoy: Hashed,
 }
 
@@ -39,59 +34,58 @@ impl Verifier {
         })
     }
 
-    /// Whether this secret was right a few minutes ago, and the clinic's secrets have not changed since.
-    pub fn remembers(&self, member: &CachedClinic, secret: &Plain, now: OffsetDateTime) -> bool {
+    /// Returns true if this secret was verified a few minutes ago and the clinic's secrets have not changed since.
+    pub fn remembers(&self, clinic: &CachedClinic, secret: &Plain, now: OffsetDateTime) -> bool {
         let remembered = self.remembered.lock().unwrap_or_else(PoisonError::into_inner);
-        remembered.get(&member.row.client_id).is_some_and(|(tag, until)| {
+        remembered.get(&clinic.row.client_id).is_some_and(|(tag, until)| {
             now < *until
-                && constant_time::verify_slices_are_equal(tag.as_ref(), self.digest(member, secret).as_ref()).is_ok()
+                && constant_time::verify_slices_are_equal(tag.as_ref(), self.digest(clinic, secret).as_ref()).is_ok()
         })
     }
 
-    /// Checks by argon2id; an unknown clinic costs as much as a wrong secret.
-    pub async fn verify(&self, member: Option<Arc<CachedClinic>>, secret: Plain, now: OffsetDateTime) -> Verdict {
-        let Ok(permit) = Arc::clone(&self.hashing).acquire_owned().await else { return Verdict::Wrong };
-        // Two hashes are tried whoever asks, so that a refusal takes as long for a client id that does not exist, or that
-        // is in the middle of a rotation, as for any other.
+    /// Returns true if the secret is the clinic's current secret, or its previous secret during the overlap of a rotation.
+    /// A missing clinic costs as much time as a wrong secret.
+    pub async fn verify(&self, clinic: Option<&CachedClinic>, secret: &Plain, now: OffsetDateTime) -> bool {
+        let Ok(permit) = Arc::clone(&self.hashing).acquire_owned().await else { return false };
+        // A refusal always tries two hashes, so that its duration does not reveal whether the client id exists or a
+        // rotation is under way.
         let decoy = || self.decoy.clone();
-        let (hash, other) = match &member {
-            Some(member) => {
-                let overlap = member.row.previous_secret_until.is_some_and(|until| now < until);
-                let previous = member.row.previous_secret_hash.as_ref().filter(|_| overlap).map(Hashed::from_stored);
-                (Hashed::from_stored(&member.row.secret_hash), previous.unwrap_or_else(decoy))
+        let (hash, other) = match clinic {
+            Some(clinic) => {
+                let overlap = clinic.row.previous_secret_until.is_some_and(|until| now < until);
+                let previous = clinic.row.previous_secret_hash.as_ref().filter(|_| overlap).map(Hashed::from_stored);
+                (Hashed::from_stored(&clinic.row.secret_hash), previous.unwrap_or_else(decoy))
             }
             None => (decoy(), decoy()),
         };
         let candidate = secret.clone();
-        let right = tokio::task::spawn_blocking(move || {
+        let is_right = tokio::task::spawn_blocking(move || {
             let _permit = permit;
             hash.verify(&candidate) || other.verify(&candidate)
         })
         .await
         .unwrap_or(false);
-        match member {
-            Some(member) if right => {
-                self.remember(&member, &secret, now);
-                Verdict::Right
-            }
-            _ => Verdict::Wrong,
+        if let Some(clinic) = clinic.filter(|_| is_right) {
+            self.remember(clinic, secret, now);
+            return true;
         }
+        false
     }
 
-    fn remember(&self, member: &CachedClinic, secret: &Plain, now: OffsetDateTime) {
-        // The old secret of an overlap is not to be believed beyond it.
+    fn remember(&self, clinic: &CachedClinic, secret: &Plain, now: OffsetDateTime) {
+        // The secret may be the previous one, which ends with the overlap.
         let until = now + self.memory;
-        let until = member.row.previous_secret_until.filter(|end| now < *end).map_or(until, |end| until.min(end));
-        let digest = self.digest(member, secret);
+        let until = clinic.row.previous_secret_until.filter(|end| now < *end).map_or(until, |end| until.min(end));
+        let digest = self.digest(clinic, secret);
         let mut remembered = self.remembered.lock().unwrap_or_else(PoisonError::into_inner);
         remembered.retain(|_, (_, until)| now < *until);
-        remembered.insert(member.row.client_id.clone(), (digest, until));
+        remembered.insert(clinic.row.client_id.clone(), (digest, until));
     }
 
-    /// Bound to the clinic's present hash: a rotation forgets what was remembered.
-    fn digest(&self, member: &CachedClinic, secret: &Plain) -> hmac::Tag {
+    /// Includes the clinic's current hash, so that a rotation invalidates remembered digests.
+    fn digest(&self, clinic: &CachedClinic, secret: &Plain) -> hmac::Tag {
         let mut context = hmac::Context::with_key(&self.digest_key);
-        for part in [&member.row.client_id, &member.row.secret_hash, secret.expose()] {
+        for part in [&clinic.row.client_id, &clinic.row.secret_hash, secret.expose()] {
             context.update(&(part.len() as u64).to_le_bytes());
             context.update(part.as_bytes());
         }

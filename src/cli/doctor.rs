@@ -92,13 +92,14 @@ fn server(settings: &Settings) -> Check {
 async fn check_database(context: &Context, checks: &mut Vec<Check>) -> anyhow::Result<()> {
     let pooling = context.settings.database.db_pooling;
     let route = pooler::route(&context.pool).await?;
+    // A LISTEN through a transaction pooler would send notifications to connections that do not expect them.
+    let has_session = matches!(route, Route::Direct | Route::SessionPooler);
+    let notified = has_session && pooler::notifications_arrive(&context.pool).await?;
+    checks.push(connection(&route, pooling, notified));
     if route == (Route::TransactionPooler { prepared_statements_work: false }) {
-        // Every further query would fail.
-        checks.push(connection(&route, pooling, false));
+        // Every further check would fail.
         return Ok(());
     }
-    let notified = pooling == Pooling::Session && pooler::notifications_arrive(&context.pool).await?;
-    checks.push(connection(&route, pooling, notified));
     let missing = db::migrations(&context.pool).await?.iter().filter(|migration| migration.state == "missing").count();
     if missing > 0 {
         let advice = "run `spsi db migrate` (`spsi serve` applies migrations too)";

@@ -1,5 +1,5 @@
-//! Rows of a composite type as Postgres reads them in binary, for those that are sent by the thousand: written in place,
-//! where sqlx describes and measures each value anew, and takes decimals apart by 128-bit division.
+//! Encodes rows of a composite type in Postgres's binary format, for statements with thousands of rows. Faster than the
+//! encoder of sqlx, which looks up each column's type again and splits decimals by 128-bit division.
 
 use rust_decimal::Decimal;
 use sqlx::Encode;
@@ -10,14 +10,14 @@ const INT4: u32 = 23;
 const TEXT: u32 = 25;
 const NUMERIC: u32 = 1700;
 
-/// Digits of a numeric are in groups of four.
+/// A numeric consists of groups of four decimal digits.
 const GROUP: u64 = 10_000;
 
-/// Writes the columns of one row, in their order.
+/// Encodes the columns of one row, in order.
 pub struct Row<'a>(&'a mut PgArgumentBuffer);
 
 impl<'a> Row<'a> {
-    /// A row of exactly so many columns.
+    /// Starts a row with exactly this number of columns.
     pub fn of(columns: i32, buffer: &'a mut PgArgumentBuffer) -> Self {
         buffer.extend_from_slice(&columns.to_be_bytes());
         Self(buffer)
@@ -31,21 +31,22 @@ impl<'a> Row<'a> {
         Ok(self)
     }
 
-    /// `integer`.
+    /// Appends an `integer` column.
     pub fn integer(&mut self, value: i32) -> Result<&mut Self, BoxDynError> {
         self.column(INT4, &value.to_be_bytes())
     }
 
-    /// `text`.
+    /// Appends a `text` column.
     pub fn text(&mut self, value: &str) -> Result<&mut Self, BoxDynError> {
         self.column(TEXT, value.as_bytes())
     }
 
-    /// `numeric`.
+    /// Appends a `numeric` column.
     pub fn number(&mut self, value: Decimal) -> Result<&mut Self, BoxDynError> {
-        if let Some((bytes, length)) = short(value) {
+        if let Some((bytes, length)) = encode_short(value) {
             return self.column(NUMERIC, &bytes[..length]);
         }
+        // sqlx encodes the rare long values. Their length is written afterwards, in place of 0.
         self.column(NUMERIC, &[])?;
         let begin = self.0.len();
         let _ = value.encode(self.0)?;
@@ -55,8 +56,9 @@ impl<'a> Row<'a> {
     }
 }
 
-/// Bytes and their number, of a number whose digits fit into 64 bits, in groups: nearly all do.
-fn short(value: Decimal) -> Option<([u8; 24], usize)> {
+/// Encodes a number whose digit groups fit into 64 bits. Returns the bytes and how many of them count, or `None` for a
+/// longer number.
+fn encode_short(value: Decimal) -> Option<([u8; 24], usize)> {
     let scale = value.scale();
     let groups_after = scale.div_ceil(4);
     let padding = 10_u64.pow(groups_after * 4 - scale);
@@ -69,14 +71,14 @@ fn short(value: Decimal) -> Option<([u8; 24], usize)> {
         count += 1;
     }
     let weight = count as i16 - groups_after as i16 - 1;
-    // The last come first; those that are zero are not written.
+    // `groups` starts with the least significant group. Trailing zero groups are not written.
     let first = groups[..count].iter().position(|group| *group > 0);
     let (groups, weight) = first.map_or((&groups[..0], 0), |first| (&groups[first..count], weight));
     let sign = if value.is_sign_negative() && !groups.is_empty() { 0x4000 } else { 0 };
     let mut bytes = [0; 24];
     let head = [groups.len() as u16, weight as u16, sign, if groups.is_empty() { 0 } else { scale as u16 }];
     let all = head.iter().chain(groups.iter().rev());
-    bytes.chunks_exact_mut(2).zip(all).for_each(|(place, value)| place.copy_from_slice(&value.to_be_bytes()));
+    bytes.chunks_exact_mut(2).zip(all).for_each(|(slot, value)| slot.copy_from_slice(&value.to_be_bytes()));
     Some((bytes, 2 * (head.len() + groups.len())))
 }
 
@@ -92,25 +94,25 @@ mod tests {
     }
 
     proptest! {
-            #[test]
-            fn numbers_are_written_as_by_sqlx(digits in any::<i64>(), shorter in 0_u32..19, scale in 0_u32..=28) {
-                let value = Decimal::new(digits / 10_i64.pow(shorter), scale);
-                if let Some((bytes, length)) = short(value) {
-                    prop_assert_eq!(&bytes[..length], by_sqlx(value), "{}", value);
-                }
-    // Sixteen digits always fit.
-                prop_assert!(value.mantissa().abs() > 10_i128.pow(16) || short(value).is_some());
+        #[test]
+        fn numbers_are_encoded_as_by_sqlx(digits in any::<i64>(), shorter in 0_u32..19, scale in 0_u32..=28) {
+            let value = Decimal::new(digits / 10_i64.pow(shorter), scale);
+            if let Some((bytes, length)) = encode_short(value) {
+                prop_assert_eq!(&bytes[..length], by_sqlx(value), "{}", value);
             }
+            // Sixteen digits always fit.
+            prop_assert!(value.mantissa().abs() > 10_i128.pow(16) || encode_short(value).is_some());
         }
+    }
 
     #[test]
-    fn zero_and_the_largest_are_written_as_by_sqlx() {
+    fn zero_and_the_largest_numbers_are_encoded_as_by_sqlx() {
         let negative_zero = Decimal::from_parts(0, 0, 0, true, 2);
         for value in [Decimal::ZERO, negative_zero, Decimal::new(0, 6), crate::values::LARGEST, -crate::values::LARGEST]
         {
-            let (bytes, length) = short(value).unwrap();
+            let (bytes, length) = encode_short(value).unwrap();
             assert_eq!(bytes[..length], by_sqlx(value), "{value}");
         }
-        assert!(short(Decimal::MAX).is_none());
+        assert!(encode_short(Decimal::MAX).is_none());
     }
 }

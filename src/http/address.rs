@@ -1,10 +1,10 @@
-//! Where a request comes from: the peer, or what trusted proxies say of it.
+//! The address of the client of a request, also behind trusted proxies.
 
 use actix_web::HttpRequest;
 use std::net::{IpAddr, Ipv4Addr};
 
-/// The address of the client. `X-Forwarded-For` is read from the right, for as long as the hops are trusted proxies;
-/// without trusted proxies it is ignored, because anybody can send it.
+/// Returns the address of the client: the last address that is not a trusted proxy, going through `X-Forwarded-For` from
+/// right to left. Entries to the left of that address are ignored, because any client can send them.
 pub fn client_address(request: &HttpRequest, trusted: &[IpAddr]) -> IpAddr {
     let peer = request.peer_addr().map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |address| address.ip().to_canonical());
     let forwarded: Vec<&str> = request
@@ -14,10 +14,10 @@ pub fn client_address(request: &HttpRequest, trusted: &[IpAddr]) -> IpAddr {
         .flat_map(|value| value.split(','))
         .map(str::trim)
         .collect();
-    behind_proxies(peer, &forwarded, trusted)
+    first_untrusted(peer, &forwarded, trusted)
 }
 
-fn behind_proxies(peer: IpAddr, forwarded: &[&str], trusted: &[IpAddr]) -> IpAddr {
+fn first_untrusted(peer: IpAddr, forwarded: &[&str], trusted: &[IpAddr]) -> IpAddr {
     let mut address = peer;
     for hop in forwarded.iter().rev() {
         if !trusted.contains(&address) {
@@ -36,13 +36,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_trusted_proxies_are_believed() {
+    fn forwarded_addresses_count_only_from_trusted_proxies() {
         let ip = |text: &str| text.parse::<IpAddr>().unwrap();
         let trusted = [ip("10.0.0.1"), ip("10.0.0.2")];
-        assert_eq!(behind_proxies(ip("9.9.9.9"), &["1.1.1.1"], &trusted), ip("9.9.9.9"));
-        assert_eq!(behind_proxies(ip("10.0.0.1"), &["6.6.6.6", "1.1.1.1"], &trusted), ip("1.1.1.1"));
-        assert_eq!(behind_proxies(ip("10.0.0.1"), &["1.1.1.1", "10.0.0.2"], &trusted), ip("1.1.1.1"));
-        assert_eq!(behind_proxies(ip("10.0.0.1"), &["nonsense"], &trusted), ip("10.0.0.1"));
-        assert_eq!(behind_proxies(ip("10.0.0.1"), &[], &[]), ip("10.0.0.1"));
+        assert_eq!(first_untrusted(ip("9.9.9.9"), &["1.1.1.1"], &trusted), ip("9.9.9.9"));
+        assert_eq!(first_untrusted(ip("10.0.0.1"), &["6.6.6.6", "1.1.1.1"], &trusted), ip("1.1.1.1"));
+        assert_eq!(first_untrusted(ip("10.0.0.1"), &["1.1.1.1", "10.0.0.2"], &trusted), ip("1.1.1.1"));
+        assert_eq!(first_untrusted(ip("10.0.0.1"), &["nonsense"], &trusted), ip("10.0.0.1"));
+        assert_eq!(first_untrusted(ip("10.0.0.1"), &[], &[]), ip("10.0.0.1"));
     }
 }

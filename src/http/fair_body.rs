@@ -1,5 +1,6 @@
-//! Large bodies take turns: of all that one thread is writing, one piece at a time, so that a short request never waits for
-//! more than the piece that is being made, however many clinics are pulling the whole catalogue.
+//! Fair scheduling of large response bodies. The bodies of one thread are written in rounds: each may produce some pieces
+//! when its turn comes, and other requests run between two turns. A short request thus waits for at most one piece, however
+//! many clinics pull the whole catalogue.
 
 use bytes::Bytes;
 use futures_util::Stream;
@@ -9,44 +10,72 @@ use std::convert::Infallible;
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll, Waker};
 
-/// The bodies of one thread.
+/// The queue of the bodies of one thread.
 #[derive(Default)]
-struct Turns {
+struct Scheduler {
     last_id: u64,
-    /// Whose turn it is.
-    granted: Option<u64>,
+    /// The body whose turn it is.
+    running: Option<u64>,
     waiting: VecDeque<(u64, Waker)>,
 }
 
 thread_local! {
-    static TURNS: RefCell<Turns> = RefCell::default();
+    static SCHEDULER: RefCell<Scheduler> = RefCell::default();
 }
 
-impl Turns {
-    fn grant_next(&mut self) {
-        self.granted = self.waiting.pop_front().map(|(id, waker)| {
+impl Scheduler {
+    fn new_id(&mut self) -> u64 {
+        self.last_id += 1;
+        self.last_id
+    }
+
+    /// Returns true if the turn of this body has come. Otherwise queues the body.
+    fn has_turn(&mut self, id: u64, waker: &Waker) -> bool {
+        if self.running == Some(id) {
+            return true;
+        }
+        match self.waiting.iter_mut().find(|(waiting, _)| *waiting == id) {
+            Some((_, old)) => old.clone_from(waker),
+            None => self.waiting.push_back((id, waker.clone())),
+        }
+        // A single body queues too: its waker puts it behind the tasks of this thread that are ready to run.
+        if self.running.is_none() {
+            self.start_next();
+        }
+        false
+    }
+
+    fn start_next(&mut self) {
+        self.running = self.waiting.pop_front().map(|(id, waker)| {
             waker.wake();
             id
         });
     }
+
+    /// Ends the turn of this body, if it has the turn.
+    fn end_turn(&mut self, id: u64) {
+        if self.running == Some(id) {
+            self.start_next();
+        }
+    }
 }
 
-/// A body of pieces that takes turns with others of its thread, and lets other requests run after every turn.
+/// A body that shares its thread fairly with other bodies and other requests.
 pub struct FairBody<I> {
     pieces: I,
-    /// Pieces of one turn.
-    at_once: usize,
-    given: usize,
-    /// By which its thread knows it. Bodies stay on the thread that polls them.
+    pieces_per_turn: usize,
+    pieces_this_turn: usize,
+    /// The id in the scheduler of the thread that polls this body. Bodies do not change threads.
     id: Option<u64>,
-    /// The thread has looked for other requests since the turn was granted.
-    looked: bool,
+    /// The thread has looked for new requests since the turn came.
+    has_yielded: bool,
 }
 
 impl<I> FairBody<I> {
-    /// `at_once` pieces are one turn.
-    pub fn new(pieces: I, at_once: usize) -> Self {
-        Self { pieces, at_once: at_once.max(1), given: 0, id: None, looked: false }
+    /// Creates a body that produces up to `pieces_per_turn` pieces in a turn.
+    pub fn new(pieces: I, pieces_per_turn: usize) -> Self {
+        let pieces_per_turn = pieces_per_turn.max(1);
+        Self { pieces, pieces_per_turn, pieces_this_turn: 0, id: None, has_yielded: false }
     }
 }
 
@@ -55,62 +84,40 @@ impl<I: Iterator<Item = Bytes> + Unpin> Stream for FairBody<I> {
 
     fn poll_next(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let this = self.get_mut();
-        let has_turn = this.given > 0
-            || TURNS.with_borrow_mut(|turns| {
-                let id = *this.id.get_or_insert_with(|| {
-                    turns.last_id += 1;
-                    turns.last_id
-                });
-                if turns.granted == Some(id) {
-                    return true;
-                }
-                // Queues also where nobody else does: what is ready to run on this thread goes first.
-                match turns.waiting.iter_mut().find(|(waiting, _)| *waiting == id) {
-                    Some((_, waker)) => waker.clone_from(context.waker()),
-                    None => turns.waiting.push_back((id, context.waker().clone())),
-                }
-                if turns.granted.is_none() {
-                    turns.grant_next();
-                }
-                false
-            });
-        if !has_turn {
-            return Poll::Pending;
-        }
-        if this.given == 0 && !this.looked {
-            this.looked = true;
-            // A thread asks the system for requests that have come only when it has nothing to run, or after dozens of
-            // tasks: this has it ask first, and puts us behind what it finds.
-            let mut pause = pin!(tokio::task::yield_now());
-            if pause.as_mut().poll(context).is_pending() {
+        let id = *this.id.get_or_insert_with(|| SCHEDULER.with_borrow_mut(Scheduler::new_id));
+        if this.pieces_this_turn == 0 {
+            if !SCHEDULER.with_borrow_mut(|scheduler| scheduler.has_turn(id, context.waker())) {
                 return Poll::Pending;
             }
-        }
-        this.looked = false;
-        let piece = this.pieces.next();
-        this.given += 1;
-        if this.given == this.at_once || piece.is_none() {
-            this.given = 0;
-        }
-        // Passed on at once: whether this body is asked for more is up to how fast its client reads.
-        TURNS.with_borrow_mut(|turns| {
-            if turns.granted == this.id {
-                turns.grant_next();
+            if !this.has_yielded {
+                this.has_yielded = true;
+                // tokio polls the operating system for new requests only when no task is ready, or after dozens of tasks.
+                // `yield_now` polls first, and puts this body behind the requests that have arrived.
+                let mut pause = pin!(tokio::task::yield_now());
+                if pause.as_mut().poll(context).is_pending() {
+                    return Poll::Pending;
+                }
             }
-        });
+        }
+        this.has_yielded = false;
+        let piece = this.pieces.next();
+        this.pieces_this_turn += 1;
+        if this.pieces_this_turn == this.pieces_per_turn || piece.is_none() {
+            this.pieces_this_turn = 0;
+        }
+        // The next body may start at once: this body is polled again only when its client has read enough.
+        SCHEDULER.with_borrow_mut(|scheduler| scheduler.end_turn(id));
         Poll::Ready(piece.map(Ok))
     }
 }
 
 impl<I> Drop for FairBody<I> {
     fn drop(&mut self) {
-        // A thread that ends has forgotten its turns.
-        let _ = TURNS.try_with(|turns| {
-            let (Ok(mut turns), Some(id)) = (turns.try_borrow_mut(), self.id) else { return };
-            turns.waiting.retain(|(waiting, _)| *waiting != id);
-            if turns.granted == Some(id) {
-                turns.grant_next();
-            }
+        // The scheduler is gone if the thread is ending.
+        let _ = SCHEDULER.try_with(|scheduler| {
+            let (Ok(mut scheduler), Some(id)) = (scheduler.try_borrow_mut(), self.id) else { return };
+            scheduler.waiting.retain(|(waiting, _)| *waiting != id);
+            scheduler.end_turn(id);
         });
     }
 }
@@ -134,7 +141,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn bodies_take_turns_and_others_run_in_between() {
+    async fn other_tasks_run_between_the_pieces_of_large_bodies() {
         let log = Log::default();
         LocalSet::new()
             .run_until(async {
@@ -155,27 +162,27 @@ mod tests {
             })
             .await;
         let log = log.borrow();
-        let searches = log.iter().enumerate().filter(|(_, what)| *what == "search");
-        for (search, (at, _)) in searches.enumerate() {
-            // Three bodies write, yet at most a piece or so comes before each search.
-            assert!(at <= 2 * search + 1, "{log:?}");
+        let searches = log.iter().enumerate().filter(|(_, entry)| *entry == "search");
+        for (search, (position, _)) in searches.enumerate() {
+            // Although three bodies write, at most about one piece precedes each search.
+            assert!(position <= 2 * search + 1, "{log:?}");
         }
-        assert_eq!(log.iter().filter(|what| *what != "search").count(), 9);
-        assert_eq!(log.iter().filter(|what| what.ends_with('0')).count(), 3);
+        assert_eq!(log.iter().filter(|entry| *entry != "search").count(), 9);
+        assert_eq!(log.iter().filter(|entry| entry.ends_with('0')).count(), 3);
     }
 
     #[tokio::test]
-    async fn a_body_that_nobody_reads_or_that_is_dropped_holds_nobody_up() {
+    async fn a_body_that_is_dropped_or_not_polled_does_not_block_others() {
         let log = Log::default();
         LocalSet::new()
             .run_until(async {
                 let mut slow = Box::pin(body("slow", 5, &log));
                 assert!(slow.next().await.is_some());
-                // Queued, and then never polled again; and dropped with the turn in hand.
+                // Each is dropped while it has the turn or waits for it.
                 for _ in 0..2 {
-                    let mut gone = Box::pin(body("gone", 5, &log));
-                    assert!(futures_util::poll!(gone.next()).is_pending());
-                    drop(gone);
+                    let mut dropped = Box::pin(body("dropped", 5, &log));
+                    assert!(futures_util::poll!(dropped.next()).is_pending());
+                    drop(dropped);
                 }
                 let done = tokio::time::timeout(std::time::Duration::from_secs(5), body("done", 20, &log).count());
                 assert_eq!(done.await.unwrap(), 20);

@@ -1,4 +1,4 @@
-//! Whether the process lives, and whether it can do its work.
+//! Health checks, metrics and the front page, for operators.
 
 use crate::auth::Auth;
 use crate::catalog::Catalog;
@@ -10,29 +10,31 @@ use serde_json::json;
 use sqlx::PgPool;
 use std::time::Duration;
 
-/// Longest wait for the database before we call it away.
-const PATIENCE: Duration = Duration::from_secs(2);
+/// The database counts as unreachable if it does not respond within this time.
+const PING_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// The process serves requests. Restart it if this fails.
+/// `GET /healthz`: 200 while the process serves requests. Restart the process if this fails.
 pub async fn alive() -> HttpResponse {
     HttpResponse::Ok().insert_header((header::CACHE_CONTROL, "no-store")).json(json!({"status": "alive"}))
 }
 
-/// 200 once the clinics and the catalogue are in memory and the database answers; otherwise 503, and why.
+/// `GET /readyz`: 200 while the clinics and the catalogue are in memory and the database responds, else 503 with the reason.
 ///
-/// `checked_seconds_ago` is how old the catalogue can be at most: while it cannot be read again, the last one is served.
+/// `checked_seconds_ago` is the greatest possible age of the catalogue. While the catalogue cannot be read from the
+/// database, the last one in memory is served.
 pub async fn ready(
     pool: web::Data<PgPool>,
     catalog: web::Data<Catalog>,
     auth: web::Data<Auth>,
     clock: web::Data<Clock>,
 ) -> HttpResponse {
-    let database = tokio::time::timeout(PATIENCE, crate::db::ping(&pool)).await.is_ok_and(|answer| answer.is_ok());
+    let database_responds =
+        tokio::time::timeout(PING_TIMEOUT, crate::db::ping(&pool)).await.is_ok_and(|answer| answer.is_ok());
     let version = catalog.version();
-    let is_ready = database && auth.is_ready() && version.is_some();
+    let is_ready = database_responds && auth.is_ready() && version.is_some();
     let report = json!({
         "status": if is_ready { "ready" } else { "not ready" },
-        "database": if database { "answers" } else { "does not answer" },
+        "database": if database_responds { "answers" } else { "does not answer" },
         "clinics": if auth.is_ready() { "loaded" } else { "not loaded" },
         "catalogue": match version {
             None => json!("not loaded"),
@@ -51,14 +53,14 @@ pub async fn ready(
     builder.insert_header((header::CACHE_CONTROL, "no-store")).json(report)
 }
 
-/// Metrics for Prometheus.
+/// `GET /metrics`: metrics in the text format of Prometheus.
 pub async fn metrics() -> HttpResponse {
     HttpResponse::Ok()
         .content_type("text/plain; version=0.0.4; charset=utf-8")
         .body(crate::telemetry::metrics().render())
 }
 
-/// What a person sees who opens the address in a browser.
+/// `GET /`: a page with links, for a person with a browser.
 pub async fn front_page(settings: web::Data<ServerSettings>) -> HttpResponse {
     let metrics = if settings.metrics_bind.0.is_none() { "<li><a href=\"metrics\">metrics</a></li>" } else { "" };
     let page = format!(
@@ -66,8 +68,8 @@ pub async fn front_page(settings: web::Data<ServerSettings>) -> HttpResponse {
          <meta name=\"viewport\" content=\"width=device-width\">\
          <style>body{{font:16px/1.5 system-ui,sans-serif;max-width:40rem;margin:3rem auto;padding:0 1rem;color:#222}}</style>\
          <h1>spsi-partner</h1><p>The supplier's side of ezyVet's Standard Product Supplier Integration.</p>\
-         <ul><li><a href=\"docs/\">explorer: the API, to read and to try</a></li><li><a href=\"openapi.json\">OpenAPI document</a></li>\
-         <li><a href=\"readyz\">is it ready?</a></li>{metrics}</ul></html>"
+         <ul><li><a href=\"docs/\">API explorer</a></li><li><a href=\"openapi.json\">OpenAPI document</a></li>\
+         <li><a href=\"readyz\">readiness</a></li>{metrics}</ul></html>"
     );
     HttpResponse::Ok().content_type("text/html; charset=utf-8").body(page)
 }

@@ -1,4 +1,4 @@
-//! The HTTP server: every route on one screen, one error table, and around each request an id, a log line and a metric.
+//! The HTTP server: the route table, and a request id, a log line and metrics for each request. Errors are in [`problem`].
 
 pub mod address;
 pub mod body;
@@ -34,10 +34,10 @@ use std::io;
 use std::net::TcpListener;
 use std::time::Duration;
 
-/// What the handlers work with.
+/// Everything that the handlers share.
 #[derive(Clone)]
 pub struct Services {
-    /// Whether ezyVet is answered here, or only the operator.
+    /// True to serve the routes that ezyVet calls; false to serve only the routes for operators.
     pub serves_partner: bool,
     pub settings: ServerSettings,
     pub pool: PgPool,
@@ -47,7 +47,7 @@ pub struct Services {
     pub intake: Intake,
 }
 
-/// What ezyVet calls (SPSI.md 1).
+/// The routes that ezyVet calls (SPSI.md 1).
 fn partner(config: &mut ServiceConfig) {
     config
         .service(resource("/accesstoken", "POST").post(access_token))
@@ -56,7 +56,7 @@ fn partner(config: &mut ServiceConfig) {
         .service(resource("/purchaseorder", "POST").post(purchase_order));
 }
 
-/// What operators and integrators call.
+/// The routes for operators and integrators.
 fn operations(config: &mut ServiceConfig) {
     config
         .service(resource("/", "GET, HEAD").get(health::front_page).head(health::front_page))
@@ -67,11 +67,11 @@ fn operations(config: &mut ServiceConfig) {
         .service(openapi::explorer());
 }
 
-/// Serves until the shutdown begins, then finishes the requests in flight within the deadline.
+/// Serves until the shutdown begins, then finishes the requests in flight within `SPSI_SHUTDOWN_TIMEOUT`.
 pub async fn serve(services: Services, listener: TcpListener, mut shutdown: Shutdown) -> io::Result<()> {
     let settings = services.settings.clone();
     let serves_partner = services.serves_partner;
-    let metrics_apart = settings.metrics_bind.0.is_some();
+    let has_metrics_server = settings.metrics_bind.0.is_some();
     let threads = match settings.http_threads {
         0 => std::thread::available_parallelism().map_or(2, usize::from),
         threads => threads,
@@ -99,7 +99,7 @@ pub async fn serve(services: Services, listener: TcpListener, mut shutdown: Shut
                 if let Some(path) = base_path.as_ref().filter(|_| serves_partner) {
                     config.service(web::scope(path).configure(partner));
                 }
-                if !metrics_apart {
+                if !has_metrics_server {
                     config.service(resource("/metrics", "GET").get(health::metrics));
                 }
             })
@@ -108,7 +108,7 @@ pub async fn serve(services: Services, listener: TcpListener, mut shutdown: Shut
             .map_err(|error: actix_web::Error| error.error_response())
     };
     let signal = shutdown.clone();
-    // What actix-web's own HttpServer does, with request lines escaped on their way in.
+    // Built from the parts of actix-web's HttpServer, which has no hook to wrap the stream in an EscapingStream.
     let server = Server::build()
         .workers(threads)
         .shutdown_timeout(settings.shutdown_timeout.0.as_secs())
@@ -141,7 +141,7 @@ fn accept(stream: TcpStream) -> EscapingStream<TcpStream> {
     EscapingStream::new(stream)
 }
 
-/// Serves `/metrics` alone, at an address that is not for the public.
+/// Serves only `/metrics`, at an address of its own (`SPSI_METRICS_BIND`).
 pub async fn serve_metrics(listener: TcpListener, mut shutdown: Shutdown) -> io::Result<()> {
     let app =
         || App::new().service(resource("/metrics", "GET").get(health::metrics)).default_service(web::to(not_found));
@@ -160,20 +160,20 @@ async fn until_shutdown(server: Server, shutdown: &mut Shutdown) -> io::Result<(
     ended
 }
 
-/// `/spsi`, from `spsi`, `/spsi` or `/spsi/`.
+/// Normalises SPSI_BASE_PATH: `spsi`, `/spsi` and `/spsi/` become `/spsi`; an empty path becomes `None`.
 fn base_path(text: &str) -> io::Result<Option<String>> {
     let path = text.trim_matches('/');
     if path.chars().any(|c| !(c.is_ascii_alphanumeric() || "-._~/".contains(c))) {
-        let text = format!("SPSI_BASE_PATH: `{text}` is not a path; write it like /spsi");
+        let text = format!("SPSI_BASE_PATH: `{text}` is not a path; write it like `/spsi`");
         return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
     }
     Ok((!path.is_empty()).then(|| format!("/{path}")))
 }
 
-/// A resource whose other methods are answered with 405 and `Allow`.
+/// Creates a route that answers 405 with `Allow` to methods without a handler. `allow` lists the methods with one.
 fn resource(path: &str, allow: &'static str) -> Route {
     let refuse = move |request: HttpRequest| async move {
-        let text = format!("{} is not possible here; there is {allow}", request.method());
+        let text = format!("{} does not support {}. Supported: {allow}.", request.path(), request.method());
         Problem { allow: Some(allow), ..Problem::new(Kind::MethodNotAllowed, text) }.error_response()
     };
     Route(web::resource(path.to_owned()).default_service(web::to(refuse)))
@@ -219,7 +219,8 @@ impl actix_web::dev::HttpServiceFactory for Route {
 async fn not_found(request: HttpRequest) -> HttpResponse {
     let path: String = request.path().chars().take(200).collect();
     let mut response =
-        Problem::new(Kind::NotFound, format!("there is nothing at {path}; /docs tells what there is")).error_response();
+        Problem::new(Kind::NotFound, format!("No such route: {path}. See /docs for the available routes."))
+            .error_response();
     response.headers_mut().insert(header::CACHE_CONTROL, header::HeaderValue::from_static("no-store"));
     response
 }

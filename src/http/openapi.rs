@@ -1,4 +1,4 @@
-//! The OpenAPI document of the partner half, made from the handlers, and the explorer that shows it.
+//! The OpenAPI document of the routes that ezyVet calls, generated from their handlers, and the explorer that shows it.
 
 use crate::auth::http as auth;
 use crate::catalog::http as catalog;
@@ -15,18 +15,18 @@ use utoipa_swagger_ui::{Config, SwaggerUi};
 #[openapi(
     info(
         title = "spsi-partner",
-        description = "The partner half of ezyVet's Standard Product Supplier Integration: what a supplier serves and ezyVet calls.\n\n\
-                       To try it: press Authorize, enter a clinic's client id and secret under `client` (Swagger UI asks for the token), \
-                       or paste a token under `token`.",
+        description = "The supplier's side of ezyVet's Standard Product Supplier Integration: the routes that ezyVet calls.\n\n\
+                       To try a route, press Authorize. Enter the client id and secret of a clinic under `client`, and Swagger UI requests \
+                       a token. Or paste a token under `token`.",
         license(name = "Apache-2.0", identifier = "Apache-2.0"),
     ),
     paths(auth::access_token, catalog::categories, catalog::products, order_routes::purchase_order),
     components(schemas(catalog::Barcode, orders::PurchaseOrder, orders::PurchaseOrderItem, super::problem::Envelope)),
     modifiers(&Security),
     tags(
-        (name = "token", description = "Who is calling"),
-        (name = "catalogue", description = "What the clinic can order, at its own prices"),
-        (name = "orders", description = "What the clinic orders"),
+        (name = "token", description = "Access tokens"),
+        (name = "catalogue", description = "The products that the clinic can order, at its own prices"),
+        (name = "orders", description = "Purchase orders of the clinic"),
     )
 )]
 struct Partner;
@@ -39,7 +39,7 @@ impl Modify for Security {
         let bearer = HttpBuilder::new()
             .scheme(HttpAuthScheme::Bearer)
             .bearer_format("JWT")
-            .description(Some("The access_token of POST /accesstoken"));
+            .description(Some("The `access_token` of `POST /accesstoken`"));
         components.add_security_scheme("token", SecurityScheme::Http(bearer.build()));
         components.add_security_scheme("client", client_credentials("/accesstoken".to_owned()));
     }
@@ -50,19 +50,19 @@ fn client_credentials(token_url: String) -> SecurityScheme {
     SecurityScheme::OAuth2(OAuth2::with_description([flow], "The clinic's client id and secret"))
 }
 
-/// The document as it is committed in `openapi/`: without a server of its own, so that it is right wherever it is served.
+/// Returns the document as committed in `openapi/`. Its server is `/`, which is right at any address.
 pub fn partner() -> Document {
     let mut document = Partner::openapi();
     document.servers = Some(vec![Server::new("/")]);
     document
 }
 
-/// The committed text of the document.
+/// Returns the text of the document as committed in `openapi/`.
 pub fn partner_text() -> Result<String, serde_json::Error> {
     Ok(partner().to_pretty_json()? + "\n")
 }
 
-/// `GET /openapi.json`
+/// `GET /openapi.json`: the document with the public address of this server.
 pub async fn document(settings: web::Data<ServerSettings>) -> HttpResponse {
     let mut document = partner();
     let base = settings.base_path.trim_matches('/');
@@ -79,7 +79,7 @@ pub async fn document(settings: web::Data<ServerSettings>) -> HttpResponse {
     HttpResponse::Ok().insert_header((header::CACHE_CONTROL, "no-cache")).json(document)
 }
 
-/// The explorer: Swagger UI with its files built in, so that it needs nothing from elsewhere.
+/// `GET /docs/`: Swagger UI. Its files are part of the program, so that the explorer works without internet access.
 pub fn explorer() -> SwaggerUi {
     let config = Config::from("../openapi.json")
         .try_it_out_enabled(true)
@@ -88,7 +88,7 @@ pub fn explorer() -> SwaggerUi {
     SwaggerUi::new("/docs/{_:.*}").config(config)
 }
 
-/// `/docs` without the slash.
+/// `GET /docs`: redirects to `/docs/`.
 pub async fn to_explorer() -> HttpResponse {
     HttpResponse::PermanentRedirect().insert_header((header::LOCATION, "docs/")).finish()
 }

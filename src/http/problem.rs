@@ -1,4 +1,4 @@
-//! The one error table of the partner half. A line per problem: code, status, title; body, status and OpenAPI derive from it.
+//! The error table of the routes that ezyVet calls: meaning, status and code of every problem.
 //!
 //! Bodies are ezyVet's own envelope, `{"messages": [{"level", "type", "text", "fields"}]}` (DESIGN.md 3).
 
@@ -9,7 +9,7 @@ use std::fmt;
 
 macro_rules! problems {
     ($(#[doc = $meaning:literal] $kind:ident = $status:literal, $code:literal;)+) => {
-        /// Every problem that the partner half answers with, outside /accesstoken.
+        /// A problem that any route but /accesstoken responds with.
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
         pub enum Kind {
             $(#[doc = $meaning] $kind,)+
@@ -68,17 +68,17 @@ problems! {
 /// One entry of ezyVet's envelope.
 #[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
 pub struct Message {
-    /// `error`, or `warning`.
+    /// `error` or `warning`.
     #[schema(example = "error")]
     pub level: &'static str,
-    /// A stable code, for programs.
+    /// The stable code of the problem, for programs.
     #[serde(rename = "type")]
     #[schema(example = "bad_request")]
     pub kind: String,
-    /// For people.
+    /// A description, for people.
     #[schema(example = "`limit` takes one whole number, such as `limit=[3]`")]
     pub text: String,
-    /// Paths of the fields or parameters that are meant.
+    /// The paths of the fields or parameters with the problem.
     #[schema(example = json!(["limit"]))]
     pub fields: Vec<String>,
 }
@@ -86,20 +86,20 @@ pub struct Message {
 /// ezyVet's envelope for errors.
 #[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
 pub struct Envelope {
-    /// The first message again, where readers look for one.
+    /// The text of the first message, for clients that read only this field.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
     pub messages: Vec<Message>,
 }
 
-/// A problem with its words.
+/// An error response.
 #[derive(Debug)]
 pub struct Problem {
     pub kind: Kind,
     pub messages: Vec<Message>,
-    /// Seconds after which to try again.
+    /// `Retry-After`, in seconds.
     pub retry_after: Option<u64>,
-    /// Methods that the resource knows.
+    /// `Allow`: the methods of the route.
     pub allow: Option<&'static str>,
 }
 
@@ -108,7 +108,7 @@ impl Problem {
         Self::with_fields(kind, text, Vec::new())
     }
 
-    /// A problem with one field or parameter.
+    /// Creates a problem of one field or parameter.
     pub fn field(kind: Kind, field: impl Into<String>, text: impl Into<String>) -> Self {
         Self::with_fields(kind, text, vec![field.into()])
     }
@@ -118,7 +118,7 @@ impl Problem {
         Self { kind, messages: vec![message], retry_after: None, allow: None }
     }
 
-    /// The database or the catalogue is away: try again soon.
+    /// Creates a 503 with `Retry-After`.
     pub fn unavailable(text: impl Into<String>) -> Self {
         Self { retry_after: Some(5), ..Self::new(Kind::Unavailable, text) }
     }
@@ -152,14 +152,14 @@ impl ResponseError for Problem {
     }
 }
 
-/// A database that does not answer is a 503 to be tried again; anything else that it says is our mistake.
+/// An unreachable database becomes a 503 that clients retry. Every other database error is a fault of this program: 500.
 impl From<sqlx::Error> for Problem {
     fn from(error: sqlx::Error) -> Self {
-        tracing::error!(error = &error as &dyn std::error::Error, "the database failed a request");
+        tracing::error!(error = &error as &dyn std::error::Error, "a database error failed a request");
         if crate::db::is_outage(&error) {
-            Self::unavailable("the service cannot reach its database; try again")
+            Self::unavailable("The server cannot reach its database. Try again.")
         } else {
-            Self::new(Kind::Internal, "the service made a mistake, which has been logged")
+            Self::new(Kind::Internal, "Internal error. Report the X-Request-Id of this response to the supplier.")
         }
     }
 }

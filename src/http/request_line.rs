@@ -1,8 +1,8 @@
-//! Raw UTF-8, quotes and angle brackets in a request line, as some clients write them, become escapes on their way in
-//! (SPSI.md 4.5): the parser behind refuses them, and the catalogue's query reads either spelling the same.
+//! Percent-encodes raw UTF-8, quotes and angle brackets in request lines (SPSI.md 4.5). Some clients send them raw, and the
+//! HTTP parser behind this stream refuses them.
 //!
-//! Only the request line changes. To know where the next one begins, heads are followed as far as `Content-Length`; after
-//! anything else that frames a body, and after whatever the parser will refuse, a connection is left as it is.
+//! Only request lines change. The scanner reads `Content-Length` to find the next request line on a connection. After any
+//! other framing of a body, and after a request that the parser will refuse, all further bytes pass unchanged.
 
 use memchr::memchr;
 use std::io;
@@ -11,97 +11,100 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-/// More of a header line than this is never `Content-Length`.
-const LONGEST_HEADER: usize = 1024;
+/// Bytes of a line that are kept. A `Content-Length` header is shorter.
+const MAX_LINE: usize = 1024;
 const HEX: &[u8; 16] = b"0123456789ABCDEF";
 
-/// What the next byte belongs to.
+/// The part of a request that the next byte belongs to.
 #[derive(Debug, PartialEq)]
-enum Place {
+enum Part {
     RequestLine,
     Headers,
-    /// So many bytes more.
+    /// A body, with the number of bytes still to come.
     Body(u64),
-    /// Not to be followed any more.
-    Anything,
+    /// The end of the request is unknown: the bytes pass unchanged.
+    Unknown,
 }
 
-/// Where the bytes of a connection are.
+/// Scans the bytes of one connection for request lines.
 #[derive(Debug)]
-struct Follower {
-    place: Place,
-    /// The line so far, cut at [`LONGEST_HEADER`]; of a request line, only whether there is any.
+struct Scanner {
+    part: Part,
+    /// The beginning of a line whose end has not arrived, cut at [`MAX_LINE`].
     line: Vec<u8>,
-    length: Option<u64>,
-    unclear: bool,
+    content_length: Option<u64>,
+    /// The headers do not say how long the body is, or contradict each other.
+    has_unknown_length: bool,
 }
 
-impl Follower {
+impl Scanner {
     fn new() -> Self {
-        Self { place: Place::RequestLine, line: Vec::new(), length: None, unclear: false }
+        Self { part: Part::RequestLine, line: Vec::new(), content_length: None, has_unknown_length: false }
     }
 
-    /// Takes bytes as they arrive; gives what they become, if that is something else.
-    fn follow(&mut self, bytes: &[u8]) -> Option<Vec<u8>> {
+    /// Scans the next bytes. Returns their replacement if a request line among them needs escapes.
+    fn scan(&mut self, bytes: &[u8]) -> Option<Vec<u8>> {
         let mut changed: Option<Vec<u8>> = None;
-        let mut at = 0;
-        while at < bytes.len() {
-            let rest = &bytes[at..];
-            let is_request_line = self.place == Place::RequestLine;
-            let is_head = is_request_line || self.place == Place::Headers;
-            let (part, ended) = match self.place {
-                Place::Anything => (rest, false),
-                Place::Body(left) => {
+        let mut offset = 0;
+        while offset < bytes.len() {
+            let rest = &bytes[offset..];
+            let is_request_line = self.part == Part::RequestLine;
+            let is_head = is_request_line || self.part == Part::Headers;
+            let (chunk, is_complete) = match self.part {
+                Part::Unknown => (rest, false),
+                Part::Body(left) => {
                     let taken = usize::try_from(left).map_or(rest.len(), |left| left.min(rest.len()));
                     let left = left - taken as u64;
-                    self.place = if left == 0 { Place::RequestLine } else { Place::Body(left) };
+                    self.part = if left == 0 { Part::RequestLine } else { Part::Body(left) };
                     (&rest[..taken], false)
                 }
-                Place::RequestLine | Place::Headers => match memchr(b'\n', rest) {
+                Part::RequestLine | Part::Headers => match memchr(b'\n', rest) {
                     Some(end) => (&rest[..=end], true),
                     None => (rest, false),
                 },
             };
-            if is_request_line && needs_escape(part) {
-                escape(part, changed.get_or_insert_with(|| bytes[..at].to_vec()));
+            if is_request_line && needs_escape(chunk) {
+                escape(chunk, changed.get_or_insert_with(|| bytes[..offset].to_vec()));
             } else if let Some(changed) = &mut changed {
-                changed.extend_from_slice(part);
+                changed.extend_from_slice(chunk);
             }
-            at += part.len();
-            if ended && self.line.is_empty() {
-                self.line_ended(&part[..part.len() - 1]);
+            offset += chunk.len();
+            if is_complete && self.line.is_empty() {
+                self.end_line(&chunk[..chunk.len() - 1]);
             } else if is_head {
-                self.keep(part);
+                self.append_to_line(chunk);
             }
         }
         changed
     }
 
-    /// A part of a line that does not arrive at once.
-    fn keep(&mut self, part: &[u8]) {
-        let (part, ended) = part.strip_suffix(b"\n").map_or((part, false), |part| (part, true));
-        let room = (LONGEST_HEADER + 1).saturating_sub(self.line.len());
-        self.line.extend_from_slice(&part[..part.len().min(room)]);
-        if ended {
+    /// Appends a chunk of a line that arrives in several reads.
+    fn append_to_line(&mut self, chunk: &[u8]) {
+        let (chunk, is_complete) = chunk.strip_suffix(b"\n").map_or((chunk, false), |chunk| (chunk, true));
+        let room = (MAX_LINE + 1).saturating_sub(self.line.len());
+        self.line.extend_from_slice(&chunk[..chunk.len().min(room)]);
+        if is_complete {
             let line = std::mem::take(&mut self.line);
-            self.line_ended(&line);
+            self.end_line(&line);
         }
     }
 
-    /// A line of a head, without its end.
-    fn line_ended(&mut self, line: &[u8]) {
+    /// Takes a complete line of a head, without its line feed.
+    fn end_line(&mut self, line: &[u8]) {
         let is_empty = line.is_empty() || line == b"\r";
-        match self.place {
-            // Empty lines before a request are passed over by parsers too.
-            Place::RequestLine if is_empty => {}
-            Place::RequestLine => (self.place, self.length, self.unclear) = (Place::Headers, None, false),
-            Place::Headers if !is_empty => self.header(line),
-            _ if self.unclear => self.place = Place::Anything,
-            _ => self.place = self.length.filter(|length| *length > 0).map_or(Place::RequestLine, Place::Body),
+        match self.part {
+            // Parsers skip empty lines before a request too.
+            Part::RequestLine if is_empty => {}
+            Part::RequestLine => {
+                (self.part, self.content_length, self.has_unknown_length) = (Part::Headers, None, false);
+            }
+            Part::Headers if !is_empty => self.read_header(line),
+            _ if self.has_unknown_length => self.part = Part::Unknown,
+            _ => self.part = self.content_length.filter(|length| *length > 0).map_or(Part::RequestLine, Part::Body),
         }
     }
 
-    fn header(&mut self, line: &[u8]) {
+    fn read_header(&mut self, line: &[u8]) {
         if !line.first().is_some_and(|first| b"cCtTuU \t".contains(first)) {
             return;
         }
@@ -111,26 +114,30 @@ impl Follower {
             let value = value.get(1..).unwrap_or_default().trim_ascii();
             let digits = !value.is_empty() && value.iter().all(u8::is_ascii_digit);
             let length = str::from_utf8(value).ok().filter(|_| digits).and_then(|value| value.parse().ok());
-            self.unclear |= length.is_none() || self.length.is_some();
-            self.length = length;
-        } else if [&b"transfer-encoding"[..], b"upgrade"].iter().any(|it| name.trim_ascii().eq_ignore_ascii_case(it)) {
-            self.unclear = true;
+            self.has_unknown_length |= length.is_none() || self.content_length.is_some();
+            self.content_length = length;
+        } else if [&b"transfer-encoding"[..], b"upgrade"]
+            .iter()
+            .any(|known| name.trim_ascii().eq_ignore_ascii_case(known))
+        {
+            self.has_unknown_length = true;
         }
     }
 }
 
-/// Whether a request line holds what the parser refuses. Without an early end, so that many bytes are looked at at once.
+/// Returns true if the parser would refuse a byte of this request line. Has no early exit, so that the compiler can check
+/// many bytes with one instruction.
 fn needs_escape(line: &[u8]) -> bool {
-    line.iter().fold(false, |found, byte| found | is_escaped(*byte))
+    line.iter().fold(false, |found, byte| found | must_escape(*byte))
 }
 
-fn is_escaped(byte: u8) -> bool {
+fn must_escape(byte: u8) -> bool {
     byte >= 0x80 || matches!(byte, b'"' | b'<' | b'>')
 }
 
 fn escape(line: &[u8], out: &mut Vec<u8>) {
     for byte in line {
-        if is_escaped(*byte) {
+        if must_escape(*byte) {
             out.extend([b'%', HEX[usize::from(byte >> 4)], HEX[usize::from(byte & 15)]]);
         } else {
             out.push(*byte);
@@ -138,28 +145,29 @@ fn escape(line: &[u8], out: &mut Vec<u8>) {
     }
 }
 
-/// A connection whose request lines are escaped as they are read.
+/// A connection whose request lines are percent-encoded while they are read.
 #[derive(Debug)]
 pub struct EscapingStream<T> {
     pub(super) stream: T,
-    follower: Follower,
-    /// Read, and not handed on yet.
-    ready: Vec<u8>,
-    handed_on: usize,
+    scanner: Scanner,
+    /// Changed bytes that the reader has not taken completely.
+    changed: Vec<u8>,
+    /// How many bytes of `changed` the reader has taken.
+    taken: usize,
 }
 
 impl<T> EscapingStream<T> {
     pub fn new(stream: T) -> Self {
-        Self { stream, follower: Follower::new(), ready: Vec::new(), handed_on: 0 }
+        Self { stream, scanner: Scanner::new(), changed: Vec::new(), taken: 0 }
     }
 
-    fn hand_on(&mut self, buffer: &mut ReadBuf<'_>) {
-        let rest = &self.ready[self.handed_on..];
-        let taken = rest.len().min(buffer.remaining());
-        buffer.put_slice(&rest[..taken]);
-        self.handed_on += taken;
-        if self.handed_on == self.ready.len() {
-            (self.ready, self.handed_on) = (Vec::new(), 0);
+    fn copy_changed(&mut self, buffer: &mut ReadBuf<'_>) {
+        let rest = &self.changed[self.taken..];
+        let count = rest.len().min(buffer.remaining());
+        buffer.put_slice(&rest[..count]);
+        self.taken += count;
+        if self.taken == self.changed.len() {
+            (self.changed, self.taken) = (Vec::new(), 0);
         }
     }
 }
@@ -167,23 +175,23 @@ impl<T> EscapingStream<T> {
 impl<T: AsyncRead + Unpin> AsyncRead for EscapingStream<T> {
     fn poll_read(self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
-        if this.ready.is_empty() {
+        if this.changed.is_empty() {
             let mut space = [MaybeUninit::<u8>::uninit(); 16 * 1024];
-            let most = space.len().min(buffer.remaining());
-            let mut arrived = ReadBuf::uninit(&mut space[..most]);
+            let limit = space.len().min(buffer.remaining());
+            let mut arrived = ReadBuf::uninit(&mut space[..limit]);
             match Pin::new(&mut this.stream).poll_read(context, &mut arrived) {
                 Poll::Ready(Ok(())) => {}
                 other => return other,
             }
-            match this.follower.follow(arrived.filled()) {
+            match this.scanner.scan(arrived.filled()) {
                 None => {
                     buffer.put_slice(arrived.filled());
                     return Poll::Ready(Ok(()));
                 }
-                Some(changed) => this.ready = changed,
+                Some(changed) => this.changed = changed,
             }
         }
-        this.hand_on(buffer);
+        this.copy_changed(buffer);
         Poll::Ready(Ok(()))
     }
 }
@@ -220,14 +228,14 @@ mod tests {
     use proptest::prelude::*;
     use tokio::io::AsyncReadExt;
 
-    fn followed(bytes: &[u8], step: usize) -> String {
-        let mut follower = Follower::new();
-        let parts = bytes.chunks(step).map(|part| follower.follow(part).unwrap_or_else(|| part.to_vec()));
-        String::from_utf8(parts.collect::<Vec<_>>().concat()).expect("UTF-8")
+    fn scanned(bytes: &[u8], step: usize) -> String {
+        let mut scanner = Scanner::new();
+        let chunks = bytes.chunks(step).map(|chunk| scanner.scan(chunk).unwrap_or_else(|| chunk.to_vec()));
+        String::from_utf8(chunks.collect::<Vec<_>>().concat()).expect("UTF-8")
     }
 
     #[test]
-    fn only_request_lines_change_and_every_one_of_them() {
+    fn every_request_line_is_escaped_and_nothing_else() {
         let sent = "POST /accesstoken HTTP/1.1\r\nContent-Length: 6\r\nx-é: \"ü\"\r\n\r\n{\"é\n}\
                     GET /products?name=[\"é\",\"<>\"] HTTP/1.1\r\nhost: ü\r\n\r\n\r\n\
                     GET /é HTTP/1.1\ncontent-length: 0\n\nGET /ü HTTP/1.1\r\n\r\n";
@@ -235,12 +243,12 @@ mod tests {
                         GET /products?name=[%22%C3%A9%22,%22%3C%3E%22] HTTP/1.1\r\nhost: ü\r\n\r\n\r\n\
                         GET /%C3%A9 HTTP/1.1\ncontent-length: 0\n\nGET /%C3%BC HTTP/1.1\r\n\r\n";
         for step in [1, 2, 7, 50, 1_000] {
-            assert_eq!(followed(sent.as_bytes(), step), expected, "{step} bytes at a time");
+            assert_eq!(scanned(sent.as_bytes(), step), expected, "{step} bytes at a time");
         }
     }
 
     #[test]
-    fn what_is_framed_otherwise_is_left_alone_from_there() {
+    fn after_a_body_of_unknown_length_all_bytes_pass_unchanged() {
         for header in [
             "transfer-encoding: chunked",
             "Transfer-Encoding : gzip, chunked",
@@ -250,19 +258,19 @@ mod tests {
             "upgrade: x",
         ] {
             let sent = format!("POST /é HTTP/1.1\r\n{header}\r\n\r\nGET /é HTTP/1.1\r\n\r\n");
-            assert_eq!(followed(sent.as_bytes(), 9), sent.replacen('é', "%C3%A9", 1), "{header}");
+            assert_eq!(scanned(sent.as_bytes(), 9), sent.replacen('é', "%C3%A9", 1), "{header}");
         }
     }
 
     proptest! {
         #[test]
-        fn ascii_goes_through_as_it_is_however_it_is_cut(text in "[ -!#-;=?-~\\r\\n]{0,300}", step in 1_usize..50) {
-            prop_assert_eq!(followed(text.as_bytes(), step), text);
+        fn ascii_passes_unchanged_in_chunks_of_any_size(text in "[ -!#-;=?-~\\r\\n]{0,300}", step in 1_usize..50) {
+            prop_assert_eq!(scanned(text.as_bytes(), step), text);
         }
     }
 
     #[tokio::test]
-    async fn a_small_buffer_gets_everything_in_time() {
+    async fn a_small_buffer_receives_every_byte() {
         let line = format!("GET /{} HTTP/1.1\r\n\r\n", "é".repeat(10_000));
         let mut stream = EscapingStream::new(line.as_bytes());
         let (mut all, mut some) = (Vec::new(), [0; 7]);

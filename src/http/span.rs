@@ -1,4 +1,4 @@
-//! Around every request: an id, a line in the log, a count and a time.
+//! Wraps every request: request id, log line, metrics.
 
 use crate::secret::random_text;
 use actix_web::body::MessageBody;
@@ -13,19 +13,19 @@ use tracing::Instrument;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
-/// Routes whose pattern is their path: most requests are for these, and the router takes longer to tell.
-const PLAIN_ROUTES: [&str; 4] = ["/products", "/purchaseorder", "/accesstoken", "/categories"];
+/// The most frequent routes. Their pattern is their path, and a comparison is faster than asking the router.
+const FREQUENT_ROUTES: [&str; 4] = ["/products", "/purchaseorder", "/accesstoken", "/categories"];
 
-/// Takes the caller's `X-Request-Id`, or makes one, logs under it and sends it back.
+/// Takes the `X-Request-Id` of the request or creates one, logs under this id, and returns it in the response.
 pub async fn observe(
     request: ServiceRequest,
     next: Next<impl MessageBody>,
 ) -> Result<ServiceResponse<impl MessageBody>, actix_web::Error> {
     let began = Instant::now();
-    let id = request.headers().get(&REQUEST_ID).filter(|id| is_harmless(id)).cloned().unwrap_or_else(fresh_id);
+    let id = request.headers().get(&REQUEST_ID).filter(|id| is_loggable(id)).cloned().unwrap_or_else(create_id);
     let method = request.method().clone();
-    // The pattern and not the path: a path is the caller's own text, and would make a metric of each.
-    let route = match PLAIN_ROUTES.into_iter().find(|route| *route == request.path()) {
+    // The metric's label is the pattern. Paths come from callers, and each would create a metric.
+    let route = match FREQUENT_ROUTES.into_iter().find(|route| *route == request.path()) {
         Some(route) => Cow::Borrowed(route),
         None => request.match_pattern().map_or(Cow::Borrowed("unknown"), Cow::Owned),
     };
@@ -34,7 +34,7 @@ pub async fn observe(
     response.headers_mut().insert(REQUEST_ID, id);
     let status = response.status().as_u16();
     let seconds = began.elapsed().as_secs_f64();
-    count(&route, status, seconds);
+    record(&route, status, seconds);
     span.in_scope(|| {
         if status >= 500 {
             tracing::warn!(status, seconds, "answered")
@@ -45,47 +45,47 @@ pub async fn observe(
     Ok(response)
 }
 
-/// Unlike any other id of any process: a random beginning for each thread, then a number.
-fn fresh_id() -> HeaderValue {
+/// Creates a unique id: a random prefix of the thread, then a counter.
+fn create_id() -> HeaderValue {
     thread_local! {
-        static BEGINNING: String = random_text::<14>().unwrap_or_else(|_| "unknown".into());
-        static NUMBER: Cell<u64> = const { Cell::new(0) };
+        static PREFIX: String = random_text::<14>().unwrap_or_else(|_| "unknown".into());
+        static COUNTER: Cell<u64> = const { Cell::new(0) };
     }
-    let number = NUMBER.replace(NUMBER.get() + 1);
-    let id = BEGINNING.with(|beginning| HeaderValue::try_from(format!("{beginning}{number:06x}")));
+    let number = COUNTER.replace(COUNTER.get() + 1);
+    let id = PREFIX.with(|prefix| HeaderValue::try_from(format!("{prefix}{number:06x}")));
     id.unwrap_or(HeaderValue::from_static("unknown"))
 }
 
-/// A pair of metrics that was looked up.
-struct Known {
+/// The metrics of one route and status.
+struct RouteMetrics {
     route: String,
     status: u16,
     requests: Counter,
-    times: Histogram,
+    durations: Histogram,
 }
 
-/// Metrics are looked up by their labels once per thread, route and status.
-fn count(route: &str, status: u16, seconds: f64) {
+/// Records a request. Each thread caches its metrics, because a lookup by labels is slow.
+fn record(route: &str, status: u16, seconds: f64) {
     thread_local! {
-        static KNOWN: RefCell<Vec<Known>> = const { RefCell::new(Vec::new()) };
+        static CACHE: RefCell<Vec<RouteMetrics>> = const { RefCell::new(Vec::new()) };
     }
-    KNOWN.with_borrow_mut(|all| {
-        let known = match all.iter().position(|known| known.status == status && known.route == route) {
-            Some(known) => &all[known],
+    CACHE.with_borrow_mut(|cache| {
+        let metrics = match cache.iter().position(|cached| cached.status == status && cached.route == route) {
+            Some(index) => &cache[index],
             None => {
                 let (labels, route) = ([("route", route.to_owned()), ("status", status.to_string())], route.to_owned());
                 let requests = metrics::counter!("spsi_http_requests_total", &labels);
-                let times = metrics::histogram!("spsi_http_request_duration_seconds", "route" => route.clone());
-                all.push(Known { route, status, requests, times });
-                &all[all.len() - 1]
+                let durations = metrics::histogram!("spsi_http_request_duration_seconds", "route" => route.clone());
+                cache.push(RouteMetrics { route, status, requests, durations });
+                &cache[cache.len() - 1]
             }
         };
-        known.requests.increment(1);
-        known.times.record(seconds);
+        metrics.requests.increment(1);
+        metrics.durations.record(seconds);
     });
 }
 
-/// Visible ASCII of a sensible length: it goes into our log.
-fn is_harmless(id: &HeaderValue) -> bool {
+/// Returns true for visible ASCII of up to 128 characters, which is safe to log.
+fn is_loggable(id: &HeaderValue) -> bool {
     (1..=128).contains(&id.len()) && id.as_bytes().iter().all(|byte| byte.is_ascii_graphic())
 }

@@ -1,4 +1,4 @@
-//! Every operation of the OpenAPI document without a good token (DESIGN.md 3 and 6).
+//! Every operation of the OpenAPI document refuses requests without a valid token (DESIGN.md 3 and 6).
 
 use crate::support::order::documented;
 use crate::support::supplier::{Clinic, SOON, Supplier};
@@ -8,14 +8,14 @@ use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use serde_json::Value;
 use std::collections::BTreeSet;
 
-/// Method and path of everything that wants a token. A new operation has to be entered here.
+/// Method and path of the operations that require a token. A new operation must be added here.
 const OPERATIONS: [(&str, &str); 3] = [("GET", "/categories"), ("GET", "/products"), ("POST", "/purchaseorder")];
-/// Where tokens come from.
+/// The operations that require no token.
 const OPEN: [(&str, &str); 1] = [("POST", "/accesstoken")];
 
-/// With this Authorization header, if any: 401 in the envelope, with the scheme that is wanted.
+/// Sends every operation with this Authorization header, or without one. Expects 401 with ezyVet's envelope and the scheme.
 #[track_caller]
-fn refused(supplier: &Supplier, authorization: Option<&str>) {
+fn assert_refused(supplier: &Supplier, authorization: Option<&str>) {
     for (method, path) in OPERATIONS {
         let mut request = supplier.request(method, path);
         if method == "POST" {
@@ -27,19 +27,19 @@ fn refused(supplier: &Supplier, authorization: Option<&str>) {
         let answer = request.send();
         assert_eq!(answer.status, 401, "{method} {path} {authorization:?}: {}", answer.text());
         answer.problem(401);
-        let wanted = answer.header("www-authenticate").expect("what is wanted");
-        assert!(wanted.starts_with("Bearer"), "{wanted}");
+        let scheme = answer.header("www-authenticate").expect("a scheme");
+        assert!(scheme.starts_with("Bearer"), "{scheme}");
         assert!(answer.header("etag").is_none());
     }
 }
 
-fn no_orders(supplier: &Supplier, clinic: &Clinic) {
+fn assert_no_orders(supplier: &Supplier, clinic: &Clinic) {
     let orders = supplier.run(["order", "list", "--clinic", &clinic.id]);
     assert_eq!(orders.as_array().map(Vec::len), Some(0), "{orders}");
 }
 
 #[test]
-fn the_table_holds_every_operation_and_each_wants_a_token() {
+fn every_operation_of_the_openapi_document_requires_a_token() {
     let supplier = Supplier::shared();
     let document = supplier.request("GET", "/openapi.json").send().expect(200);
     let mut found = BTreeSet::new();
@@ -47,26 +47,26 @@ fn the_table_holds_every_operation_and_each_wants_a_token() {
         for (method, operation) in item.as_object().expect("operations") {
             let method = method.to_ascii_uppercase();
             let is_open = OPEN.contains(&(method.as_str(), path.as_str()));
-            let wanted: &[Value] = operation["security"].as_array().map_or(&[], Vec::as_slice);
-            let wants = wanted.iter().any(|scheme| scheme.get("token").is_some());
-            assert_eq!(wants, !is_open, "{method} {path}: {operation}");
+            let schemes: &[Value] = operation["security"].as_array().map_or(&[], Vec::as_slice);
+            let requires_token = schemes.iter().any(|scheme| scheme.get("token").is_some());
+            assert_eq!(requires_token, !is_open, "{method} {path}: {operation}");
             if !is_open {
-                assert!(operation["responses"]["401"].is_object(), "{method} {path} tells of 401");
+                assert!(operation["responses"]["401"].is_object(), "{method} {path} documents 401");
                 found.insert((method, path.clone()));
             }
         }
     }
-    let known: BTreeSet<_> =
+    let expected: BTreeSet<_> =
         OPERATIONS.iter().map(|(method, path)| ((*method).to_owned(), (*path).to_owned())).collect();
-    assert_eq!(found, known);
+    assert_eq!(found, expected);
 }
 
 #[test]
-fn without_a_token_everything_is_refused() {
+fn requests_without_a_token_are_refused() {
     let supplier = Supplier::shared();
-    refused(&supplier, None);
-    for odd in ["", "Bearer", "Bearer ", "Bearer x", "Bearer a.b.c", "Basic YTpi", "Token abc", "Bearer \u{e9}"] {
-        refused(&supplier, Some(odd));
+    assert_refused(&supplier, None);
+    for invalid in ["", "Bearer", "Bearer ", "Bearer x", "Bearer a.b.c", "Basic YTpi", "Token abc", "Bearer \u{e9}"] {
+        assert_refused(&supplier, Some(invalid));
     }
     let head = supplier.request("HEAD", "/products").send();
     assert_eq!(head.status, 401);
@@ -102,9 +102,9 @@ fn a_token_that_was_tampered_with_is_refused() {
         format!("{head}.{claims}"),
         format!("{}.x", clinic.token),
     ] {
-        refused(&supplier, Some(&format!("Bearer {token}")));
+        assert_refused(&supplier, Some(&format!("Bearer {token}")));
     }
-    no_orders(&supplier, &clinic);
+    assert_no_orders(&supplier, &clinic);
     assert_eq!(supplier.get(&clinic, "/products").status, 200);
 }
 
@@ -115,12 +115,12 @@ fn a_token_of_another_supplier_is_refused() {
     let keys: Value = serde_json::from_str(&ended.stdout).expect("JSON");
     let elsewhere = Supplier::start(&[("SPSI_TOKEN_KEYS", keys["SPSI_TOKEN_KEYS"].as_str().expect("keys"))]);
     let (mine, theirs) = (supplier.clinic(), elsewhere.clinic());
-    refused(&supplier, Some(&format!("Bearer {}", theirs.token)));
-    refused(&elsewhere, Some(&format!("Bearer {}", mine.token)));
+    assert_refused(&supplier, Some(&format!("Bearer {}", theirs.token)));
+    assert_refused(&elsewhere, Some(&format!("Bearer {}", mine.token)));
 }
 
 #[test]
-fn a_token_whose_key_is_gone_is_refused_and_one_of_a_key_in_the_back_is_good() {
+fn a_token_is_accepted_while_its_key_is_in_the_key_ring() {
     let supplier = Supplier::shared();
     let clinic = supplier.clinic();
     let at = |replica: &crate::support::binary::Serving| {
@@ -138,16 +138,16 @@ fn an_expired_token_is_refused() {
     let supplier = Supplier::start(&[("SPSI_TOKEN_TTL", "1s")]);
     let clinic = supplier.clinic();
     until("the token has expired", SOON, || (supplier.get(&clinic, "/products").status == 401).then_some(()));
-    refused(&supplier, Some(&format!("Bearer {}", clinic.token)));
-    no_orders(&supplier, &clinic);
+    assert_refused(&supplier, Some(&format!("Bearer {}", clinic.token)));
+    assert_no_orders(&supplier, &clinic);
 }
 
 #[test]
-fn a_suspended_clinics_token_is_refused() {
+fn the_token_of_a_suspended_clinic_is_refused() {
     let supplier = Supplier::shared();
     let clinic = supplier.clinic();
     supplier.run(["clinic", "suspend", &clinic.id]);
     until("the suspension is seen", SOON, || (supplier.get(&clinic, "/products").status == 401).then_some(()));
-    refused(&supplier, Some(&format!("Bearer {}", clinic.token)));
-    no_orders(&supplier, &clinic);
+    assert_refused(&supplier, Some(&format!("Bearer {}", clinic.token)));
+    assert_no_orders(&supplier, &clinic);
 }

@@ -9,12 +9,12 @@ use serde_json::{Value, json};
 
 const FORM: &str = "application/x-www-form-urlencoded";
 
-fn asked_in_json(clinic: &Clinic) -> String {
+fn json_request(clinic: &Clinic) -> String {
     json!({"client_id": clinic.client_id, "client_secret": clinic.client_secret, "grant_type": "client_credentials"})
         .to_string()
 }
 
-fn asked_in_a_form(clinic: &Clinic) -> String {
+fn form_request(clinic: &Clinic) -> String {
     format!("grant_type=client_credentials&client_id={}&client_secret={}", clinic.client_id, clinic.client_secret)
 }
 
@@ -22,7 +22,7 @@ fn basic(clinic: &Clinic) -> String {
     format!("Basic {}", BASE64_STANDARD.encode(format!("{}:{}", clinic.client_id, clinic.client_secret)))
 }
 
-fn refused(answer: &Response, status: u16, code: &str) {
+fn assert_refused(answer: &Response, status: u16, code: &str) {
     let body = answer.expect(status);
     assert_eq!(body["error"], code, "{body}");
     assert!(body["error_description"].as_str().is_some_and(|words| !words.is_empty()), "{body}");
@@ -30,7 +30,7 @@ fn refused(answer: &Response, status: u16, code: &str) {
 }
 
 #[test]
-fn a_token_is_given_in_every_way_that_clients_ask() {
+fn a_token_is_issued_for_every_request_format() {
     let supplier = Supplier::shared();
     let clinic = supplier.clinic();
     let part =
@@ -39,7 +39,7 @@ fn a_token_is_given_in_every_way_that_clients_ask() {
         + &part("client_secret", &clinic.client_secret)
         + &part("grant_type", "client_credentials")
         + "--B--\r\n";
-    let (json, form) = (asked_in_json(&clinic), asked_in_a_form(&clinic));
+    let (json, form) = (json_request(&clinic), form_request(&clinic));
     for (content_type, body) in [
         ("application/json", &json),
         ("application/json; charset=utf-8", &json),
@@ -70,7 +70,7 @@ fn a_token_is_given_in_every_way_that_clients_ask() {
 }
 
 #[test]
-fn a_token_comes_with_its_life_and_is_not_to_be_stored() {
+fn a_token_states_its_lifetime_and_forbids_caching() {
     let supplier = Supplier::shared();
     let answer = token_at(supplier.url(), &supplier.clinic());
     let body = answer.expect(200);
@@ -90,30 +90,34 @@ fn a_token_names_the_key_that_signed_it() {
 }
 
 #[test]
-fn refusals_have_the_codes_of_rfc_6749() {
+fn refusals_carry_the_error_codes_of_rfc_6749() {
     let supplier = Supplier::shared();
     let clinic = supplier.clinic();
     let ask = |body: &str| supplier.request("POST", "/accesstoken").header("content-type", FORM).body(body).send();
-    refused(&ask(""), 400, "invalid_request");
-    refused(&ask("client_id=a&client_secret=b"), 400, "invalid_request");
-    refused(&ask("grant_type=client_credentials&client_secret=b"), 400, "invalid_request");
-    refused(&ask("grant_type=client_credentials&client_id=a"), 400, "invalid_request");
-    refused(&ask("grant_type=client_credentials&client_id=a&client_id=b&client_secret=c"), 400, "invalid_request");
-    refused(&ask("{\"grant_type\":"), 400, "invalid_request");
-    refused(&ask("grant_type=password&client_id=a&client_secret=b"), 400, "unsupported_grant_type");
+    assert_refused(&ask(""), 400, "invalid_request");
+    assert_refused(&ask("client_id=a&client_secret=b"), 400, "invalid_request");
+    assert_refused(&ask("grant_type=client_credentials&client_secret=b"), 400, "invalid_request");
+    assert_refused(&ask("grant_type=client_credentials&client_id=a"), 400, "invalid_request");
+    assert_refused(
+        &ask("grant_type=client_credentials&client_id=a&client_id=b&client_secret=c"),
+        400,
+        "invalid_request",
+    );
+    assert_refused(&ask("{\"grant_type\":"), 400, "invalid_request");
+    assert_refused(&ask("grant_type=password&client_id=a&client_secret=b"), 400, "unsupported_grant_type");
     let mut wrong = clinic.clone();
     wrong.client_secret.push('x');
-    let known = token_at(supplier.url(), &wrong);
-    refused(&known, 401, "invalid_client");
-    assert!(known.header("www-authenticate").is_some_and(|scheme| scheme.starts_with("Basic")));
-    wrong.client_id = "nobody-knows-this".into();
+    let wrong_secret = token_at(supplier.url(), &wrong);
+    assert_refused(&wrong_secret, 401, "invalid_client");
+    assert!(wrong_secret.header("www-authenticate").is_some_and(|scheme| scheme.starts_with("Basic")));
+    wrong.client_id = "no-such-client".into();
     let unknown = token_at(supplier.url(), &wrong);
-    refused(&unknown, 401, "invalid_client");
-    assert_eq!(known.body, unknown.body, "an unknown client id is not told from a known one");
+    assert_refused(&unknown, 401, "invalid_client");
+    assert_eq!(wrong_secret.body, unknown.body, "the answer does not reveal whether a client id exists");
 }
 
 #[test]
-fn odd_token_requests_are_refused_and_never_a_mistake_of_ours() {
+fn malformed_token_requests_get_a_4xx_and_never_a_5xx() {
     let supplier = Supplier::shared();
     let deep = "[".repeat(20_000);
     let bodies: [&[u8]; 12] = [
@@ -138,13 +142,13 @@ fn odd_token_requests_are_refused_and_never_a_mistake_of_ours() {
         }
     }
     let basic = supplier.request("POST", "/accesstoken").header("authorization", "Basic !!!");
-    refused(&basic.body("grant_type=client_credentials").send(), 400, "invalid_request");
+    assert_refused(&basic.body("grant_type=client_credentials").send(), 400, "invalid_request");
     let huge = supplier.request("POST", "/accesstoken").body("a".repeat(1 << 20)).send();
     huge.problem(413);
 }
 
 #[test]
-fn several_tokens_of_a_clinic_live_at_a_time() {
+fn a_clinic_may_hold_several_valid_tokens() {
     let supplier = Supplier::shared();
     let clinic = supplier.clinic();
     let second = supplier.token(&clinic);
@@ -154,7 +158,7 @@ fn several_tokens_of_a_clinic_live_at_a_time() {
 }
 
 #[test]
-fn a_token_dies_with_its_time() {
+fn a_token_is_refused_after_its_expiry() {
     let supplier = Supplier::start(&[("SPSI_TOKEN_TTL", "2s")]);
     let clinic = supplier.clinic();
     assert_eq!(token_at(supplier.url(), &clinic).expect(200)["expires_in"], 2);
@@ -162,7 +166,7 @@ fn a_token_dies_with_its_time() {
 }
 
 #[test]
-fn a_suspended_clinic_is_shut_out_of_every_replica_within_seconds() {
+fn a_suspended_clinic_is_refused_by_every_replica_within_seconds() {
     let supplier = Supplier::shared();
     let second = supplier.replica();
     let (clinic, other) = (supplier.clinic(), supplier.clinic());
@@ -173,7 +177,7 @@ fn a_suspended_clinic_is_shut_out_of_every_replica_within_seconds() {
     supplier.run(["clinic", "suspend", &clinic.id]);
     for url in [supplier.url(), second.url()] {
         until("its token is dead", SOON, || (at(url) == 401).then_some(()));
-        refused(&token_at(url, &clinic), 401, "invalid_client");
+        assert_refused(&token_at(url, &clinic), 401, "invalid_client");
     }
     assert_eq!(supplier.get(&other, "/products").status, 200, "another clinic is not touched");
     supplier.run(["clinic", "resume", &clinic.id]);
@@ -183,7 +187,7 @@ fn a_suspended_clinic_is_shut_out_of_every_replica_within_seconds() {
 }
 
 #[test]
-fn a_new_secret_kills_the_tokens_of_the_old_one_at_once_or_after_the_overlap() {
+fn a_rotated_secret_revokes_the_older_tokens_at_once_or_after_the_overlap() {
     let supplier = Supplier::shared();
     let second = supplier.replica();
     let mut clinic = supplier.clinic();
@@ -197,7 +201,7 @@ fn a_new_secret_kills_the_tokens_of_the_old_one_at_once_or_after_the_overlap() {
         supplier.run(["clinic", "rotate-secret", &clinic.id])["client_secret"].as_str().expect("a secret").to_owned();
     for url in [supplier.url(), second.url()] {
         dead(&old.token, url);
-        refused(&token_at(url, &old), 401, "invalid_client");
+        assert_refused(&token_at(url, &old), 401, "invalid_client");
         token_at(url, &clinic).expect(200);
     }
     let before = clinic.clone();
@@ -206,21 +210,21 @@ fn a_new_secret_kills_the_tokens_of_the_old_one_at_once_or_after_the_overlap() {
     for url in [supplier.url(), second.url()] {
         until("the new secret is good", SOON, || (token_at(url, &clinic).status == 200).then_some(()));
         token_at(url, &before).expect(200);
-        refused(&token_at(url, &old), 401, "invalid_client");
+        assert_refused(&token_at(url, &old), 401, "invalid_client");
     }
 }
 
 #[test]
-fn guessing_is_slowed_down_and_the_clinic_itself_is_not() {
+fn failed_guesses_are_limited_and_the_clinic_itself_is_not() {
     let supplier = Supplier::start(&[("SPSI_TOKEN_TRIES_PER_CLIENT", "3"), ("SPSI_TOKEN_TRIES_PER_ADDRESS", "1000")]);
     let (clinic, other) = (supplier.clinic(), supplier.clinic());
     let mut wrong = clinic.clone();
     wrong.client_secret = "wrong".into();
     for _ in 0..3 {
-        refused(&token_at(supplier.url(), &wrong), 401, "invalid_client");
+        assert_refused(&token_at(supplier.url(), &wrong), 401, "invalid_client");
     }
     let slowed = token_at(supplier.url(), &wrong);
-    refused(&slowed, 429, "slow_down");
+    assert_refused(&slowed, 429, "slow_down");
     let wait: u64 = slowed.header("retry-after").expect("how long").parse().expect("seconds");
     assert!((1..=60).contains(&wait), "{wait}");
     token_at(supplier.url(), &clinic).expect(200);
@@ -228,7 +232,7 @@ fn guessing_is_slowed_down_and_the_clinic_itself_is_not() {
 }
 
 #[test]
-fn an_address_that_guesses_at_many_clinics_is_slowed_down() {
+fn an_address_that_guesses_at_many_clinics_is_limited() {
     let supplier = Supplier::start(&[("SPSI_TOKEN_TRIES_PER_ADDRESS", "5")]);
     let mut clinic = supplier.clinic();
     clinic.client_secret = "wrong".into();
@@ -236,6 +240,6 @@ fn an_address_that_guesses_at_many_clinics_is_slowed_down() {
         clinic.client_id = name;
         token_at(supplier.url(), &clinic)
     };
-    (0..5).for_each(|number| refused(&guess(format!("nobody-{number}")), 401, "invalid_client"));
-    refused(&guess("nobody-5".into()), 429, "slow_down");
+    (0..5).for_each(|number| assert_refused(&guess(format!("nobody-{number}")), 401, "invalid_client"));
+    assert_refused(&guess("nobody-5".into()), 429, "slow_down");
 }

@@ -1,4 +1,4 @@
-//! Clients that are slow on purpose, or go away in the middle (DESIGN.md 3).
+//! Clients that send slowly, disconnect early, or do not speak HTTP (DESIGN.md 3).
 
 use crate::support::client::{Request, Response};
 use crate::support::order::documented;
@@ -7,39 +7,39 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
-const PATIENCE: &str = "1s";
-/// `SPSI_READ_TIMEOUT`, what actix adds to close down, and a loaded machine.
+const READ_TIMEOUT: &str = "1s";
+/// Leaves time for `SPSI_READ_TIMEOUT`, the shutdown of the connection by actix, and a loaded machine.
 const CLOSED_BY: Duration = Duration::from_secs(20);
 
-/// Writes a byte at a time until the server has had enough, and tells what it said.
+/// Writes one byte at a time until the server closes the connection. Returns the response.
 fn trickle(mut stream: TcpStream, bytes: &[u8]) -> Vec<u8> {
     let began = Instant::now();
     stream.set_read_timeout(Some(Duration::from_millis(50))).expect("a limit");
-    let mut said = Vec::new();
+    let mut received = Vec::new();
     for byte in bytes.iter().cycle() {
-        assert!(began.elapsed() < CLOSED_BY, "still open; it said {:?}", String::from_utf8_lossy(&said));
+        assert!(began.elapsed() < CLOSED_BY, "still open; it sent {:?}", String::from_utf8_lossy(&received));
         let mut some = [0; 1024];
-        // The read's own limit is the pause between two bytes.
+        // The read timeout is the pause between two bytes.
         match stream.read(&mut some) {
-            Ok(0) => return said,
-            Ok(read) => said.extend_from_slice(&some[..read]),
+            Ok(0) => return received,
+            Ok(read) => received.extend_from_slice(&some[..read]),
             Err(error) if [std::io::ErrorKind::WouldBlock, std::io::ErrorKind::TimedOut].contains(&error.kind()) => {}
-            Err(_) => return said,
+            Err(_) => return received,
         }
         if stream.write_all(&[*byte]).is_err() {
-            let _ = stream.read_to_end(&mut said);
-            return said;
+            let _ = stream.read_to_end(&mut received);
+            return received;
         }
     }
     unreachable!("a cycle has no end")
 }
 
-fn status(said: &[u8]) -> Option<u16> {
-    String::from_utf8_lossy(said).split(' ').nth(1)?.parse().ok()
+fn status(received: &[u8]) -> Option<u16> {
+    String::from_utf8_lossy(received).split(' ').nth(1)?.parse().ok()
 }
 
 fn supplier() -> (Supplier, Clinic) {
-    let supplier = Supplier::start(&[("SPSI_READ_TIMEOUT", PATIENCE), ("SPSI_HTTP_THREADS", "1")]);
+    let supplier = Supplier::start(&[("SPSI_READ_TIMEOUT", READ_TIMEOUT), ("SPSI_HTTP_THREADS", "1")]);
     let clinic = supplier.clinic();
     (supplier, clinic)
 }
@@ -49,7 +49,7 @@ fn order(supplier: &Supplier, clinic: &Clinic) -> Request {
 }
 
 #[test]
-fn heads_and_bodies_that_trickle_are_closed_and_nobody_else_waits() {
+fn slow_heads_and_bodies_are_closed_without_delay_to_other_clients() {
     let (supplier, clinic) = supplier();
     std::thread::scope(|scope| {
         let head = scope.spawn(|| {
@@ -70,20 +70,20 @@ fn heads_and_bodies_that_trickle_are_closed_and_nobody_else_waits() {
         });
         let silent = scope.spawn(|| {
             let mut stream = order(&supplier, &clinic).connect();
-            let mut said = Vec::new();
+            let mut received = Vec::new();
             stream.set_read_timeout(Some(CLOSED_BY)).expect("a limit");
-            stream.read_to_end(&mut said).expect("closed by the server");
-            said
+            stream.read_to_end(&mut received).expect("closed by the server");
+            received
         });
         while [&head, &body, &token, &silent].iter().any(|slow| !slow.is_finished()) {
             assert_eq!(supplier.get(&clinic, "/products").status, 200, "others are served meanwhile");
         }
-        let said = [head, body, token, silent].map(|slow| slow.join().expect("closed"));
-        for said in &said[1..3] {
-            assert_eq!(status(said), Some(408), "{}", String::from_utf8_lossy(said));
+        let received = [head, body, token, silent].map(|slow| slow.join().expect("closed"));
+        for received in &received[1..3] {
+            assert_eq!(status(received), Some(408), "{}", String::from_utf8_lossy(received));
         }
-        for said in [&said[0], &said[3]] {
-            assert!(said.is_empty() || status(said) == Some(408), "{}", String::from_utf8_lossy(said));
+        for received in [&received[0], &received[3]] {
+            assert!(received.is_empty() || status(received) == Some(408), "{}", String::from_utf8_lossy(received));
         }
     });
     let orders = supplier.run(["order", "list"]);
@@ -91,7 +91,7 @@ fn heads_and_bodies_that_trickle_are_closed_and_nobody_else_waits() {
 }
 
 #[test]
-fn an_order_whose_sender_goes_away_in_the_middle_is_not_stored() {
+fn an_order_whose_client_disconnects_early_is_not_stored() {
     let (supplier, clinic) = supplier();
     for part in [0, 1, 100] {
         let request = order(&supplier, &clinic);
@@ -107,21 +107,24 @@ fn an_order_whose_sender_goes_away_in_the_middle_is_not_stored() {
 }
 
 #[test]
-fn what_is_not_http_is_refused() {
+fn bytes_that_are_not_http_are_refused() {
     let (supplier, clinic) = supplier();
     for bytes in [&b"\x16\x03\x01\x02\x00\x01\x00"[..], b"hello\r\n\r\n", b"GET\r\n\r\n", b"GET / HTTP/9.9\r\n\r\n"] {
         let mut stream = order(&supplier, &clinic).connect();
         stream.write_all(bytes).expect("it goes out");
-        let mut said = Vec::new();
-        let _ = stream.read_to_end(&mut said);
-        assert!(said.is_empty() || status(&said).is_some_and(|status| (400..600).contains(&status)), "{said:?}");
+        let mut received = Vec::new();
+        let _ = stream.read_to_end(&mut received);
+        assert!(
+            received.is_empty() || status(&received).is_some_and(|status| (400..600).contains(&status)),
+            "{received:?}"
+        );
     }
     let request = supplier.request("GET", "/products").bearer(&clinic.token).header("x-long", &"x".repeat(200_000));
     let mut stream = request.connect();
     let _ = stream.write_all(&request.head());
-    let mut said = Vec::new();
-    let _ = stream.read_to_end(&mut said);
-    assert_ne!(status(&said), Some(200), "a head without end");
+    let mut received = Vec::new();
+    let _ = stream.read_to_end(&mut received);
+    assert_ne!(status(&received), Some(200), "a head without end");
     assert_eq!(supplier.get(&clinic, "/products").status, 200);
 }
 
@@ -134,8 +137,8 @@ fn several_requests_share_a_connection() {
     let mut stream = request.connect();
     let last = supplier.request("GET", "/products?limit=[1]").bearer(&clinic.token).head();
     stream.write_all(&[once.clone(), once, last].concat()).expect("it goes out");
-    let mut said = Vec::new();
-    stream.read_to_end(&mut said).expect("three answers");
-    assert_eq!(String::from_utf8_lossy(&said).matches("HTTP/1.1 200 OK").count(), 3);
-    let _ = Response { status: 200, headers: Vec::new(), body: said };
+    let mut received = Vec::new();
+    stream.read_to_end(&mut received).expect("three answers");
+    assert_eq!(String::from_utf8_lossy(&received).matches("HTTP/1.1 200 OK").count(), 3);
+    let _ = Response { status: 200, headers: Vec::new(), body: received };
 }
