@@ -1,4 +1,6 @@
-//! An HTTP/1.1 client that costs little: requests are ready bytes, answers are counted and not kept unless asked for.
+//! An HTTP/1.1 client that costs little: requests are prepared bytes, and bodies are counted without being stored.
+//!
+//! Sockets have the kernel's default delayed ACKs (no `TCP_QUICKACK`), as the sockets of other clients do.
 
 use anyhow::{Context as _, bail};
 use serde_json::Value;
@@ -7,28 +9,29 @@ use std::net::SocketAddr;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-const ROOM: usize = 256 * 1024;
+const BUFFER_BYTES: usize = 256 * 1024;
 
-/// One kept connection.
+/// One keep-alive connection.
 pub struct Connection {
     stream: TcpStream,
     buffer: Box<[u8]>,
     filled: usize,
 }
 
-/// What came back.
+/// The measurable part of an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Answer {
     pub status: u16,
-    /// Of the body as it was sent: compressed, without the marks of its chunks.
+    /// Length of the body as it was sent: compressed, without chunk framing.
     pub bytes: u64,
     pub is_compressed: bool,
 }
 
 struct Head {
     answer: Answer,
+    /// Offset of the body.
     end: usize,
-    /// None: in chunks.
+    /// `None`: the body is chunked.
     length: Option<u64>,
 }
 
@@ -36,7 +39,7 @@ impl Connection {
     pub async fn open(address: SocketAddr) -> anyhow::Result<Self> {
         let stream = TcpStream::connect(address).await.with_context(|| format!("cannot connect to {address}"))?;
         stream.set_nodelay(true)?;
-        Ok(Self { stream, buffer: vec![0; ROOM].into(), filled: 0 })
+        Ok(Self { stream, buffer: vec![0; BUFFER_BYTES].into(), filled: 0 })
     }
 
     /// Sends a request and reads its answer to the end.
@@ -44,7 +47,7 @@ impl Connection {
         self.exchange(request, |_| ()).await
     }
 
-    /// The same, with the body, decompressed.
+    /// Sends a request. Returns its answer with the decompressed body.
     pub async fn fetch(&mut self, request: &[u8]) -> anyhow::Result<(Answer, Vec<u8>)> {
         let mut body = Vec::new();
         let answer = self.exchange(request, |bytes| body.extend_from_slice(bytes)).await?;
@@ -56,7 +59,7 @@ impl Connection {
         Ok((answer, body))
     }
 
-    /// The same as JSON, of a 200.
+    /// Sends a request. Returns its answer with the body as JSON. Fails unless the status is 200.
     pub async fn json(&mut self, request: &[u8]) -> anyhow::Result<(Answer, Value)> {
         let (answer, body) = self.fetch(request).await?;
         if answer.status != 200 {
@@ -73,7 +76,7 @@ impl Connection {
             if let Some(head) = Head::read(&self.buffer[..self.filled])? {
                 break head;
             }
-            if self.filled == ROOM {
+            if self.filled == BUFFER_BYTES {
                 bail!("the head of an answer is too long");
             }
         };
@@ -135,14 +138,15 @@ impl Head {
 }
 
 fn value_of<'a>(line: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
-    let is_it = line.len() > name.len() && line[..name.len()].eq_ignore_ascii_case(name);
-    is_it.then(|| line[name.len()..].trim_ascii())
+    let is_named = line.len() > name.len() && line[..name.len()].eq_ignore_ascii_case(name);
+    is_named.then(|| line[name.len()..].trim_ascii())
 }
 
-/// Reads `Transfer-Encoding: chunked` as it comes in.
+/// An incremental parser of `Transfer-Encoding: chunked`.
 #[derive(Default)]
 struct Chunks {
     state: ChunkState,
+    /// Bytes of the present chunk that are still to come.
     left: u64,
 }
 
@@ -152,13 +156,13 @@ enum ChunkState {
     Size,
     Data,
     /// The line break after a chunk's data.
-    After,
+    LineBreak,
     /// The line break after the last chunk.
-    End,
+    Trailer,
 }
 
 impl Chunks {
-    /// True at the end of the body.
+    /// Passes the data of chunks to `take`. Returns true at the end of the body.
     fn read(&mut self, mut piece: &[u8], mut take: impl FnMut(&[u8])) -> anyhow::Result<bool> {
         while let Some(byte) = piece.first() {
             match self.state {
@@ -168,12 +172,12 @@ impl Chunks {
                     self.left -= count as u64;
                     piece = &piece[count..];
                     if self.left == 0 {
-                        self.state = ChunkState::After;
+                        self.state = ChunkState::LineBreak;
                     }
                     continue;
                 }
                 ChunkState::Size => match byte {
-                    b'\n' if self.left == 0 => self.state = ChunkState::End,
+                    b'\n' if self.left == 0 => self.state = ChunkState::Trailer,
                     b'\n' => self.state = ChunkState::Data,
                     b'\r' => {}
                     digit => {
@@ -181,9 +185,9 @@ impl Chunks {
                         self.left = self.left << 4 | u64::from(digit);
                     }
                 },
-                ChunkState::After if *byte == b'\n' => self.state = ChunkState::Size,
-                ChunkState::End if *byte == b'\n' => return Ok(true),
-                ChunkState::After | ChunkState::End => {}
+                ChunkState::LineBreak if *byte == b'\n' => self.state = ChunkState::Size,
+                ChunkState::Trailer if *byte == b'\n' => return Ok(true),
+                ChunkState::LineBreak | ChunkState::Trailer => {}
             }
             piece = &piece[1..];
         }
@@ -191,13 +195,13 @@ impl Chunks {
     }
 }
 
-/// Ready bytes of a GET.
+/// Returns the bytes of a GET request.
 pub fn get(target: &str, token: &str, gzip: bool) -> Vec<u8> {
     let coding = if gzip { "accept-encoding: gzip\r\n" } else { "" };
     format!("GET {target} HTTP/1.1\r\nhost: speed\r\nauthorization: Bearer {token}\r\naccept: application/json\r\n{coding}\r\n").into_bytes()
 }
 
-/// Ready bytes of a POST of JSON.
+/// Returns the bytes of a POST request with a JSON body.
 pub fn post(target: &str, token: Option<&str>, body: &str) -> Vec<u8> {
     let token = token.map_or(String::new(), |token| format!("authorization: Bearer {token}\r\n"));
     let length = body.len();

@@ -1,11 +1,11 @@
-//! The data: the committed seed, multiplied, and clinics to go with it. The same in every run and on every machine.
+//! Test data: the committed seed, multiplied, and clinics. It is the same in every run and on every machine.
 
 use anyhow::Context as _;
 use std::collections::BTreeMap;
 use std::path::Path;
 
 pub const CLINICS: usize = 200;
-/// Every clinic's secret; its argon2 hash is made once.
+/// The secret of every clinic, so that one argon2 hash serves all.
 pub const SECRET: &str = "speed-bench-secret";
 const PRICE_LISTS: usize = 10;
 const PRICES_OF_A_LIST: u64 = 3_000;
@@ -15,9 +15,9 @@ const SYLLABLES: [&str; 24] = [
     "ula", "nor", "qui", "sta", "hep", "oxi", "dyn",
 ];
 
-/// Numbers by their place: SplitMix64's finaliser over purpose and place.
-pub fn number(purpose: u64, place: u64) -> u64 {
-    let value = (purpose << 48 ^ place).wrapping_add(0x9e37_79b9_7f4a_7c15);
+/// Returns a pseudo-random number that depends on its arguments only: SplitMix64's finaliser over purpose and index.
+pub fn number(purpose: u64, index: u64) -> u64 {
+    let value = (purpose << 48 ^ index).wrapping_add(0x9e37_79b9_7f4a_7c15);
     let value = (value ^ (value >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     let value = (value ^ (value >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
     value ^ (value >> 31)
@@ -37,7 +37,7 @@ struct SeedProduct {
     manufacturer: String,
 }
 
-/// One product of the multiplied catalogue, as the import file has it.
+/// A product of the multiplied catalogue, as a row of the import file.
 #[derive(Debug, serde::Serialize)]
 pub struct Product {
     pub code: String,
@@ -54,29 +54,29 @@ pub struct Product {
     manufacturer: String,
     tax_code: &'static str,
     tax_rate: u32,
-    /// None: the file has no such column.
+    /// `None`: the file has no such column.
     #[serde(skip_serializing_if = "Option::is_none")]
     restricted: Option<bool>,
 }
 
-/// One clinic, as the table has it.
+/// A clinic, as a row of its table.
 #[derive(Debug)]
 pub struct Clinic {
     pub client_id: String,
-    /// From 1; none for one clinic in eleven.
+    /// Counted from 1. One clinic in eleven has none.
     pub price_list: Option<usize>,
     pub hidden_categories: Vec<String>,
     pub hidden_products: Vec<String>,
     pub restricted_licence: bool,
 }
 
-/// A catalogue of so many products.
+/// A catalogue of any size.
 pub struct Catalogue {
     seed: Vec<SeedProduct>,
     pub products: usize,
-    /// Whether the file says which products are restricted.
+    /// True if the import file has the column `restricted`.
     pub has_restrictions: bool,
-    /// Products by category and whether they are restricted.
+    /// Number of products by category and restriction.
     counts: BTreeMap<(String, bool), usize>,
 }
 
@@ -88,27 +88,27 @@ impl Catalogue {
         let mut seed = seed?;
         seed.retain(|product| !product.list_price.is_empty());
         let mut catalogue = Self { seed, products, has_restrictions: true, counts: BTreeMap::new() };
-        for place in 0..products {
-            let key = (catalogue.seed_of(place).category.clone(), is_restricted(place));
+        for index in 0..products {
+            let key = (catalogue.seed_of(index).category.clone(), is_restricted(index));
             *catalogue.counts.entry(key).or_default() += 1;
         }
         Ok(catalogue)
     }
 
-    fn seed_of(&self, place: usize) -> &SeedProduct {
-        &self.seed[place % self.seed.len()]
+    fn seed_of(&self, index: usize) -> &SeedProduct {
+        &self.seed[index % self.seed.len()]
     }
 
-    /// The seed's products come first, as they are; then others made of them under a brand and a number of their own.
-    pub fn product(&self, place: usize) -> Product {
-        let seed = self.seed_of(place);
-        let at = place as u64;
-        let (code, name) = if place < self.seed.len() {
+    /// Returns a product. The first are the seed's own; the others are copies of these under a brand and a code of their own.
+    pub fn product(&self, index: usize) -> Product {
+        let seed = self.seed_of(index);
+        let at = index as u64;
+        let (code, name) = if index < self.seed.len() {
             (seed.code.clone(), seed.name.clone())
         } else {
-            // The factor shares nothing with the modulus, so no two places have one number; the seed's have eight digits.
+            // Factor and modulus are coprime, so all codes differ. They have nine digits, the seed's codes eight.
             let code = format!("{:09}-{:02}", at * 7_654_321 % 1_000_000_000, at % 5);
-            (code, format!("{} {}", self.brand(place), seed.name))
+            (code, format!("{} {}", self.brand(index), seed.name))
         };
         let barcode = match number(1, at) % 10 {
             0 => String::new(),
@@ -133,57 +133,62 @@ impl Catalogue {
             manufacturer: seed.manufacturer.clone(),
             tax_code: "GST",
             tax_rate: 10,
-            restricted: self.has_restrictions.then(|| is_restricted(place)),
+            restricted: self.has_restrictions.then(|| is_restricted(index)),
             code,
             name,
         }
     }
 
-    /// About a dozen products share a brand.
-    pub fn brand(&self, place: usize) -> String {
+    /// Returns the brand of a product. About a dozen products share a brand.
+    pub fn brand(&self, index: usize) -> String {
         let brands = (self.products / 12).max(100) as u64;
-        let brand = number(5, place as u64) % brands;
-        (0..4).map(|at| SYLLABLES[(number(6, brand * 4 + at) % SYLLABLES.len() as u64) as usize]).collect()
+        let brand = number(5, index as u64) % brands;
+        (0..4).map(|syllable| SYLLABLES[(number(6, brand * 4 + syllable) % SYLLABLES.len() as u64) as usize]).collect()
     }
 
-    pub fn clinic(&self, place: usize) -> Clinic {
-        let at = place as u64;
+    pub fn clinic(&self, index: usize) -> Clinic {
+        let at = index as u64;
         let categories: Vec<&String> = self.counts.keys().map(|(category, _)| category).collect();
-        let pick = |purpose: u64| categories[(number(purpose, at) % categories.len() as u64) as usize].clone();
+        let pick_category = |purpose: u64| categories[(number(purpose, at) % categories.len() as u64) as usize].clone();
         Clinic {
-            client_id: format!("speed-clinic-{place:04}"),
-            price_list: Some(place % (PRICE_LISTS + 1)).filter(|list| *list > 0),
-            hidden_categories: if place.is_multiple_of(3) { vec![pick(7), pick(8)] } else { Vec::new() },
-            hidden_products: (0..place % 4).map(|n| self.product(self.some_place(9, at * 4 + n as u64)).code).collect(),
-            restricted_licence: place.is_multiple_of(2),
+            client_id: format!("speed-clinic-{index:04}"),
+            price_list: Some(index % (PRICE_LISTS + 1)).filter(|list| *list > 0),
+            hidden_categories: if index.is_multiple_of(3) {
+                vec![pick_category(7), pick_category(8)]
+            } else {
+                Vec::new()
+            },
+            hidden_products: (0..index % 4).map(|n| self.product(self.pick(9, at * 4 + n as u64)).code).collect(),
+            restricted_licence: index.is_multiple_of(2),
         }
     }
 
-    fn some_place(&self, purpose: u64, place: u64) -> usize {
-        (number(purpose, place) % self.products as u64) as usize
+    /// Returns the index of a pseudo-random product.
+    fn pick(&self, purpose: u64, index: u64) -> usize {
+        (number(purpose, index) % self.products as u64) as usize
     }
 
-    /// How many products the clinic sees, but for the few that are hidden one by one.
+    /// Returns how many products the clinic sees, without subtracting the few that are hidden by code.
     pub fn about_visible(&self, clinic: &Clinic) -> usize {
-        let seen = self.counts.iter().filter(|((category, restricted), _)| {
+        let visible = self.counts.iter().filter(|((category, restricted), _)| {
             !clinic.hidden_categories.contains(category) && (clinic.restricted_licence || !restricted)
         });
-        seen.map(|(_, count)| count).sum()
+        visible.map(|(_, count)| count).sum()
     }
 
-    /// Categories in an order of this clinic's own, up to the one that makes about half of the catalogue.
+    /// Returns categories that hold about half of the catalogue, different ones for each clinic.
     pub fn half_of_the_categories(&self, clinic: usize) -> Vec<String> {
         let mut totals: BTreeMap<&String, usize> = BTreeMap::new();
         self.counts.iter().for_each(|((category, _), count)| *totals.entry(category).or_default() += count);
         let mut order: Vec<(u64, &String, usize)> = totals
             .into_iter()
             .enumerate()
-            .map(|(at, (name, count))| (number(10, (clinic * 1_000 + at) as u64), name, count))
+            .map(|(index, (name, count))| (number(10, (clinic * 1_000 + index) as u64), name, count))
             .collect();
         order.sort_unstable();
         let (mut sum, half) = (0, self.products / 2);
         order.retain(|(_, _, count)| {
-            // The nearest that does not pass the half by more than a twentieth.
+            // At most a twentieth above the half.
             let fits = sum + count <= half + half / 20;
             sum += if fits { *count } else { 0 };
             fits
@@ -193,25 +198,25 @@ impl Catalogue {
 
     pub fn write_products(&self, file: &Path) -> anyhow::Result<()> {
         let mut writer = csv::Writer::from_path(file)?;
-        (0..self.products).try_for_each(|place| writer.serialize(self.product(place)))?;
+        (0..self.products).try_for_each(|index| writer.serialize(self.product(index)))?;
         Ok(writer.flush()?)
     }
 
-    /// What price lists and clinics pay: 70 to 95 percent of the list price.
+    /// Writes the prices of price lists and clinics: 70 to 95 percent of the list price.
     pub fn write_prices(&self, file: &Path) -> anyhow::Result<()> {
         let mut writer = csv::Writer::from_path(file)?;
         writer.write_record(["clinic", "price_list", "code", "contract_price"])?;
         let lists = (1..=PRICE_LISTS).map(|list| (String::new(), list_name(list), PRICES_OF_A_LIST));
-        let clinics = (0..CLINICS).map(|place| {
-            let count = OWN_PRICES.start() + number(11, place as u64) % (OWN_PRICES.end() - OWN_PRICES.start());
-            (self.clinic(place).client_id, String::new(), count)
+        let clinics = (0..CLINICS).map(|index| {
+            let count = OWN_PRICES.start() + number(11, index as u64) % (OWN_PRICES.end() - OWN_PRICES.start());
+            (self.clinic(index).client_id, String::new(), count)
         });
-        for (who, (clinic, list, count)) in lists.chain(clinics).enumerate() {
-            let places = (0..count).map(|n| self.some_place(12, (who as u64) << 20 | n));
-            for place in places.collect::<std::collections::BTreeSet<_>>() {
-                let product = self.product(place);
+        for (owner, (clinic, list, count)) in lists.chain(clinics).enumerate() {
+            let products = (0..count).map(|n| self.pick(12, (owner as u64) << 20 | n));
+            for index in products.collect::<std::collections::BTreeSet<_>>() {
+                let product = self.product(index);
                 let price: f64 = product.list_price.parse()?;
-                let percent = 70 + number(13, (who as u64) << 24 ^ place as u64) % 26;
+                let percent = 70 + number(13, (owner as u64) << 24 ^ index as u64) % 26;
                 let price = format!("{:.2}", price * percent as f64 / 100.0);
                 writer.write_record([&clinic, &list, &product.code, &price])?;
             }
@@ -220,14 +225,16 @@ impl Catalogue {
     }
 }
 
-fn is_restricted(place: usize) -> bool {
-    number(14, place as u64).is_multiple_of(100)
+fn is_restricted(index: usize) -> bool {
+    number(14, index as u64).is_multiple_of(100)
 }
 
+/// Returns the name of a price list.
 pub fn list_name(list: usize) -> String {
     format!("speed list {list}")
 }
 
+/// Returns the names of all price lists.
 pub fn price_lists() -> impl Iterator<Item = String> {
     (1..=PRICE_LISTS).map(list_name)
 }

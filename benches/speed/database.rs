@@ -1,17 +1,18 @@
-//! Baseline: the database by itself. The textbook's statement, JSON made by Postgres, no HTTP and no rows to decode.
+//! Baseline: the database without a server. Postgres runs the textbook handler's statement and writes the JSON itself, so
+//! there is no HTTP and there are no rows to decode.
 
 use crate::textbook::{Clinic, Filters};
 use sqlx::{AssertSqlSafe, PgConnection};
 
-/// A statement with its values.
+/// One query of a clinic as a statement with its bound values.
 #[derive(Clone, Debug)]
-pub struct Question {
+pub struct DatabaseQuery {
     clinic: Clinic,
     filters: Filters,
     statement: String,
 }
 
-impl Question {
+impl DatabaseQuery {
     pub fn new(clinic: Clinic, query: &str) -> Self {
         let filters = Filters::parse(query);
         let (rows, _) = filters.statement();

@@ -1,9 +1,9 @@
-//! Load: so many connections that ask again as soon as they have an answer, in rounds that the contenders take in turn.
+//! Closed-loop load: each connection asks again as soon as it has its answer. The rounds of the contenders are interleaved.
 
 use crate::client::{Answer, Connection};
-use crate::database::Question;
+use crate::database::DatabaseQuery;
 use crate::server::Process;
-use crate::spread::Spread;
+use crate::statistics::Spread;
 use anyhow::{Context as _, bail};
 use std::cell::Cell;
 use std::net::SocketAddr;
@@ -11,30 +11,44 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 use tokio::task::LocalSet;
 
-/// A request with the answer that is right.
+/// A request with the answer that is expected.
 #[derive(Clone, Debug)]
-pub struct Shot {
+pub struct CheckedRequest {
     pub request: Vec<u8>,
     pub answer: Answer,
 }
 
-/// One of those who are measured against each other.
+impl CheckedRequest {
+    /// Fails unless status, length and coding of the answer are as expected.
+    pub async fn send(&self, connection: &mut Connection) -> anyhow::Result<()> {
+        let answer = connection.ask(&self.request).await?;
+        if answer != self.answer {
+            let request = String::from_utf8_lossy(&self.request);
+            let line = request.lines().next().unwrap_or_default();
+            bail!("{line:.200}: {answer:?} instead of {:?}", self.answer);
+        }
+        Ok(())
+    }
+}
+
+/// A server, or the database by itself, that is compared with others.
 pub struct Contender<'a> {
     pub name: &'static str,
     pub target: Target<'a>,
 }
 
 pub enum Target<'a> {
-    Http { address: SocketAddr, process: &'a Process, shots: Rc<[Shot]> },
-    Sql { pool: sqlx::PgPool, questions: Rc<[Question]> },
+    Http { address: SocketAddr, process: &'a Process, requests: Rc<[CheckedRequest]> },
+    Sql { pool: sqlx::PgPool, queries: Rc<[DatabaseQuery]> },
 }
 
-/// What one contender did in one round.
+/// The measurements of one contender in one round.
 #[derive(Clone, Debug)]
 pub struct Round {
     pub per_second: f64,
-    /// Milliseconds.
+    /// Median latency in milliseconds.
     pub median: f64,
+    /// 99th percentile of the latency in milliseconds.
     pub p99: f64,
     /// Processor time of the server for one answer, in microseconds.
     pub processor: Option<f64>,
@@ -52,13 +66,13 @@ impl Rounds {
         Spread::of(self.rounds.iter().map(of))
     }
 
-    /// Ratios of the rounds that lay next to each other.
+    /// Compares rounds that ran next to each other.
     pub fn ratio(&self, other: &Self, of: impl Fn(&Round) -> f64) -> Spread {
         Spread::of(self.rounds.iter().zip(&other.rounds).map(|(one, other)| of(one) / of(other)))
     }
 }
 
-/// The rounds of all contenders, interleaved: ABCABC. Something may be done before each round.
+/// Measures rounds of all contenders, interleaved (ABCABC), after a warm-up. Awaits `before_each` before each ABC.
 pub async fn measure(
     contenders: &[Contender<'_>],
     connections: usize,
@@ -88,18 +102,26 @@ impl Contender<'_> {
         };
         let before = process.map(Process::processor_time);
         let (latencies, took) = match &self.target {
-            Target::Http { address, shots, .. } => {
-                let (address, shots) = (*address, Rc::clone(shots));
-                closed_loop(connections, time, move || Asker::new(address, Rc::clone(&shots)), Asker::ask).await
+            Target::Http { address, requests, .. } => {
+                let (address, requests) = (*address, Rc::clone(requests));
+                closed_loop(
+                    connections,
+                    time,
+                    || Connection::open(address),
+                    async move |connection: &mut Connection, number| {
+                        requests[number % requests.len()].send(connection).await
+                    },
+                )
+                .await
             }
-            Target::Sql { pool, questions } => {
-                let (pool, questions) = (pool.clone(), Rc::clone(questions));
+            Target::Sql { pool, queries } => {
+                let (pool, queries) = (pool.clone(), Rc::clone(queries));
                 let open = move || {
-                    let (pool, questions) = (pool.clone(), Rc::clone(&questions));
-                    async move { Ok((pool.acquire().await?, questions)) }
+                    let (pool, queries) = (pool.clone(), Rc::clone(&queries));
+                    async move { Ok((pool.acquire().await?, queries)) }
                 };
-                closed_loop(connections, time, open, async |(connection, questions), turn| {
-                    questions[turn % questions.len()].ask(connection).await.map(drop)
+                closed_loop(connections, time, open, async |(connection, queries), number| {
+                    queries[number % queries.len()].ask(connection).await.map(drop)
                 })
                 .await
             }
@@ -123,38 +145,16 @@ impl Round {
     }
 }
 
-/// In milliseconds, of ascending times.
+/// Returns a quantile of ascending latencies in milliseconds.
 pub fn quantile(sorted: &[Duration], share: f64) -> f64 {
-    let at = ((sorted.len() as f64 * share).ceil() as usize).clamp(1, sorted.len().max(1)) - 1;
-    sorted.get(at).map_or(f64::NAN, |time| time.as_secs_f64() * 1e3)
+    let index = ((sorted.len() as f64 * share).ceil() as usize).clamp(1, sorted.len().max(1)) - 1;
+    sorted.get(index).map_or(f64::NAN, |time| time.as_secs_f64() * 1e3)
 }
 
-/// One connection of a round; it checks every answer.
-struct Asker {
-    connection: Connection,
-    shots: Rc<[Shot]>,
-}
-
-impl Asker {
-    async fn new(address: SocketAddr, shots: Rc<[Shot]>) -> anyhow::Result<Self> {
-        Ok(Self { connection: Connection::open(address).await?, shots })
-    }
-
-    async fn ask(&mut self, turn: usize) -> anyhow::Result<()> {
-        let shot = &self.shots[turn % self.shots.len()];
-        let answer = self.connection.ask(&shot.request).await?;
-        if answer != shot.answer {
-            let request = String::from_utf8_lossy(&shot.request);
-            let line = request.lines().next().unwrap_or_default();
-            bail!("{line:.200}: {answer:?} instead of {:?}", shot.answer);
-        }
-        Ok(())
-    }
-}
-
-/// Every asker asks again as soon as it has its answer, until the time is up. All latencies, and how long it took.
+/// Runs clients that ask again as soon as they have their answer, until `time` has passed. `ask` receives the number of the
+/// request, counted over all clients. Returns all latencies, and the time until the last answer.
 pub async fn closed_loop<A: 'static, Opening>(
-    askers: usize,
+    clients: usize,
     time: Duration,
     open: impl Fn() -> Opening,
     ask: impl AsyncFn(&mut A, usize) -> anyhow::Result<()> + Clone + 'static,
@@ -162,23 +162,23 @@ pub async fn closed_loop<A: 'static, Opening>(
 where
     Opening: Future<Output = anyhow::Result<A>>,
 {
-    let mut open_askers = Vec::new();
-    for _ in 0..askers {
-        open_askers.push(open().await?);
+    let mut open_clients = Vec::new();
+    for _ in 0..clients {
+        open_clients.push(open().await?);
     }
     let next = Rc::new(Cell::new(0));
     let began = Instant::now();
     let local = LocalSet::new();
-    let tasks: Vec<_> = open_askers
+    let tasks: Vec<_> = open_clients
         .into_iter()
-        .map(|mut asker| {
+        .map(|mut client| {
             let (next, ask) = (Rc::clone(&next), ask.clone());
             local.spawn_local(async move {
                 let mut latencies = Vec::with_capacity(1 << 16);
                 while began.elapsed() < time {
-                    let turn = next.replace(next.get() + 1);
+                    let number = next.replace(next.get() + 1);
                     let asked = Instant::now();
-                    ask(&mut asker, turn).await?;
+                    ask(&mut client, number).await?;
                     latencies.push(asked.elapsed());
                 }
                 anyhow::Ok(latencies)

@@ -1,41 +1,41 @@
-//! What is measured, at which sizes, for how long.
+//! The command line of the bench, and the plan that follows from it: scenarios, sizes, durations.
 
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// Speed of the product against its baselines. Data, database and servers are its own; nothing is fetched.
+/// Measures the product against its baselines, on data, databases and servers of its own. Needs no network
 #[derive(Debug, clap::Parser)]
 #[command(name = "speed")]
 pub struct Options {
-    /// About three minutes: 100,000 products alone, short rounds, a small storm
+    /// Takes about four minutes: 100,000 products only, short rounds, a small storm
     #[arg(long)]
     pub short: bool,
-    /// Scenarios to run, by letter: a,c,g
+    /// Scenarios to run, by letter, for instance `a,c,g` [default: all]
     #[arg(long, value_delimiter = ',', value_enum)]
     pub only: Vec<Scenario>,
-    /// Sizes of the catalogue, instead of those of the mode
+    /// Numbers of products, for instance `10000,100000` [default: 10000,100000,1000000; with `--short` 100000]
     #[arg(long, value_delimiter = ',')]
     pub products: Vec<usize>,
-    /// Where the databases go; they are removed at the end [default: a new directory under TMPDIR]
+    /// Parent directory of the databases, which are removed at the end [default: TMPDIR]
     #[arg(long)]
     pub data_dir: Option<PathBuf>,
-    /// Where the figures go, as JSON
+    /// File that receives the figures as JSON
     #[arg(long, default_value = concat!(env!("CARGO_MANIFEST_DIR"), "/target/speed.json"))]
     pub json: PathBuf,
-    /// A Markdown file whose results section is filled in: what stands between `<!-- results -->` and `<!-- end -->`
-    #[arg(long)]
+    /// Replaces the results in a Markdown file, between `<!-- results -->` and `<!-- end -->`
+    #[arg(long, num_args = 0..=1, default_missing_value = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/benchmarks.md"))]
     pub markdown: Option<PathBuf>,
-    /// A remark for the results: on which machine, what else ran
+    /// A remark for the report, for instance which other programs were running
     #[arg(long, default_value = "")]
     pub remark: String,
-    /// What `cargo bench` adds
+    /// Ignored: `cargo bench` adds it
     #[arg(long, hide = true)]
     pub bench: bool,
     #[command(subcommand)]
     pub baseline: Option<Baseline>,
 }
 
-/// A baseline, which this program becomes in a process of its own.
+/// A baseline that this program runs as in a child process.
 #[derive(Clone, Copy, Debug, clap::Subcommand)]
 pub enum Baseline {
     #[command(hide = true)]
@@ -44,7 +44,7 @@ pub enum Baseline {
     Textbook,
 }
 
-/// The scenarios of issue 6; (i) is `cargo bench --bench deliveries`.
+/// The scenarios of issues 6 and 13. Scenario (i) is `cargo bench --bench deliveries`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum Scenario {
     /// Search, mixed terms, limit 20
@@ -65,25 +65,32 @@ pub enum Scenario {
     H,
     /// A token before every call
     J,
+    /// Pull in pages
+    K,
 }
 
-/// How long and how often.
+/// Sizes, durations and repetitions.
 #[derive(Clone, Debug)]
 pub struct Plan {
     /// Ascending.
     pub sizes: Vec<usize>,
     pub rounds: usize,
-    /// Of one contender in one round.
+    /// Duration of one contender in one round.
     pub round: Duration,
     pub pull_rounds: usize,
     pub storm_rounds: usize,
     pub storm_clinics: usize,
-    /// Pulls of the textbook handler in the storm, which would take too long for all.
+    /// The textbook handler would take too long for a pull of every clinic.
     pub storm_textbook: usize,
+    pub page_rounds: usize,
+    /// Pulls in pages of one contender in one round.
+    pub page_pulls: usize,
+    /// The textbook handler takes seconds for a pull in pages.
+    pub page_pulls_textbook: usize,
     pub import_rows: usize,
 }
 
-/// The size at which everything but the reads is measured.
+/// The size at which scenarios run that need only one.
 pub const USUAL_SIZE: usize = 100_000;
 
 impl Options {
@@ -97,6 +104,9 @@ impl Options {
                 storm_rounds: 1,
                 storm_clinics: 100,
                 storm_textbook: 32,
+                page_rounds: 2,
+                page_pulls: 64,
+                page_pulls_textbook: 8,
                 import_rows: 100_000,
             }
         } else {
@@ -108,6 +118,9 @@ impl Options {
                 storm_rounds: 3,
                 storm_clinics: 500,
                 storm_textbook: 64,
+                page_rounds: 3,
+                page_pulls: 160,
+                page_pulls_textbook: 32,
                 import_rows: 1_000_000,
             }
         };
@@ -124,7 +137,7 @@ impl Options {
 }
 
 impl Plan {
-    /// Where scenarios are measured that one size is enough for.
+    /// Returns [`USUAL_SIZE`], or the largest size if that is not among the sizes.
     pub fn usual_size(&self) -> usize {
         if self.sizes.contains(&USUAL_SIZE) { USUAL_SIZE } else { self.sizes[self.sizes.len() - 1] }
     }

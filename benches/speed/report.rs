@@ -1,9 +1,9 @@
-//! The figures: kept as they come, printed as tables, written as JSON, filled into a page.
+//! The report: collects figures, prints them as tables, writes them as JSON and into a Markdown page.
 
+use crate::environment::Environment;
 use crate::load::Rounds;
 use crate::options::Options;
-use crate::spread::Spread;
-use crate::stage::Stage;
+use crate::statistics::Spread;
 use anyhow::{Context as _, bail};
 use serde::Serialize;
 use spsi_partner::clock::Clock;
@@ -16,14 +16,14 @@ pub struct Report {
     machine: Machine,
     sections: Vec<Section>,
     targets: Vec<Target>,
-    /// What was not measured, and why.
+    /// Scenarios and contenders that were not measured, with the reason.
     left_out: Vec<String>,
 }
 
-/// Where the figures come from.
+/// The machine and the versions that the figures come from.
 #[derive(Serialize)]
 struct Machine {
-    at: String,
+    date: String,
     remark: String,
     mode: &'static str,
     cores: usize,
@@ -53,7 +53,7 @@ pub struct Row {
     pub values: Vec<Option<Spread>>,
 }
 
-/// A target of the issue.
+/// A measured figure with its goal.
 #[derive(Serialize)]
 struct Target {
     scenario: &'static str,
@@ -71,10 +71,10 @@ pub enum Goal {
 }
 
 const MEDIAN: &str = "median ms";
-const RATIO: &str = "product is x times";
+pub const RATIO: &str = "product is x times";
 
 impl Report {
-    pub fn new(options: &Options, stage: &Stage) -> Self {
+    pub fn new(options: &Options, environment: &Environment) -> Self {
         let file = |path: &str, key: &str| {
             let text = fs::read_to_string(path).unwrap_or_default();
             let line = text
@@ -90,15 +90,15 @@ impl Report {
         let changed =
             if say("git", &["status", "--porcelain", "src", "Cargo.lock"]).is_empty() { "" } else { " with changes" };
         let machine = Machine {
-            at: Clock::System.now().date().to_string(),
+            date: Clock::System.now().date().to_string(),
             remark: options.remark.clone(),
             mode: if options.short { "short" } else { "full" },
             cores: std::thread::available_parallelism().map_or(0, usize::from),
             processor: file("/proc/cpuinfo", "model name"),
             memory: file("/proc/meminfo", "MemTotal"),
             load_before: fs::read_to_string("/proc/loadavg").unwrap_or_default().trim().to_owned(),
-            postgres: stage.postgres_version.clone(),
-            postgres_settings: Stage::settings(),
+            postgres: environment.postgres_version.clone(),
+            postgres_settings: Environment::settings(),
             rustc: say("rustc", &["-V"]),
             commit: say("git", &["rev-parse", "--short", "HEAD"]) + changed,
         };
@@ -110,21 +110,21 @@ impl Report {
         self.sections.push(section);
     }
 
-    pub fn leave_out(&mut self, what: String) {
-        eprintln!("LEFT OUT: {what}\n");
-        self.left_out.push(what);
+    pub fn leave_out(&mut self, reason: String) {
+        eprintln!("LEFT OUT: {reason}\n");
+        self.left_out.push(reason);
     }
 
     pub fn target(&mut self, scenario: &'static str, text: impl Into<String>, value: Spread, goal: Goal) {
         let met = match goal {
-            Goal::AtLeast(least) => value.median >= least,
-            Goal::AtMost(most) => value.median <= most,
+            Goal::AtLeast(min) => value.median >= min,
+            Goal::AtMost(max) => value.median <= max,
         };
         self.targets.push(Target { scenario, text: text.into(), value, goal, met });
     }
 
-    /// What the issue asks of latencies when the catalogue grows tenfold.
-    pub fn compare_sizes(&mut self, small: usize, large: usize, most: f64) {
+    /// Adds a target for each scenario that was measured at both sizes: the growth of its median latency.
+    pub fn compare_sizes(&mut self, small: usize, large: usize, max: f64) {
         let of = |section: &Section| {
             section.rows.iter().find(|row| row.who == "product")?.values.get(column(section)?).copied()?
         };
@@ -137,11 +137,7 @@ impl Report {
                 ratios.push((
                     section.scenario,
                     section.title.clone(),
-                    Spread {
-                        median: slow.median / quick.median,
-                        least: slow.least / quick.most,
-                        most: slow.most / quick.least,
-                    },
+                    Spread { median: slow.median / quick.median, min: slow.min / quick.max, max: slow.max / quick.min },
                 ));
             }
         }
@@ -150,7 +146,7 @@ impl Report {
                 scenario,
                 format!("{title}: median latency at {large} products, times that at {small}"),
                 ratio,
-                Goal::AtMost(most),
+                Goal::AtMost(max),
             );
         }
     }
@@ -169,7 +165,7 @@ impl Report {
         fs::write(file, page).with_context(|| format!("cannot write {}", file.display()))
     }
 
-    /// Machine, targets and tables.
+    /// Returns machine, targets and tables as Markdown.
     pub fn markdown(&self) -> Result<String, std::fmt::Error> {
         let mut page = String::new();
         let machine = &self.machine;
@@ -179,7 +175,7 @@ impl Report {
         writeln!(
             page,
             "{}, {} mode, commit {}, {}; {} cores ({}), {}; load before {}; PostgreSQL {} ({}).\n",
-            machine.at,
+            machine.date,
             machine.mode,
             machine.commit,
             machine.rustc,
@@ -195,8 +191,8 @@ impl Report {
         }
         for target in &self.targets {
             let goal = match target.goal {
-                Goal::AtLeast(least) => format!("at least {least}"),
-                Goal::AtMost(most) => format!("at most {most}"),
+                Goal::AtLeast(min) => format!("at least {min}"),
+                Goal::AtMost(max) => format!("at most {max}"),
             };
             let met = if target.met { "met" } else { "**not met**" };
             writeln!(page, "| {} | {} | {goal} | {} | {met} |", target.scenario, target.text, target.value)?;
@@ -216,7 +212,7 @@ fn column(section: &Section) -> Option<usize> {
 }
 
 impl Section {
-    /// A table of contenders, the product first.
+    /// Builds the table of contenders that ran the same rounds. The product comes first.
     pub fn of_rounds(scenario: &'static str, title: impl Into<String>, products: usize, rounds: &[Rounds]) -> Self {
         let row = |one: &Rounds| Row {
             who: one.name.to_owned(),
@@ -241,7 +237,7 @@ impl Section {
 }
 
 impl std::fmt::Display for Section {
-    /// Markdown that a terminal shows well enough.
+    /// Writes a Markdown table with aligned columns, so that a terminal shows it well.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         writeln!(f, "**({}) {}**, {} products\n", self.scenario, self.title, self.products)?;
         let mut table =
@@ -250,14 +246,15 @@ impl std::fmt::Display for Section {
             let values = row.values.iter().map(|value| value.map_or_else(|| "-".to_owned(), |value| value.to_string()));
             table.push(std::iter::once(row.who.clone()).chain(values).collect());
         }
-        let widths: Vec<usize> =
-            (0..=self.columns.len()).map(|at| table.iter().map(|row| row[at].len()).max().unwrap_or(0)).collect();
-        for (at, row) in table.iter().enumerate() {
+        let widths: Vec<usize> = (0..=self.columns.len())
+            .map(|column| table.iter().map(|row| row[column].len()).max().unwrap_or(0))
+            .collect();
+        for (index, row) in table.iter().enumerate() {
             for (cell, width) in row.iter().zip(&widths) {
                 write!(f, "| {cell:width$} ")?;
             }
             writeln!(f, "|")?;
-            if at == 0 {
+            if index == 0 {
                 widths.iter().try_for_each(|width| write!(f, "|{:-<width$}", "", width = width + 2))?;
                 writeln!(f, "|")?;
             }

@@ -1,4 +1,4 @@
-//! Servers as processes of their own: started, looked at through `/proc`, and ended.
+//! Servers in child processes: started, measured through `/proc`, and killed when dropped.
 
 use anyhow::{Context as _, bail};
 use std::fs::{self, File};
@@ -8,29 +8,30 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 const START_LIMIT: Duration = Duration::from_secs(180);
-/// What Linux counts a process's time in, on every machine that we know.
+/// The unit of processor time in `/proc/ID/stat` (`USER_HZ` is 100 on every supported platform).
 const TICK: Duration = Duration::from_millis(10);
 
-/// A server that says `listening on http://ADDRESS` on standard error; ended when dropped.
+/// A server that writes `listening on http://ADDRESS` to standard error. It is killed when dropped.
 #[derive(Debug)]
 pub struct Server {
     pub address: SocketAddr,
     process: Process,
 }
 
-/// A child; ended when dropped.
+/// A child process. It is killed when dropped.
 #[derive(Debug)]
 pub struct Process(Child);
 
-/// Resident memory, in bytes.
+/// Resident memory in bytes.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Memory {
     pub now: u64,
-    /// Since the start, or since [`Process::forget_peak`].
+    /// The largest value since the start, or since [`Process::reset_peak`].
     pub peak: u64,
 }
 
 impl Server {
+    /// Waits until the server listens, for at most [`START_LIMIT`].
     pub fn start(name: &str, mut command: Command, directory: &Path) -> anyhow::Result<Self> {
         let log = directory.join(format!("{name}.log"));
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(File::create(&log)?);
@@ -70,14 +71,14 @@ impl Process {
         &mut self.0
     }
 
-    /// Its own id and those of its children: some stacks work in several processes.
+    /// Returns its own id and those of its children: some stacks work in several processes.
     fn ids(&self) -> Vec<u32> {
         let id = self.0.id();
         let children = read(id, &format!("task/{id}/children"));
         std::iter::once(id).chain(children.split_whitespace().filter_map(|child| child.parse().ok())).collect()
     }
 
-    /// Zero once it has ended, and where there is no `/proc`.
+    /// Returns zero if the process has ended, or if the machine has no `/proc`.
     pub fn memory(&self) -> Memory {
         self.ids().into_iter().fold(Memory::default(), |sum, id| {
             let status = read(id, "status");
@@ -90,15 +91,15 @@ impl Process {
         })
     }
 
-    /// Begins a new peak from what is resident now.
-    pub fn forget_peak(&self) {
+    /// Sets the peak to the present resident memory.
+    pub fn reset_peak(&self) {
         for id in self.ids() {
-            // Where this is not possible the peak since the start stays, which is larger and so no flattery.
+            // If this is refused, the peak since the start remains. That peak is larger, so no figure looks better than it is.
             let _ = fs::write(format!("/proc/{id}/clear_refs"), "5");
         }
     }
 
-    /// Processor time so far, of all threads.
+    /// Returns the processor time of all threads since the start.
     pub fn processor_time(&self) -> Duration {
         let ticks: u32 = self.ids().into_iter().map(ticks).sum();
         TICK * ticks
@@ -111,9 +112,9 @@ fn read(id: u32, file: &str) -> String {
 
 fn ticks(id: u32) -> u32 {
     let stat = read(id, "stat");
-    // The name, in parentheses, may hold anything.
+    // The second field is the program's name in parentheses, which may contain spaces and parentheses.
     let fields: Vec<&str> = stat.rsplit_once(')').map_or(Vec::new(), |(_, rest)| rest.split_whitespace().collect());
-    [11, 12].into_iter().filter_map(|at| fields.get(at)?.parse::<u32>().ok()).sum()
+    [11, 12].into_iter().filter_map(|index| fields.get(index)?.parse::<u32>().ok()).sum()
 }
 
 impl Drop for Process {

@@ -1,24 +1,24 @@
-//! Scenario (e): the whole catalogue, plain and compressed: time, bytes, and what a pull adds to the server's memory.
+//! Scenario (e): the whole catalogue in one answer, plain and compressed: time, bytes, and the memory that a pull adds.
 
 use crate::client::{Answer, Connection, get};
+use crate::environment::Dataset;
 use crate::options::{Plan, USUAL_SIZE};
 use crate::reads::{Servers, difference};
 use crate::report::{Goal, Report, Row, Section};
 use crate::server::Server;
-use crate::spread::Spread;
-use crate::stage::Market;
+use crate::statistics::Spread;
 use anyhow::{Context as _, ensure};
 use std::time::{Duration, Instant};
 
-/// Clinics that pull in turn.
+/// Clinics that take turns.
 const PULLERS: usize = 16;
-const AT_ONCE: usize = 32;
-/// The product, the static body, and the textbook handler come first.
-const OURS: usize = 3;
-/// Beyond this 32 pulls of a handler that holds whole answers would not fit into the memory of the machine.
-const MOST_AT_ONCE_OF_BASELINES: usize = USUAL_SIZE;
-/// Whole answers are compared as JSON up to this size, beyond it by their number of products.
-const MOST_COMPARED: usize = USUAL_SIZE;
+const CONCURRENT: usize = 32;
+/// The product, the static body, and the textbook handler: all contenders but the other stacks.
+const WITHOUT_STACKS: usize = 3;
+/// Above this size, 32 concurrent pulls of a handler that holds whole answers would exceed the machine's memory.
+const MAX_PRODUCTS_FOR_CONCURRENT_BASELINES: usize = USUAL_SIZE;
+/// Above this size, answers are compared by their number of products.
+const MAX_PRODUCTS_COMPARED_AS_JSON: usize = USUAL_SIZE;
 const MEGABYTE: f64 = 1e6;
 const STATIC_BODY: &str = "static body";
 
@@ -27,35 +27,38 @@ struct Pulls<'a> {
     name: &'static str,
     server: &'a Server,
     requests: Vec<Vec<u8>>,
-    /// Resident before anybody pulled anything.
+    /// Resident bytes before the first pull of any contender.
     idle: u64,
+    /// Milliseconds.
     times: Vec<f64>,
+    /// Megabytes that each pull added at its peak.
     growths: Vec<f64>,
     bytes: u64,
-    at_once: Option<(Duration, f64)>,
+    /// Duration of the concurrent pulls, and megabytes that they added.
+    concurrent: Option<(Duration, f64)>,
 }
 
-/// Expects servers that have just started: memory that was used once stays with a process.
-pub async fn run(plan: &Plan, market: &Market, servers: &Servers, report: &mut Report) -> anyhow::Result<()> {
-    let products = market.catalogue.products;
+/// The servers must have started just before: a process keeps memory that it used once.
+pub async fn run(plan: &Plan, dataset: &Dataset, servers: &Servers, report: &mut Report) -> anyhow::Result<()> {
+    let products = dataset.catalogue.products;
     let idle = warm_up(servers).await?;
-    compare(servers, products <= MOST_COMPARED).await.context("(e) comparing")?;
+    compare(servers, products <= MAX_PRODUCTS_COMPARED_AS_JSON).await.context("(e) comparing")?;
     for (gzip, title) in [(false, "whole catalogue, plain"), (true, "whole catalogue, gzip")] {
         let mut all = contenders(servers, gzip, &idle).await?;
-        for turn in 0..=plan.pull_rounds {
+        for round in 0..=plan.pull_rounds {
             for pulls in &mut all {
-                pulls.one(turn).await.with_context(|| format!("(e) {}", pulls.name))?;
+                pulls.pull_once(round).await.with_context(|| format!("(e) {}", pulls.name))?;
             }
         }
-        let at_once = if products > MOST_AT_ONCE_OF_BASELINES { 1 } else { OURS };
-        for pulls in all.iter_mut().take(at_once) {
-            pulls.together().await.with_context(|| format!("(e) {}", pulls.name))?;
+        let concurrent = if products > MAX_PRODUCTS_FOR_CONCURRENT_BASELINES { 1 } else { WITHOUT_STACKS };
+        for pulls in all.iter_mut().take(concurrent) {
+            pulls.pull_concurrently().await.with_context(|| format!("(e) {}", pulls.name))?;
         }
         let mut section = section(title, products, &all);
-        section.note = if at_once == 1 {
-            format!("{AT_ONCE} at once: the product alone; the others would need more memory than there is.")
+        section.note = if concurrent == 1 {
+            format!("{CONCURRENT} at once: the product only; the others would need more memory than the machine has.")
         } else {
-            format!("{AT_ONCE} at once: not the other stacks, which take minutes and gigabytes for it.")
+            format!("{CONCURRENT} at once: without the other stacks, which would take minutes and gigabytes.")
         };
         report.add(section);
         if products == USUAL_SIZE {
@@ -65,8 +68,8 @@ pub async fn run(plan: &Plan, market: &Market, servers: &Servers, report: &mut R
     Ok(())
 }
 
-/// What a clinic sees is worked out at its first request: that is not what a pull costs. What is resident then, of each
-/// contender.
+/// Sends each clinic's first request, which costs more than later ones because the server derives what the clinic sees.
+/// Returns the resident bytes of each contender afterwards.
 async fn warm_up(servers: &Servers) -> anyhow::Result<Vec<u64>> {
     for server in servers.readers() {
         let mut connection = Connection::open(server.address).await?;
@@ -74,28 +77,32 @@ async fn warm_up(servers: &Servers) -> anyhow::Result<Vec<u64>> {
             connection.json(&get("/products?limit=1", token, false)).await?;
         }
     }
-    Ok(contending(servers).map(|(_, server)| server.process().memory().now).collect())
+    Ok(named_servers(servers).map(|(_, server)| server.process().memory().now).collect())
 }
 
-/// Everybody, the product first.
-fn contending(servers: &Servers) -> impl Iterator<Item = (&'static str, &Server)> {
-    let ours = [("product", &servers.product), (STATIC_BODY, &servers.static_body), ("textbook", &servers.textbook)];
-    ours.into_iter().chain(servers.stacks.iter().map(|(name, server)| (*name, server)))
+/// Returns all servers with their names, the product first.
+fn named_servers(servers: &Servers) -> impl Iterator<Item = (&'static str, &Server)> {
+    let own = [("product", &servers.product), (STATIC_BODY, &servers.static_body), ("textbook", &servers.textbook)];
+    own.into_iter().chain(servers.stacks.iter().map(|(name, server)| (*name, server)))
 }
 
 async fn compare(servers: &Servers, as_json: bool) -> anyhow::Result<()> {
     let request = get("/products", &servers.tokens[0], true);
-    let mut right = None;
+    let mut expected = None;
     for server in servers.readers() {
         let (answer, body) = Connection::open(server.address).await?.fetch(&request).await?;
         ensure!(answer.status == 200 && answer.is_compressed, "{answer:?}");
         let count = memchr::memmem::find_iter(&body, b"\"price_per_unit\":").count();
         let value = if as_json { serde_json::from_slice(&body)? } else { count.into() };
-        match &right {
-            None => right = Some(value),
-            Some(right) => {
-                let difference = difference(&value, right, String::new());
-                ensure!(difference.is_none(), "not the product's answer: {}", difference.unwrap_or_default());
+        match &expected {
+            None => expected = Some(value),
+            Some(expected) => {
+                let difference = difference(&value, expected, String::new());
+                ensure!(
+                    difference.is_none(),
+                    "the answer differs from the product's: {}",
+                    difference.unwrap_or_default()
+                );
             }
         }
     }
@@ -108,7 +115,7 @@ async fn contenders<'a>(servers: &'a Servers, gzip: bool, idle: &[u64]) -> anyho
     let answer =
         Connection::open(servers.product.address).await?.ask(&get("/products", &servers.tokens[0], gzip)).await?;
     let static_target = format!("/{}", answer.bytes);
-    for ((name, server), idle) in contending(servers).zip(idle) {
+    for ((name, server), idle) in named_servers(servers).zip(idle) {
         let requests = requests(if name == STATIC_BODY { &static_target } else { "/products" });
         all.push(Pulls {
             name,
@@ -118,22 +125,22 @@ async fn contenders<'a>(servers: &'a Servers, gzip: bool, idle: &[u64]) -> anyho
             times: Vec::new(),
             growths: Vec::new(),
             bytes: 0,
-            at_once: None,
+            concurrent: None,
         });
     }
     Ok(all)
 }
 
 impl Pulls<'_> {
-    /// The first pull warms up: its memory counts, its time does not.
-    async fn one(&mut self, turn: usize) -> anyhow::Result<()> {
-        self.server.process().forget_peak();
+    /// Round 0 warms up: its memory counts, its time does not.
+    async fn pull_once(&mut self, round: usize) -> anyhow::Result<()> {
+        self.server.process().reset_peak();
         let mut connection = Connection::open(self.server.address).await?;
         let began = Instant::now();
-        let answer = connection.ask(&self.requests[turn % self.requests.len()]).await?;
+        let answer = connection.ask(&self.requests[round % self.requests.len()]).await?;
         let took = began.elapsed();
         ensure!(answer.status == 200, "{answer:?}");
-        if turn > 0 {
+        if round > 0 {
             self.times.push(took.as_secs_f64() * 1e3);
         }
         self.growths.push(self.growth());
@@ -141,20 +148,20 @@ impl Pulls<'_> {
         Ok(())
     }
 
-    async fn together(&mut self) -> anyhow::Result<()> {
-        self.server.process().forget_peak();
+    async fn pull_concurrently(&mut self) -> anyhow::Result<()> {
+        self.server.process().reset_peak();
         let began = Instant::now();
-        let asked = self.requests.iter().cycle().take(AT_ONCE).map(async |request| {
+        let asked = self.requests.iter().cycle().take(CONCURRENT).map(async |request| {
             let answer: Answer = Connection::open(self.server.address).await?.ask(request).await?;
             ensure!(answer.status == 200, "{answer:?}");
             Ok(())
         });
         futures_util::future::try_join_all(asked).await?;
-        self.at_once = Some((began.elapsed(), self.growth()));
+        self.concurrent = Some((began.elapsed(), self.growth()));
         Ok(())
     }
 
-    /// The peak above what was resident before all, in megabytes.
+    /// Returns the peak above `idle` in megabytes.
     fn growth(&self) -> f64 {
         self.server.process().memory().peak.saturating_sub(self.idle) as f64 / MEGABYTE
     }
@@ -176,8 +183,8 @@ fn section(title: &str, products: usize, all: &[Pulls<'_>]) -> Section {
             Some(pulls.time()),
             one(pulls.bytes as f64 / MEGABYTE),
             Some(Spread::of(pulls.growths.iter().copied())),
-            pulls.at_once.and_then(|(took, _)| one(took.as_secs_f64() * 1e3)),
-            pulls.at_once.and_then(|(_, growth)| one(growth)),
+            pulls.concurrent.and_then(|(took, _)| one(took.as_secs_f64() * 1e3)),
+            pulls.concurrent.and_then(|(_, growth)| one(growth)),
             Some(ratio(&all[0], pulls)),
         ],
     };
@@ -200,17 +207,17 @@ fn judge(report: &mut Report, all: &[Pulls<'_>], times: f64) {
         ratio(product, textbook),
         Goal::AtLeast(times),
     );
-    let most = product.growths.iter().copied().fold(0.0, f64::max);
+    let max = product.growths.iter().copied().fold(0.0, f64::max);
     report.target(
         "e",
-        format!("{coding}: memory that a pull adds, MB, the most of any"),
-        Spread::of([most]),
+        format!("{coding}: memory that a pull adds, MB, largest of all pulls"),
+        Spread::of([max]),
         Goal::AtMost(8.0),
     );
-    if let Some((_, growth)) = product.at_once {
+    if let Some((_, growth)) = product.concurrent {
         report.target(
             "e",
-            format!("{coding}: memory that {AT_ONCE} at once add, MB"),
+            format!("{coding}: memory that {CONCURRENT} concurrent pulls add, MB"),
             Spread::of([growth]),
             Goal::AtMost(64.0),
         );

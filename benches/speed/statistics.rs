@@ -1,21 +1,22 @@
-//! A figure of several rounds.
+//! A figure that was measured in several rounds.
 
 use std::fmt;
 
-/// The middle of the rounds, and how far apart they lie.
+/// The median of the rounds, with the smallest and the largest value.
 #[derive(Clone, Copy, Debug, serde::Serialize)]
 pub struct Spread {
     pub median: f64,
-    pub least: f64,
-    pub most: f64,
+    pub min: f64,
+    pub max: f64,
 }
 
 impl Spread {
+    /// Returns NaN in every field if there are no values.
     pub fn of(values: impl IntoIterator<Item = f64>) -> Self {
         let mut values: Vec<f64> = values.into_iter().collect();
         values.sort_unstable_by(f64::total_cmp);
-        let (Some(least), Some(most)) = (values.first(), values.last()) else {
-            return Self { median: f64::NAN, least: f64::NAN, most: f64::NAN };
+        let (Some(min), Some(max)) = (values.first(), values.last()) else {
+            return Self { median: f64::NAN, min: f64::NAN, max: f64::NAN };
         };
         let middle = values.len() / 2;
         let median = if values.len().is_multiple_of(2) {
@@ -23,11 +24,11 @@ impl Spread {
         } else {
             values[middle]
         };
-        Self { median, least: *least, most: *most }
+        Self { median, min: *min, max: *max }
     }
 }
 
-/// Three digits that count.
+/// Formats with three significant digits; values from 1,000 on keep all digits before the point.
 fn short(value: f64) -> String {
     match value.abs() {
         size if !size.is_finite() => "-".to_owned(),
@@ -39,8 +40,9 @@ fn short(value: f64) -> String {
 }
 
 impl fmt::Display for Spread {
+    /// Writes `median (min-max)`, or the median alone if all three read the same.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (median, least, most) = (short(self.median), short(self.least), short(self.most));
-        if least == most { f.write_str(&median) } else { write!(f, "{median} ({least}-{most})") }
+        let (median, min, max) = (short(self.median), short(self.min), short(self.max));
+        if min == max { f.write_str(&median) } else { write!(f, "{median} ({min}-{max})") }
     }
 }
