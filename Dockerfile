@@ -1,15 +1,15 @@
-# Build: the toolchain that Cargo.toml asks for. The metadata of the SQL queries is in .sqlx, so no database is needed.
+# Build stage. Cargo.toml's rust-version or later. Needs no database: the metadata of the SQL queries is in .sqlx.
 FROM rust:1.95-bookworm AS build
 WORKDIR /source
 COPY . .
-# The private Postgres is for trying; the image expects DATABASE_URL and need not be able to fetch one.
+# Without default features: the image expects DATABASE_URL and cannot download a private Postgres.
 RUN --mount=type=cache,target=/usr/local/cargo/registry \
     --mount=type=cache,target=/source/target \
     cargo build --profile dist --locked --no-default-features --bin spsi \
     && cp target/dist/spsi /spsi
 
 FROM debian:bookworm-slim
-# ca-certificates: we call ezyVet over https. curl: the health check.
+# ca-certificates: HTTPS calls to ezyVet. curl: the health check.
 RUN apt-get update \
     && apt-get install -y --no-install-recommends ca-certificates curl \
     && rm -rf /var/lib/apt/lists/* \
@@ -18,7 +18,7 @@ COPY --from=build /spsi /usr/local/bin/spsi
 USER spsi
 ENV SPSI_BIND=0.0.0.0:8080 SPSI_LOG_FORMAT=json
 EXPOSE 8080
-# Alive, not ready: a database that is away is no reason to restart the process.
+# Checks /healthz, not /readyz: an unreachable database is no reason to restart the process.
 HEALTHCHECK --interval=10s --timeout=3s --start-period=20s --retries=3 \
     CMD curl --fail --silent --output /dev/null http://127.0.0.1:8080/healthz || exit 1
 ENTRYPOINT ["spsi"]

@@ -68,10 +68,8 @@ pub async fn run(plan: &Plan, dataset: &Dataset, servers: &Servers, report: &mut
 
 /// Reads every page once. The textbook handler's pages of one clinic must equal the product's.
 async fn prepare<'a>(plan: &Plan, servers: &'a Servers) -> anyhow::Result<Vec<Contender<'a>>> {
-    let mut product_pulls = Vec::new();
-    for token in servers.tokens.iter().take(CONCURRENT_PULLS) {
-        product_pulls.push(read_pull(&servers.product, token).await.context("product")?);
-    }
+    let reading = servers.tokens.iter().take(CONCURRENT_PULLS).map(|token| read_pull(&servers.product, token));
+    let product_pulls = futures_util::future::try_join_all(reading).await.context("product")?;
     let mut textbook_pulls = Vec::new();
     for token in servers.tokens.iter().take(TEXTBOOK_CLINICS) {
         textbook_pulls.push(read_pull(&servers.textbook, token).await.context("textbook")?);

@@ -18,6 +18,8 @@ pub struct Report {
     targets: Vec<Target>,
     /// Scenarios and contenders that were not measured, with the reason.
     left_out: Vec<String>,
+    #[serde(skip)]
+    usual_size: usize,
 }
 
 /// The machine and the versions that the figures come from.
@@ -102,7 +104,13 @@ impl Report {
             rustc: say("rustc", &["-V"]),
             commit: say("git", &["rev-parse", "--short", "HEAD"]) + changed,
         };
-        Self { machine, sections: Vec::new(), targets: Vec::new(), left_out: Vec::new() }
+        Self {
+            machine,
+            sections: Vec::new(),
+            targets: Vec::new(),
+            left_out: Vec::new(),
+            usual_size: options.plan().usual_size(),
+        }
     }
 
     pub fn add(&mut self, section: Section) {
@@ -165,7 +173,8 @@ impl Report {
         fs::write(file, page).with_context(|| format!("cannot write {}", file.display()))
     }
 
-    /// Returns machine, targets and tables as Markdown.
+    /// Returns machine, targets and tables as Markdown. Of scenarios that ran at several sizes it shows the usual one; the
+    /// JSON file has all.
     pub fn markdown(&self) -> Result<String, std::fmt::Error> {
         let mut page = String::new();
         let machine = &self.machine;
@@ -197,8 +206,14 @@ impl Report {
             let met = if target.met { "met" } else { "**not met**" };
             writeln!(page, "| {} | {} | {goal} | {} | {met} |", target.scenario, target.text, target.value)?;
         }
-        for section in &self.sections {
-            write!(page, "\n{section}")?;
+        let is_shown =
+            |section: &&Section| section.products == self.usual_size || ["memory", "h"].contains(&section.scenario);
+        let mut sections: Vec<&Section> = self.sections.iter().filter(is_shown).collect();
+        while let Some(first) = sections.first() {
+            let columns = first.columns.clone();
+            let (together, others): (Vec<_>, Vec<_>) = sections.iter().partition(|section| section.columns == columns);
+            write_table(&mut page, &columns, &together)?;
+            sections = others;
         }
         for left in &self.left_out {
             writeln!(page, "\nLeft out: {left}")?;
@@ -207,8 +222,32 @@ impl Report {
     }
 }
 
+/// Writes sections with equal columns as one table, each under a row with its title.
+fn write_table(page: &mut String, columns: &[&str], sections: &[&Section]) -> std::fmt::Result {
+    writeln!(page, "\n| | {} |\n|---{}|", columns.join(" | "), "|---".repeat(columns.len()))?;
+    let mut notes: Vec<&str> = Vec::new();
+    for section in sections {
+        let empty_cells = "| ".repeat(columns.len());
+        writeln!(page, "| **({}) {}**, {} products {empty_cells}|", section.scenario, section.title, section.products)?;
+        for row in &section.rows {
+            writeln!(page, "| {} |", row.cells().join(" | "))?;
+        }
+        if !section.note.is_empty() && !notes.contains(&section.note.as_str()) {
+            notes.push(&section.note);
+        }
+    }
+    notes.into_iter().try_for_each(|note| writeln!(page, "\n{note}"))
+}
+
 fn column(section: &Section) -> Option<usize> {
     section.columns.iter().position(|column| *column == MEDIAN)
+}
+
+impl Row {
+    fn cells(&self) -> Vec<String> {
+        let values = self.values.iter().map(|value| value.map_or_else(|| "-".to_owned(), |value| value.to_string()));
+        std::iter::once(self.who.clone()).chain(values).collect()
+    }
 }
 
 impl Section {
@@ -242,10 +281,7 @@ impl std::fmt::Display for Section {
         writeln!(f, "**({}) {}**, {} products\n", self.scenario, self.title, self.products)?;
         let mut table =
             vec![std::iter::once("").chain(self.columns.iter().copied()).map(str::to_owned).collect::<Vec<_>>()];
-        for row in &self.rows {
-            let values = row.values.iter().map(|value| value.map_or_else(|| "-".to_owned(), |value| value.to_string()));
-            table.push(std::iter::once(row.who.clone()).chain(values).collect());
-        }
+        table.extend(self.rows.iter().map(Row::cells));
         let widths: Vec<usize> = (0..=self.columns.len())
             .map(|column| table.iter().map(|row| row[column].len()).max().unwrap_or(0))
             .collect();

@@ -1,13 +1,13 @@
--- The rows of an order of ten lines, stored by the best single statement that we know: what Postgres itself can do, and
--- what `spsi serve` is measured against (orders at the limit of the disk). Order, first revision, lines with what they
--- reserve, the move of stock and the audit entry, as orders/store.rs writes them; bodies of the same size. Nothing is read
--- or decided, and nothing checked but what the tables check themselves.
+-- Baseline of `POST /purchaseorder` (scenario (g) of docs/benchmarks.md): stores the rows of an order of ten lines with the
+-- fastest single statement that we know. The rows are those of orders/store.rs, with bodies of the same size: order, first
+-- revision, lines with their reservations, stock movement, audit entry. The statement reads and decides nothing; only the
+-- constraints of the tables check the rows.
 --
 --   pgbench -n -M prepared -f benches/sql/place_order.sql -D clinics=5 -D products=4000 -c 8 -j 2 -T 20 DATABASE
 --
--- On a migrated database that holds clinics.
---   clinics   orders are of the clinics with the ids 1 to this; all of them must exist (a seeded database: 5)
---   products  lines are of codes P000001 to this; no product needs to exist
+-- Needs a migrated database with clinics. Variables:
+--   clinics   the orders are from the clinics with ids 1 to `clinics`, all of which must exist (a seeded database has 5)
+--   products  the lines have codes from P000001 on, this many; the products need not exist
 \set clinic random(1, :clinics)
 \set id random(1, 4000000000000000000)
 \set product random(1, :products)

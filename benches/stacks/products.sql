@@ -1,7 +1,8 @@
--- What the baselines ask for /products, whatever language they are written in: they put conditions and a page in their places.
--- $1 clinic, $2 its price list, $3 hidden categories, $4 hidden products, $5 only categories, $6 only products, $7 licence.
--- The page is cut before prices and stock are joined. Agreed prices of one product never overlap in time here, so that
--- plain joins do.
+-- The query of every baseline for /products. A baseline replaces the comments `conditions` and `page`.
+-- $1 clinic, $2 its price list, $3 hidden categories, $4 hidden products, $5 only categories, $6 only products, $7 licence
+-- for restricted products.
+-- The page is cut before prices and stock are joined. The bench's contract prices of a product never overlap in time, so
+-- plain joins give one row for each product.
 select p.code, p.name, p.type, p.category, p.units_per_outer, p.unit_of_measure, p.list_price,
     coalesce(own.contract_price, list.contract_price) as contract_price, p.barcode,
     greatest(p.stock_available - coalesce((select sum(l.reserved) from purchase_order_line l

@@ -1,4 +1,4 @@
-//! Import and export of the catalogue, against a real database.
+//! Import and export of the catalogue, on a real database.
 
 use crate::support::database::TestDatabase;
 use rust_decimal::Decimal;
@@ -45,7 +45,7 @@ async fn version(pool: &PgPool) -> i64 {
     sqlx::query_scalar("select value from data_version where name = 'catalog'").fetch_one(pool).await.expect("version")
 }
 
-/// Of the products, clinic prices and price list prices: `code=price`.
+/// Returns all contract prices of clinics and price lists, sorted: `vet-1 P001=0.8`.
 async fn contract_prices(pool: &PgPool) -> Vec<String> {
     sqlx::query_scalar(
         "select c.client_id || ' ' || p.code || '=' || trim_scale(x.contract_price) from clinic_price x
@@ -60,7 +60,8 @@ async fn contract_prices(pool: &PgPool) -> Vec<String> {
     .expect("prices")
 }
 
-fn many(count: usize) -> String {
+/// Returns this many rows of a products file, with the codes P000, P001, ...
+fn rows_of(count: usize) -> String {
     (0..count).map(|i| format!("P{i:03},product {i},t,c,10,box,{i}.50\n")).collect()
 }
 
@@ -72,69 +73,69 @@ fn reasons(error: ImportError) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn an_import_tells_what_it_did_and_the_same_again_does_nothing() {
+async fn an_import_reports_its_changes_and_the_same_file_again_changes_nothing() {
     let database = TestDatabase::new().await;
     let pool = database.pool();
-    let first = full(pool, &many(20)).await.expect("first import");
+    let first = full(pool, &rows_of(20)).await.expect("first import");
     assert_eq!((first.state, first.rows, first.new, first.unchanged), ("applied", 20, 20, 0));
     assert!(first.id.is_some());
     let before = version(pool).await;
-    let again = full(pool, &many(20)).await.expect("second import");
+    let again = full(pool, &rows_of(20)).await.expect("second import");
     assert_eq!((again.new, again.changed, again.unchanged, again.withdrawn), (0, 0, 20, 0));
     assert!(!again.changes_anything());
-    assert_eq!(version(pool).await, before, "nothing changed, so no process needs to read it again");
-    let deeds: i64 = sqlx::query_scalar("select count(*) from audit_entry where action = 'catalog.import'")
+    assert_eq!(version(pool).await, before, "nothing changed, so no process needs to reload");
+    let entries: i64 = sqlx::query_scalar("select count(*) from audit_entry where action = 'catalog.import'")
         .fetch_one(pool)
         .await
         .expect("audit");
-    assert_eq!(deeds, 2);
+    assert_eq!(entries, 2);
 }
 
 #[tokio::test]
-async fn products_are_withdrawn_and_listed_again() {
+async fn a_product_that_the_file_lacks_is_withdrawn_and_listed_again_when_it_returns() {
     let database = TestDatabase::new().await;
     let pool = database.pool();
-    full(pool, &many(20)).await.expect("first import");
-    let withdrawn = full(pool, &many(19)).await.expect("one less");
+    full(pool, &rows_of(20)).await.expect("first import");
+    let withdrawn = full(pool, &rows_of(19)).await.expect("one less");
     assert_eq!((withdrawn.withdrawn, withdrawn.unchanged), (1, 19));
     assert!(exported(pool).await.contains("P019,product 19,t,c,10,box,19.5,,0,0,,,,\n"));
-    let at = "select withdrawn_at from product where code = 'P019'";
-    assert_eq!(sqlx::query_scalar::<_, Option<OffsetDateTime>>(at).fetch_one(pool).await.unwrap(), Some(NOW));
-    let products = file("products.csv", format!("{HEADER}\n{}", many(19)));
+    let withdrawn_at = "select withdrawn_at from product where code = 'P019'";
+    assert_eq!(sqlx::query_scalar::<_, Option<OffsetDateTime>>(withdrawn_at).fetch_one(pool).await.unwrap(), Some(NOW));
+    let products = file("products.csv", format!("{HEADER}\n{}", rows_of(19)));
     let still = run(pool, LATER, (products, None), &ImportOptions::default()).await.expect("still one less");
     assert_eq!((still.withdrawn, still.changes_anything()), (0, false));
-    assert_eq!(sqlx::query_scalar::<_, Option<OffsetDateTime>>(at).fetch_one(pool).await.unwrap(), Some(NOW));
-    let back = full(pool, &many(20)).await.expect("back");
+    assert_eq!(sqlx::query_scalar::<_, Option<OffsetDateTime>>(withdrawn_at).fetch_one(pool).await.unwrap(), Some(NOW));
+    let back = full(pool, &rows_of(20)).await.expect("back");
     assert_eq!((back.relisted, back.changed), (1, 0));
-    assert_eq!(sqlx::query_scalar::<_, Option<OffsetDateTime>>(at).fetch_one(pool).await.unwrap(), None);
+    assert_eq!(sqlx::query_scalar::<_, Option<OffsetDateTime>>(withdrawn_at).fetch_one(pool).await.unwrap(), None);
 }
 
 #[tokio::test]
-async fn an_import_that_would_withdraw_too_much_stops_and_asks() {
+async fn an_import_that_withdraws_too_many_products_needs_permission() {
     let database = TestDatabase::new().await;
     let pool = database.pool();
-    full(pool, &many(20)).await.expect("first import");
+    full(pool, &rows_of(20)).await.expect("first import");
     let before = exported(pool).await;
-    let error = full(pool, &many(17)).await.expect_err("three of twenty are 15 %");
+    let error = full(pool, &rows_of(17)).await.expect_err("three of twenty are 15 %");
     assert_eq!(
         error.to_string(),
         "would take 3 of 20 products off sale, more than 10 %: P017, P018, P019; nothing was applied"
     );
     assert!(error.hint().expect("a hint").contains("--allow-withdrawals"));
     assert_eq!(exported(pool).await, before);
-    // A price that is gone takes a product off sale just as well.
+    // A product without a price is not for sale either.
     let unpriced: String = (0..20).map(|i| format!("P{i:03},product {i},t,c,10,box,\n")).collect();
     assert!(matches!(full(pool, &unpriced).await, Err(ImportError::TooManyWithdrawals { lost: 20, listed: 20, .. })));
 
     let dry = ImportOptions { dry_run: true, ..Default::default() };
-    let products = || file("products.csv", format!("{HEADER}\n{}", many(17)));
-    let summary = run(pool, NOW, (products(), None), &dry).await.expect("a dry run shows it");
+    let products = || file("products.csv", format!("{HEADER}\n{}", rows_of(17)));
+    let summary = run(pool, NOW, (products(), None), &dry).await.expect("a dry run");
     assert_eq!((summary.withdrawn, summary.needs_allow_withdrawals), (3, true));
     let allowed = ImportOptions { allow_withdrawals: true, ..Default::default() };
     let summary = run(pool, NOW, (products(), None), &allowed).await.expect("allowed");
     assert_eq!((summary.withdrawn, summary.needs_allow_withdrawals), (3, false));
     let lenient = ImportOptions { withdrawal_limit_percent: Decimal::from(50), ..Default::default() };
-    let products = file("products.csv", format!("{HEADER}\n{}", many(9)));
+    let products = file("products.csv", format!("{HEADER}\n{}", rows_of(9)));
     assert_eq!(run(pool, NOW, (products, None), &lenient).await.expect("8 of 17").withdrawn, 8);
 }
 
@@ -142,22 +143,22 @@ async fn an_import_that_would_withdraw_too_much_stops_and_asks() {
 async fn a_dry_run_changes_nothing() {
     let database = TestDatabase::new().await;
     let pool = database.pool();
-    full(pool, &many(3)).await.expect("first import");
+    full(pool, &rows_of(3)).await.expect("first import");
     let (before, before_version) = (exported(pool).await, version(pool).await);
     let dry = ImportOptions { dry_run: true, ..Default::default() };
-    let products = file("products.csv", format!("{HEADER}\n{}X,x,t,c,1,box,1\n", many(3).replace(",2.50", ",3.75")));
+    let products = file("products.csv", format!("{HEADER}\n{}X,x,t,c,1,box,1\n", rows_of(3).replace(",2.50", ",3.75")));
     let prices = file("prices.csv", "price_list,code,contract_price\nGroup,X,0.90\n");
     let summary = run(pool, NOW, (products, prices), &dry).await.expect("dry run");
     assert_eq!((summary.state, summary.id, summary.new, summary.changed), ("dry_run", None, 1, 1));
     assert_eq!(summary.list_prices.largest[0].to_string(), "P002  2.5 -> 3.75  (+50 %)");
     assert_eq!(summary.contract_prices.as_ref().map(|c| c.new), Some(1));
     assert_eq!((exported(pool).await, version(pool).await), (before, before_version));
-    let kept: i64 = sqlx::query_scalar("select count(*) from price_list").fetch_one(pool).await.unwrap();
-    assert_eq!(kept, 0);
+    let price_lists: i64 = sqlx::query_scalar("select count(*) from price_list").fetch_one(pool).await.unwrap();
+    assert_eq!(price_lists, 0);
 }
 
 #[tokio::test]
-async fn all_errors_of_both_files_are_told_and_nothing_is_applied() {
+async fn all_errors_of_both_files_are_reported_together_and_nothing_is_applied() {
     let database = TestDatabase::new().await;
     let pool = database.pool();
     let products = "A,a,t,c,10,box,1\nB,b,t,c,10,box,cheap\nA,a,t,c,10,box,2\nB,,t,c,0,box,1\n";
@@ -194,14 +195,14 @@ async fn missing_columns_are_named_in_one_error() {
 }
 
 #[tokio::test]
-async fn contract_prices_are_put_in_changed_and_taken_away() {
+async fn a_prices_file_adds_changes_and_removes_contract_prices() {
     let database = TestDatabase::new().await;
     let pool = database.pool();
     let draft = ClinicDraft { name: "Vet".into(), site: None, client_id: Some("vet-1".into()) };
     let clinic = clinics::add(pool, NOW, "test", draft).await.expect("a clinic");
     let prices =
         format!("clinic,price_list,code,contract_price\nvet-1,,P001,1\n{},,P002,2\n,Group,P001,0.8\n", clinic.id);
-    let files = (file("p.csv", format!("{HEADER}\n{}", many(3))), file("prices.csv", prices));
+    let files = (file("p.csv", format!("{HEADER}\n{}", rows_of(3))), file("prices.csv", prices));
     let summary = run(pool, NOW, files, &ImportOptions::default()).await.expect("products and prices at once");
     let contract = summary.contract_prices.expect("prices");
     assert_eq!((contract.new, contract.new_price_lists), (3, vec!["Group".to_owned()]));
@@ -221,10 +222,10 @@ async fn contract_prices_are_put_in_changed_and_taken_away() {
 }
 
 #[tokio::test]
-async fn deltas_change_stock_or_prices_and_nothing_else() {
+async fn a_delta_changes_only_stock_or_only_prices() {
     let database = TestDatabase::new().await;
     let pool = database.pool();
-    full(pool, &format!("{}U,u,t,c,,,\n", many(3))).await.expect("first import");
+    full(pool, &format!("{}U,u,t,c,,,\n", rows_of(3))).await.expect("first import");
     let delta = |kind| ImportOptions { kind, ..Default::default() };
     let stock = file("stock.csv", "code,stock_available\nP001,7\n");
     let summary = run(pool, NOW, (stock, None), &delta(ImportKind::Stock)).await.expect("stock");
@@ -246,7 +247,7 @@ async fn deltas_change_stock_or_prices_and_nothing_else() {
 }
 
 #[tokio::test]
-async fn a_full_import_without_an_optional_column_keeps_what_it_held() {
+async fn a_full_import_without_an_optional_column_keeps_the_stored_values() {
     let database = TestDatabase::new().await;
     let pool = database.pool();
     let rows = "A,a,t,c,10,box,1,0871,5,http://a.example/x|https://b.example,Maker,S,10,1\n";
@@ -260,7 +261,7 @@ async fn a_full_import_without_an_optional_column_keeps_what_it_held() {
 }
 
 #[tokio::test]
-async fn the_seed_round_trips_to_the_byte() {
+async fn an_export_of_the_seed_imports_and_exports_byte_for_byte() {
     let database = TestDatabase::new().await;
     let pool = database.pool();
     let seed = |name: &str| std::fs::read(format!("{}/seed/{name}", env!("CARGO_MANIFEST_DIR"))).expect(name);
@@ -280,12 +281,14 @@ async fn the_seed_round_trips_to_the_byte() {
     assert!(!summary.changes_anything(), "{summary}");
     assert_eq!(exported(pool).await, first);
     let other = TestDatabase::new().await;
-    run(other.pool(), NOW, (file("export.csv", &first), None), &ImportOptions::default()).await.expect("elsewhere");
+    run(other.pool(), NOW, (file("export.csv", &first), None), &ImportOptions::default())
+        .await
+        .expect("into another database");
     assert_eq!(exported(other.pool()).await, first);
 }
 
 #[tokio::test]
-async fn a_foreign_file_is_read_by_detection_and_mapping() {
+async fn a_file_of_another_system_is_read_by_detection_and_a_column_mapping() {
     let database = TestDatabase::new().await;
     let mapping = Mapping::parse(
         "code = Artikelnr.\nname = Bezeichnung\ntype := medication\ncategory = Gruppe\n\
@@ -302,17 +305,21 @@ async fn a_foreign_file_is_read_by_detection_and_mapping() {
 }
 
 #[tokio::test]
-async fn two_imports_at_once_do_not_mix() {
+async fn concurrent_imports_run_one_after_the_other() {
     let database = TestDatabase::new().await;
     let pool = database.pool();
-    let rows = |price: &str| format!("{HEADER}\n{}", many(200).replace(".50", price));
+    let rows = |price: &str| format!("{HEADER}\n{}", rows_of(200).replace(".50", price));
     let options = ImportOptions::default();
     let (one, other) = tokio::join!(
         run(pool, NOW, (file("one.csv", rows(".11")), None), &options),
         run(pool, NOW, (file("other.csv", rows(".22")), None), &options),
     );
     let (one, other) = (one.expect("one"), other.expect("other"));
-    assert_eq!((one.new + other.new, one.changed + other.changed), (200, 200), "the second saw all of the first");
+    assert_eq!(
+        (one.new + other.new, one.changed + other.changed),
+        (200, 200),
+        "the second import compared with all rows of the first"
+    );
     let text = exported(pool).await;
     assert!(text.matches(".11,").count() == 200 || text.matches(".22,").count() == 200);
 }

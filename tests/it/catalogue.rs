@@ -6,7 +6,7 @@ use crate::support::until;
 use serde_json::{Value, json};
 use std::io::{Read, Write};
 
-/// What an unlicensed clinic sees of [`CATALOGUE`], in byte order.
+/// The codes of [`CATALOGUE`] that a clinic without the licence for restricted products sees, in byte order.
 const VISIBLE: [&str; 11] = ["AMX", "BND", "BND-1", "CAFE", "DEC", "OLD", "THIRD", "TP1", "VAC", "WATER", "[X]"];
 
 #[test]
@@ -26,7 +26,7 @@ fn a_product_has_the_documented_fields_and_types() {
 }
 
 #[test]
-fn decimals_have_no_trailing_zeros_and_prices_are_of_one_unit() {
+fn decimals_have_no_trailing_zeros_and_prices_are_per_unit() {
     let supplier = Supplier::shared();
     let clinic = supplier.clinic();
     let text = supplier.get(&clinic, "/products").text();
@@ -49,7 +49,7 @@ fn decimals_have_no_trailing_zeros_and_prices_are_of_one_unit() {
 }
 
 #[test]
-fn a_barcode_is_a_number_only_where_that_loses_nothing() {
+fn a_barcode_is_a_json_number_only_if_no_digit_is_lost() {
     let supplier = Supplier::shared();
     let (clinic, strings) = (supplier.clinic(), supplier.clinic_with(&["barcode=string"]));
     let barcode = |clinic, code| supplier.product(clinic, code).expect(code)["barcode"].clone();
@@ -62,11 +62,15 @@ fn a_barcode_is_a_number_only_where_that_loses_nothing() {
         assert_eq!(barcode(&clinic, code), expected, "{code}");
     }
     assert_eq!(barcode(&strings, "BND"), json!("6587"));
-    assert_eq!(supplier.product(&clinic, "CAFE").expect("CAFE")["stock_available"], json!(0), "no stock is 0");
+    assert_eq!(
+        supplier.product(&clinic, "CAFE").expect("CAFE")["stock_available"],
+        json!(0),
+        "unknown stock is sent as 0"
+    );
 }
 
 #[test]
-fn what_is_not_for_sale_is_not_listed_and_what_is_withdrawn_is_with_active_0() {
+fn a_product_without_a_price_is_not_listed_and_a_withdrawn_one_is_listed_as_inactive() {
     let supplier = Supplier::shared();
     let clinic = supplier.clinic();
     assert_eq!(supplier.codes(&clinic, "/products"), VISIBLE);
@@ -76,19 +80,19 @@ fn what_is_not_for_sale_is_not_listed_and_what_is_withdrawn_is_with_active_0() {
 }
 
 #[test]
-fn categories_are_those_of_what_the_clinic_sees_sorted_and_once() {
+fn a_clinic_gets_each_category_of_its_visible_products_once_in_byte_order() {
     let supplier = Supplier::shared();
     let clinic = supplier.clinic();
     let body = supplier.get(&clinic, "/categories").expect(200);
     let expected = json!({"categories": ["Diät", "FLUIDS, IV", "POWDER", "TABLET", "VACCINE", "consumable"]});
-    assert_eq!(body, expected, "CONTROLLED is for clinics with the licence");
+    assert_eq!(body, expected, "CONTROLLED needs the licence");
     let licensed = supplier.clinic_with(&["restricted_licence=true", "hidden_categories=consumable,TABLET"]);
     let body = supplier.get(&licensed, "/categories").expect(200);
     assert_eq!(body, json!({"categories": ["CONTROLLED", "Diät", "FLUIDS, IV", "POWDER", "VACCINE"]}));
 }
 
 #[test]
-fn an_agreed_price_holds_within_its_dates_and_a_clinics_own_goes_before_its_lists() {
+fn a_contract_price_holds_within_its_dates_and_the_clinics_own_overrides_its_price_list() {
     let supplier = Supplier::start(&[]);
     let (member, other) = (supplier.clinic(), supplier.clinic());
     let own = format!(
@@ -106,15 +110,15 @@ fn an_agreed_price_holds_within_its_dates_and_a_clinics_own_goes_before_its_list
         supplier.run(["clinic", "set", &clinic.id, "price_list=gold"]);
     }
     let price = |clinic, code| supplier.product(clinic, code).map(|product| product["contract_price"].clone());
-    until("the prices are served", SOON, || (price(&other, "BND") == Some(json!(1.5))).then_some(()));
-    until("the clinic's own price is served", SOON, || (price(&member, "BND") == Some(json!(1.8))).then_some(()));
-    assert_eq!(price(&member, "TP1"), Some(json!(3.5)), "its own price is past; the list's holds");
-    assert_eq!(price(&member, "VAC"), Some(json!(4)), "its own price is still to come: the list price of a dose");
-    assert_eq!(price(&other, "WATER"), Some(json!(5)), "the list's price is past");
+    until("the prices are visible", SOON, || (price(&other, "BND") == Some(json!(1.5))).then_some(()));
+    until("the clinic's own price is visible", SOON, || (price(&member, "BND") == Some(json!(1.8))).then_some(()));
+    assert_eq!(price(&member, "TP1"), Some(json!(3.5)), "its own price has ended; the price list's applies");
+    assert_eq!(price(&member, "VAC"), Some(json!(4)), "its own price has not begun; the list price of a dose applies");
+    assert_eq!(price(&other, "WATER"), Some(json!(5)), "the price list's price has ended");
 }
 
 #[test]
-fn one_clinic_never_sees_what_is_anothers() {
+fn a_clinic_never_sees_the_prices_or_visibility_of_another() {
     let supplier = Supplier::start(&[]);
     let (gold, plain) = (supplier.clinic(), supplier.clinic());
     let prices = format!("clinic,code,contract_price\n{},BND,1.25\n{},AMX,20\n", gold.client_id, gold.id);
@@ -123,27 +127,27 @@ fn one_clinic_never_sees_what_is_anothers() {
     supplier.run(["clinic", "set", &gold.id, "hidden_products=VAC", "restricted_licence=true"]);
     supplier.run(["clinic", "set", &plain.id, "hidden_categories=TABLET"]);
     let price = |clinic, code| supplier.product(clinic, code).map(|product| product["contract_price"].clone());
-    until("the prices are served", SOON, || (price(&gold, "BND") == Some(json!(1.25))).then_some(()));
+    until("the prices are visible", SOON, || (price(&gold, "BND") == Some(json!(1.25))).then_some(()));
     assert_eq!(price(&gold, "AMX"), Some(json!(2)), "20 an outer of ten");
     assert_eq!(price(&plain, "BND"), Some(json!(2)), "the list price");
-    until("visibility is served", SOON, || supplier.product(&gold, "VAC").is_none().then_some(()));
+    until("the new visibility applies", SOON, || supplier.product(&gold, "VAC").is_none().then_some(()));
     assert!(supplier.product(&gold, "KET").is_some());
-    until("visibility is served", SOON, || supplier.product(&plain, "AMX").is_none().then_some(()));
+    until("the new visibility applies", SOON, || supplier.product(&plain, "AMX").is_none().then_some(()));
     assert!(supplier.product(&plain, "KET").is_none());
     assert!(supplier.product(&plain, "VAC").is_some());
-    assert_eq!(supplier.codes(&plain, "/products?code=KET"), Vec::<String>::new(), "not by searching either");
-    let tag = |clinic| supplier.get(clinic, "/products").header("etag").expect("a tag").to_owned();
+    assert_eq!(supplier.codes(&plain, "/products?code=KET"), Vec::<String>::new(), "a search does not show it either");
+    let tag = |clinic| supplier.get(clinic, "/products").header("etag").expect("an ETag").to_owned();
     let asked = supplier.request("GET", "/products").bearer(&plain.token).header("if-none-match", &tag(&gold)).send();
-    assert_eq!(asked.status, 200, "another clinic's tag does not count");
+    assert_eq!(asked.status, 200, "another clinic's ETag does not match");
 }
 
 #[test]
-fn a_clinic_has_prices_on_its_basis_and_a_missing_contract_price_as_set() {
+fn the_clinics_settings_choose_the_price_basis_and_the_form_of_a_missing_contract_price() {
     let supplier = Supplier::shared();
     let amoxicillin = |settings: &[&str]| supplier.product(&supplier.clinic_with(settings), "AMX").expect("AMX");
     let outer = amoxicillin(&["price_basis=outer"]);
     assert_eq!((&outer["list_price"], &outer["contract_price"]), (&json!(25), &json!(25)));
-    assert_eq!(outer["price_per_unit"], "2.5", "always of a unit");
+    assert_eq!(outer["price_per_unit"], "2.5", "always per unit");
     assert_eq!(amoxicillin(&["missing_contract_price=null"])["contract_price"], Value::Null);
     let omitted = amoxicillin(&["missing_contract_price=omit"]);
     assert!(!omitted.as_object().expect("an object").contains_key("contract_price"));
@@ -151,12 +155,12 @@ fn a_clinic_has_prices_on_its_basis_and_a_missing_contract_price_as_set() {
 }
 
 #[test]
-fn arrays_are_read_in_every_style_that_clients_write() {
+fn query_arrays_are_read_in_every_common_notation() {
     let supplier = Supplier::shared();
     let clinic = supplier.clinic();
     let both = ["BND", "BND-1"].map(str::to_owned).to_vec();
     for query in [
-        // The documented form, bare and escaped; JSON; PHP; Ruby; Python; Go; comma; Zope; upper-case escapes.
+        // As documented, plain and percent-encoded; JSON; PHP; Ruby; Python; Go; comma-separated; Zope.
         "name=[2m-bandage,1m-bandage]",
         "name=%5B2m-bandage%2C1m-bandage%5D",
         "name=%5b2m-bandage%2c1m-bandage%5d",
@@ -193,7 +197,7 @@ fn arrays_are_read_in_every_style_that_clients_write() {
 }
 
 #[test]
-fn names_with_signs_and_letters_from_anywhere_are_found() {
+fn searches_find_names_with_punctuation_and_accented_letters() {
     let supplier = Supplier::shared();
     let clinic = supplier.clinic();
     for (query, code) in [
@@ -217,7 +221,7 @@ fn names_with_signs_and_letters_from_anywhere_are_found() {
 }
 
 #[test]
-fn a_query_that_was_not_escaped_is_read_all_the_same() {
+fn a_query_that_is_not_percent_encoded_is_understood() {
     let supplier = Supplier::shared();
     let clinic = supplier.clinic();
     for (query, codes) in [
@@ -233,21 +237,21 @@ fn a_query_that_was_not_escaped_is_read_all_the_same() {
     ] {
         assert_eq!(supplier.codes(&clinic, format!("/products?{query}")), codes, "{query}");
     }
-    // On one connection, after a body that looks like a request itself.
+    // The second request on a connection, after a body that looks like a request.
     let order = format!("GET /products?name=é HTTP/1.1\r\n\r\n{}", "é".repeat(10));
     let post = supplier.request("POST", "/purchaseorder").bearer(&clinic.token).body(&order);
     let get = supplier.request("GET", "/products?name=café").bearer(&clinic.token);
     let mut stream = post.connect();
     let head = String::from_utf8(post.head()).expect("ASCII").replace("connection: close\r\n", "");
-    stream.write_all(&[head.as_bytes(), order.as_bytes(), &get.head()].concat()).expect("both go out");
-    let mut said = String::new();
-    stream.read_to_string(&mut said).expect("two answers");
-    assert!(said.starts_with("HTTP/1.1 415") && said.matches("HTTP/1.1 ").count() == 2, "{said}");
-    assert!(said.contains("Café crème"), "{said}");
+    stream.write_all(&[head.as_bytes(), order.as_bytes(), &get.head()].concat()).expect("both requests are sent");
+    let mut answers = String::new();
+    stream.read_to_string(&mut answers).expect("two answers");
+    assert!(answers.starts_with("HTTP/1.1 415") && answers.matches("HTTP/1.1 ").count() == 2, "{answers}");
+    assert!(answers.contains("Café crème"), "{answers}");
 }
 
 #[test]
-fn limit_and_page_cut_the_list_as_documented() {
+fn limit_and_page_select_a_part_of_the_list() {
     let supplier = Supplier::shared();
     let clinic = supplier.clinic();
     for (query, range) in [
@@ -269,24 +273,24 @@ fn limit_and_page_cut_the_list_as_documented() {
 }
 
 #[test]
-fn a_walk_over_the_pages_sees_each_product_once() {
+fn reading_all_pages_gives_each_product_once() {
     let supplier = Supplier::shared();
     let clinic = supplier.clinic();
     for limit in [1, 2, 5, 11, 12] {
-        let mut seen = Vec::new();
+        let mut read = Vec::new();
         for page in 0.. {
             let codes = supplier.codes(&clinic, format!("/products?limit=[{limit}]&page=[{page}]"));
             if codes.is_empty() {
                 break;
             }
-            seen.extend(codes);
+            read.extend(codes);
         }
-        assert_eq!(seen, VISIBLE, "limit {limit}");
+        assert_eq!(read, VISIBLE, "limit {limit}");
     }
 }
 
 #[test]
-fn a_bad_limit_or_page_is_refused_by_name() {
+fn an_invalid_limit_or_page_is_refused_and_named() {
     let supplier = Supplier::shared();
     let clinic = supplier.clinic();
     for value in
@@ -302,7 +306,7 @@ fn a_bad_limit_or_page_is_refused_by_name() {
 }
 
 #[test]
-fn a_query_that_is_no_text_is_refused() {
+fn a_query_that_is_not_utf_8_or_too_long_is_refused() {
     let supplier = Supplier::shared();
     let clinic = supplier.clinic();
     for query in [&b"name=%ff"[..], b"name=%zz", b"name=%", b"name=%C3", b"name=\xff\xfe", b"code[]=%E2%82"] {
@@ -316,21 +320,20 @@ fn a_query_that_is_no_text_is_refused() {
 }
 
 #[test]
-fn an_etag_spares_the_body_until_something_changes() {
+fn an_etag_answers_304_until_the_clinics_answer_changes() {
     let supplier = Supplier::shared();
     let clinic = supplier.clinic();
     for target in ["/products", "/products?limit=[2]", "/categories"] {
         let first = supplier.get(&clinic, target);
-        let tag = first.header("etag").expect("a tag");
+        let tag = first.header("etag").expect("an ETag");
         assert_eq!(first.header("cache-control"), Some("private"));
         let vary = first.header("vary").expect("vary").to_ascii_lowercase();
         assert!(vary.contains("authorization") && vary.contains("accept-encoding"), "{vary}");
         let ask =
-            |known: &str| supplier.request("GET", target).bearer(&clinic.token).header("if-none-match", known).send();
-        for known in [tag.to_owned(), format!("\"other\", {tag}"), tag.trim_start_matches("W/").to_owned(), "*".into()]
-        {
-            let again = ask(&known);
-            assert_eq!((again.status, again.body.len()), (304, 0), "{target} {known}");
+            |tags: &str| supplier.request("GET", target).bearer(&clinic.token).header("if-none-match", tags).send();
+        for tags in [tag.to_owned(), format!("\"other\", {tag}"), tag.trim_start_matches("W/").to_owned(), "*".into()] {
+            let again = ask(&tags);
+            assert_eq!((again.status, again.body.len()), (304, 0), "{target} {tags}");
             assert_eq!(again.header("etag"), Some(tag));
         }
         assert_eq!(ask("\"other\"").status, 200);
@@ -340,14 +343,14 @@ fn an_etag_spares_the_body_until_something_changes() {
             &clinic.id,
             if target == "/categories" { "hidden_categories=TABLET" } else { "barcode=string" },
         ]);
-        until("the change is served", SOON, || (ask(tag).status == 200).then_some(()));
+        until("the change is visible", SOON, || (ask(tag).status == 200).then_some(()));
         supplier.run(["clinic", "set", &clinic.id, "barcode=", "hidden_categories="]);
-        until("the change back is served", SOON, || (ask(tag).status == 304).then_some(()));
+        until("the first state is visible again", SOON, || (ask(tag).status == 304).then_some(()));
     }
 }
 
 #[test]
-fn head_is_get_without_the_body() {
+fn head_answers_as_get_without_a_body() {
     let supplier = Supplier::shared();
     let clinic = supplier.clinic();
     for target in ["/products", "/categories", "/products?limit=[1]"] {
@@ -360,37 +363,38 @@ fn head_is_get_without_the_body() {
 }
 
 #[test]
-fn a_whole_catalogue_tells_its_length_so_that_a_cut_is_seen() {
+fn a_whole_catalogue_has_a_content_length_so_that_clients_notice_a_truncated_answer() {
     let rows: String = (0..3_000).map(|i| format!("P{i:05},Product {i},t,c,1,box,{i}.25\n")).collect();
     let catalogue = format!("code,name,type,category,units_per_outer,unit_of_measure,list_price\n{rows}");
     let supplier = Supplier::with(Options { catalogue: Some(&catalogue), ..Options::default() });
     let clinic = supplier.clinic();
     let whole = supplier.get(&clinic, "/products");
     assert_eq!(whole.header("content-length").expect("a length"), whole.body.len().to_string());
-    assert!(whole.body.len() > 300_000, "several pieces");
+    assert!(whole.body.len() > 300_000, "longer than one write");
     assert_eq!(whole.expect(200)["products"].as_array().expect("products").len(), 3_000);
-    let packed = supplier.request("GET", "/products").bearer(&clinic.token).header("accept-encoding", "gzip").send();
-    assert_eq!(unpacked(&packed), whole.body);
-    assert!(packed.body.len() * 5 < whole.body.len(), "{} of {}", packed.body.len(), whole.body.len());
+    let compressed =
+        supplier.request("GET", "/products").bearer(&clinic.token).header("accept-encoding", "gzip").send();
+    assert_eq!(decompressed(&compressed), whole.body);
+    assert!(compressed.body.len() * 5 < whole.body.len(), "{} of {}", compressed.body.len(), whole.body.len());
     let head = supplier.request("HEAD", "/products").bearer(&clinic.token).header("accept-encoding", "gzip").send();
     assert_eq!((head.status, head.body.len(), head.header("content-encoding")), (200, 0, Some("gzip")));
 }
 
-fn unpacked(answer: &Response) -> Vec<u8> {
-    let packed = answer.body.as_slice();
+fn decompressed(answer: &Response) -> Vec<u8> {
+    let compressed = answer.body.as_slice();
     let mut reader: Box<dyn Read> = match answer.header("content-encoding") {
-        Some("gzip") => Box::new(flate2::read::GzDecoder::new(packed)),
-        Some("br") => Box::new(brotli::Decompressor::new(packed, 4096)),
-        Some("zstd") => Box::new(zstd::Decoder::new(packed).expect("zstd")),
+        Some("gzip") => Box::new(flate2::read::GzDecoder::new(compressed)),
+        Some("br") => Box::new(brotli::Decompressor::new(compressed, 4096)),
+        Some("zstd") => Box::new(zstd::Decoder::new(compressed).expect("zstd")),
         other => panic!("content-encoding: {other:?}"),
     };
     let mut plain = Vec::new();
-    reader.read_to_end(&mut plain).expect("a whole body");
+    reader.read_to_end(&mut plain).expect("a complete body");
     plain
 }
 
 #[test]
-fn answers_are_compressed_as_the_client_accepts() {
+fn answers_are_compressed_with_the_coding_that_the_client_prefers() {
     let supplier = Supplier::shared();
     let clinic = supplier.clinic();
     let plain = supplier.get(&clinic, "/products");
@@ -407,10 +411,10 @@ fn answers_are_compressed_as_the_client_accepts() {
         ("br;q=0.5, zstd, gzip", "gzip"),
         ("gzip;q=0, br", "br"),
     ] {
-        let packed = ask(accepted);
-        assert_eq!((packed.status, packed.header("content-encoding")), (200, Some(coding)), "{accepted}");
-        assert_eq!(unpacked(&packed), plain.body, "{accepted}");
-        let vary = packed.header("vary").expect("vary").to_ascii_lowercase();
+        let compressed = ask(accepted);
+        assert_eq!((compressed.status, compressed.header("content-encoding")), (200, Some(coding)), "{accepted}");
+        assert_eq!(decompressed(&compressed), plain.body, "{accepted}");
+        let vary = compressed.header("vary").expect("vary").to_ascii_lowercase();
         assert!(vary.contains("accept-encoding") && vary.contains("authorization"), "{vary}");
     }
     for accepted in ["identity", "", "x-unknown, identity", "gzip;q=0"] {
@@ -419,7 +423,7 @@ fn answers_are_compressed_as_the_client_accepts() {
 }
 
 #[test]
-fn other_methods_are_refused_with_those_that_there_are() {
+fn an_unsupported_method_is_refused_with_the_supported_ones() {
     let supplier = Supplier::shared();
     let clinic = supplier.clinic();
     for (method, target, allowed) in [
@@ -435,7 +439,7 @@ fn other_methods_are_refused_with_those_that_there_are() {
 }
 
 #[test]
-fn what_is_not_there_is_told_in_the_envelope() {
+fn an_unknown_route_is_answered_404_in_ezyvets_envelope() {
     let supplier = Supplier::shared();
     for target in ["/nothing", "/products/", "/Products", "/products/BND", "/%00", "/..", "//products"] {
         let answer = supplier.request("GET", target).send();
@@ -444,22 +448,23 @@ fn what_is_not_there_is_told_in_the_envelope() {
 }
 
 #[test]
-fn every_answer_carries_the_request_id() {
+fn every_answer_carries_the_clients_request_id_or_a_new_one() {
     let supplier = Supplier::shared();
     let clinic = supplier.clinic();
     for target in ["/products", "/nothing", "/healthz", "/products?limit=x"] {
         let answer = supplier.request("GET", target).bearer(&clinic.token).header("x-request-id", "abc-123").send();
         assert_eq!(answer.header("x-request-id"), Some("abc-123"), "{target}");
     }
-    let made = |answer: Response| answer.header("x-request-id").expect("an id").to_owned();
-    let (one, other) = (made(supplier.get(&clinic, "/products")), made(supplier.get(&clinic, "/products")));
+    let generated = |answer: Response| answer.header("x-request-id").expect("an id").to_owned();
+    let (one, other) = (generated(supplier.get(&clinic, "/products")), generated(supplier.get(&clinic, "/products")));
     assert!(one != other && !one.is_empty());
-    let harmful = supplier.request("GET", "/products").bearer(&clinic.token).header("x-request-id", "a b\u{1}").send();
-    assert_ne!(harmful.header("x-request-id"), Some("a b\u{1}"));
+    let unsafe_id =
+        supplier.request("GET", "/products").bearer(&clinic.token).header("x-request-id", "a b\u{1}").send();
+    assert_ne!(unsafe_id.header("x-request-id"), Some("a b\u{1}"));
 }
 
 #[test]
-fn an_import_is_served_by_every_replica_within_seconds() {
+fn an_import_is_visible_on_every_replica_within_seconds() {
     let supplier = Supplier::start(&[]);
     let replica = supplier.replica();
     let clinic = supplier.clinic();
@@ -467,18 +472,18 @@ fn an_import_is_served_by_every_replica_within_seconds() {
         let body = Request::new("GET", url, "/products?code=NEW-1").bearer(&clinic.token).send().expect(200);
         body["products"].as_array().expect("products").len()
     };
-    until("the clinic is known", SOON, || {
+    until("the replica knows the clinic", SOON, || {
         (Request::new("GET", replica.url(), "/products").bearer(&clinic.token).send().status == 200).then_some(())
     });
     assert_eq!((count(supplier.url()), count(replica.url())), (0, 0));
     let ended = supplier.import(&format!("{CATALOGUE}NEW-1,New,medication,consumable,1,box,1,,,1,,0\n"));
     assert_eq!(ended.code, Some(0), "{}", ended.stderr);
     for url in [supplier.url(), replica.url()] {
-        until("the new product is served", SOON, || (count(url) == 1).then_some(()));
+        until("the new product is visible", SOON, || (count(url) == 1).then_some(()));
     }
     assert_eq!(supplier.import(CATALOGUE).code, Some(0));
     for url in [supplier.url(), replica.url()] {
-        until("what the file lacks is withdrawn", SOON, || {
+        until("the product that the file lacks is withdrawn", SOON, || {
             let body = Request::new("GET", url, "/products?code=NEW-1").bearer(&clinic.token).send().expect(200);
             (body["products"][0]["active"] == 0).then_some(())
         });
@@ -486,7 +491,7 @@ fn an_import_is_served_by_every_replica_within_seconds() {
 }
 
 #[test]
-fn a_catalogue_that_was_never_imported_is_no_empty_catalogue() {
+fn a_catalogue_that_was_never_imported_is_answered_503_instead_of_an_empty_list() {
     let supplier = Supplier::with(Options::default());
     let clinic = supplier.clinic();
     for target in ["/products", "/categories", "/products?limit=[1]"] {
@@ -497,12 +502,12 @@ fn a_catalogue_that_was_never_imported_is_no_empty_catalogue() {
     supplier.get(&clinic, "/products").problem(503);
     assert_eq!(supplier.get(&clinic, "/healthz").status, 200);
     assert_eq!(supplier.import(CATALOGUE).code, Some(0));
-    until("the catalogue is served", SOON, || (supplier.get(&clinic, "/products").status == 200).then_some(()));
+    until("the catalogue is visible", SOON, || (supplier.get(&clinic, "/products").status == 200).then_some(()));
     assert_eq!(supplier.get(&clinic, "/readyz").status, 200);
 }
 
 #[test]
-fn the_partner_half_is_served_under_a_base_path_too() {
+fn the_partner_routes_are_also_served_under_the_base_path() {
     let supplier = Supplier::start(&[("SPSI_BASE_PATH", "/spsi/v1/")]);
     let clinic = supplier.clinic();
     for path in ["", "/spsi/v1"] {

@@ -1,12 +1,12 @@
-//! The harness itself.
+//! Tests of the test support itself.
 
-use crate::support::binary::{listening_on, program, spsi};
+use crate::support::binary::{listening_on, program};
 use crate::support::database::TestDatabase;
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 
 #[tokio::test]
-async fn the_template_has_the_tables() {
+async fn a_test_database_has_all_migrations() {
     let database = TestDatabase::new().await;
     let applied: i64 = sqlx::query_scalar("select count(*) from _sqlx_migrations where success")
         .fetch_one(database.pool())
@@ -16,32 +16,26 @@ async fn the_template_has_the_tables() {
 }
 
 #[tokio::test]
-async fn databases_used_at_the_same_time_are_separate() {
+async fn concurrent_tests_use_separate_databases() {
     let (one, other) = tokio::join!(TestDatabase::new(), TestDatabase::new());
     sqlx::raw_sql("create table only_here (id int)").execute(one.pool()).await.expect("create");
-    let there: bool = sqlx::query_scalar("select to_regclass('only_here') is not null")
+    let exists: bool = sqlx::query_scalar("select to_regclass('only_here') is not null")
         .fetch_one(other.pool())
         .await
-        .expect("ask the other");
-    assert!(!there);
+        .expect("a query in the other database");
+    assert!(!exists);
     assert_ne!(one.url(), other.url());
 }
 
 #[tokio::test]
-async fn character_types_are_unicode() {
+async fn postgres_lower_cases_accented_letters() {
     let database = TestDatabase::new().await;
     let lowered: String = sqlx::query_scalar("select lower('ÉCLAIR')").fetch_one(database.pool()).await.expect("lower");
     assert_eq!(lowered, "éclair");
 }
 
 #[test]
-fn the_binary_prints_its_help() {
-    let ended = spsi(["--help"]).run();
-    assert_eq!(ended.code, Some(0), "{}{}", ended.stdout, ended.stderr);
-}
-
-#[test]
-fn the_address_is_found_in_plain_and_json_lines() {
+fn the_servers_address_is_found_in_plain_and_json_log_lines() {
     let expected = Some("http://127.0.0.1:4711".to_owned());
     assert_eq!(listening_on("INFO listening on http://127.0.0.1:4711"), expected);
     assert_eq!(listening_on(r#"{"message":"listening on http://127.0.0.1:4711","x":1}"#), expected);
@@ -49,7 +43,7 @@ fn the_address_is_found_in_plain_and_json_lines() {
 }
 
 #[test]
-fn a_program_runs_with_the_environment_directory_and_input_it_is_given() {
+fn a_program_runs_with_exactly_the_environment_directory_and_input_of_the_test() {
     let script = "cat; echo $COLOUR; pwd >&2; env | grep -c DATABASE_URL; exit 3";
     let ended =
         program("/bin/sh", ["-c", script]).env("COLOUR", "green").directory(Path::new("/")).stdin("from stdin\n").run();
@@ -57,7 +51,7 @@ fn a_program_runs_with_the_environment_directory_and_input_it_is_given() {
 }
 
 #[test]
-fn a_server_is_found_by_its_address_and_ends_with_sigterm() {
+fn a_server_is_ready_when_it_logs_its_address_and_stops_on_sigterm() {
     let script = "echo starting >&2; echo listening on http://127.0.0.1:4711 >&2; exec sleep 600";
     let serving = program("/bin/sh", ["-c", script]).serve();
     assert_eq!(serving.url(), "http://127.0.0.1:4711");

@@ -1,4 +1,4 @@
-//! The integration tests: one binary, each test on a database of its own.
+//! The integration tests: one binary, and a database for each test.
 
 mod architecture;
 mod catalog_import;

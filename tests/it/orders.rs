@@ -1,8 +1,8 @@
 //! `POST /purchaseorder` over HTTP (SPSI.md 1, 4 and 5; DESIGN.md 2.1 and 2.7), and staff commands on orders.
 
-use crate::support::cable::Cable;
 use crate::support::client::Response;
 use crate::support::database::{TestDatabase, in_own_runtime};
+use crate::support::database_proxy::DatabaseProxy;
 use crate::support::order::{documented, form, with};
 use crate::support::supplier::{CATALOGUE, Clinic, Options, SOON, Supplier};
 use crate::support::until;
@@ -463,14 +463,14 @@ fn staff_accept_and_decline_held_orders() {
 #[test]
 fn orders_get_503_while_the_database_is_down_and_service_resumes_by_itself() {
     let database = Arc::new(in_own_runtime(TestDatabase::new));
-    let cable = Cable::to(database.url());
+    let proxy = DatabaseProxy::to(database.url());
     let settings = [("SPSI_DB_TIMEOUT", "1s")];
-    let options = Options { catalogue: Some(CATALOGUE), settings: &settings, database_url: Some(cable.url()) };
+    let options = Options { catalogue: Some(CATALOGUE), settings: &settings, database_url: Some(proxy.url()) };
     let supplier = Supplier::on(database, options);
     let clinic = supplier.clinic();
     supplier.order(&clinic, &documented("1")).expect(200);
     for _ in 0..2 {
-        cable.cut();
+        proxy.cut();
         for _ in 0..3 {
             let answer = supplier.order(&clinic, &documented("2"));
             answer.problem(503);
@@ -482,7 +482,7 @@ fn orders_get_503_while_the_database_is_down_and_service_resumes_by_itself() {
         assert_eq!(supplier.get(&clinic, "/healthz").status, 200);
         supplier.get(&clinic, "/products").expect(200);
         supplier.token(&clinic);
-        cable.mend();
+        proxy.restore();
         until("it is ready again", SOON, || (supplier.get(&clinic, "/readyz").status == 200).then_some(()));
         supplier.order(&clinic, &documented("2")).expect(200);
     }

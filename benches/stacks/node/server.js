@@ -1,6 +1,6 @@
-// /products as one writes it with Fastify and pg: the textbook handler of benches/speed, in JavaScript.
+// Baseline: GET /products in Fastify with pg, the same handler as benches/speed/textbook.rs.
 //
-// Takes SPSI_TOKEN_KEYS, SPEED_SOCKET_DIR and SPEED_DATABASE; a worker process for each core, one port.
+// Reads SPSI_TOKEN_KEYS, SPEED_SOCKET_DIR and SPEED_DATABASE. One worker process for each core, on one port.
 'use strict'
 
 const cluster = require('node:cluster')
@@ -64,9 +64,9 @@ async function serve () {
     let conditions = ''
     let page = ''
     for (const column of ['name', 'code']) {
-      const wanted = list(request.query[column]).concat(list(request.query[`${column}[]`]))
-      if (wanted.length > 0) {
-        values.push(wanted.map(like))
+      const terms = list(request.query[column]).concat(list(request.query[`${column}[]`]))
+      if (terms.length > 0) {
+        values.push(terms.map(like))
         conditions += ` and lower(p.${column}) like any ($${values.length})`
       }
     }
@@ -75,7 +75,7 @@ async function serve () {
       page = `limit $${values.length - 1} offset $${values.length}`
     }
     const rows = SELECT.replace('/* conditions */', conditions).replace('/* page */', page)
-    // JavaScript has no decimals: Postgres divides, which is a row of numbers less to make here.
+    // JavaScript has no decimals, so Postgres divides.
     const statement = `select p.*, round(list_price / units_per_outer, 6) as unit_list_price,
       round(coalesce(contract_price, list_price) / units_per_outer, 6) as unit_contract_price from (${rows}) p order by p.code`
     const found = await pool.query(statement, values)

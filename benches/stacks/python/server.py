@@ -1,6 +1,6 @@
-"""/products as one writes it with FastAPI and asyncpg: the textbook handler of benches/speed, in Python.
+"""Baseline: GET /products in FastAPI with asyncpg, the same handler as benches/speed/textbook.rs.
 
-Takes DATABASE_URL, SPSI_TOKEN_KEYS, SPEED_SOCKET_DIR and SPEED_DATABASE; a worker process for each core, one port.
+Reads SPSI_TOKEN_KEYS, SPEED_SOCKET_DIR and SPEED_DATABASE. One worker process for each core, on one port.
 """
 
 import base64
@@ -32,7 +32,7 @@ async def lifespan(app):
         min_size=1, max_size=max(1, CONNECTIONS // WORKERS), server_settings={"plan_cache_mode": "force_custom_plan"})
     rows = await app.state.pool.fetch("select * from clinic where state = 'active'")
     app.state.clinics = {row["client_id"]: row for row in rows}
-    # The port is taken by the parent process before its workers start. In one piece: each worker says it.
+    # The parent process listens before it starts its workers. Each worker writes this line, in one write.
     os.write(2, f"listening on http://127.0.0.1:{os.environ['SPEED_PORT']}\n".encode())
     yield
     await app.state.pool.close()
@@ -86,9 +86,9 @@ async def products(request: Request):
     conditions = page = ""
     query = request.query_params
     for column in ("name", "code"):
-        wanted = query.getlist(column) + query.getlist(f"{column}[]")
-        if wanted:
-            values.append([like(text) for text in wanted])
+        terms = query.getlist(column) + query.getlist(f"{column}[]")
+        if terms:
+            values.append([like(text) for text in terms])
             conditions += f" and lower(p.{column}) like any (${len(values)})"
     if "limit" in query:
         limit = int(query["limit"])

@@ -1,4 +1,4 @@
-//! What there is at the end, on both sides.
+//! Counts the final state of both sides.
 
 use super::scene::Site;
 use crate::support::database::in_own_runtime;
@@ -8,15 +8,15 @@ use spsi_partner::shipments::{self, Shipment};
 use sqlx::PgPool;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Our side.
+/// The final state of the product's database.
 pub struct Count {
     pub shipments: usize,
     url: String,
     listed: Vec<Shipment>,
     deliveries: Vec<Delivery>,
-    /// Invoices whose handling has come as far as it does without staff.
+    /// Deliveries of invoices that wait for staff although their state is `unclear`.
     held: BTreeSet<i64>,
-    /// Clinic and ezyVet's id, and our number.
+    /// Clinic, ezyVet's id, and our number.
     orders: Vec<((i64, String), String)>,
 }
 
@@ -42,12 +42,12 @@ impl Count {
         })
     }
 
-    /// What still goes on by itself, in words.
-    pub fn open(&self) -> String {
+    /// Returns the number of deliveries in progress by state, or an empty text if there are none.
+    pub fn in_progress(&self) -> String {
         let mut open = BTreeMap::<&str, u32>::new();
         for delivery in &self.deliveries {
             let done = match (delivery.state.as_str(), delivery.kind.as_str()) {
-                // Without a time it waits for another, which is counted itself.
+                // Without a time it waits for another delivery, which is counted itself.
                 ("waiting", _) => delivery.due_at.is_none(),
                 ("unclear", "receive_invoice") => self.held.contains(&delivery.id.0),
                 ("delivered", "receive_invoice") | ("sending", _) => false,
@@ -60,7 +60,7 @@ impl Count {
         if open.is_empty() { String::new() } else { format!("{open:?}") }
     }
 
-    /// Every call that was made for an invoice.
+    /// Returns every call that was made for an invoice.
     fn history(&self, number: &str) -> String {
         let calls =
             "select concat_ws(' ', a.purpose, a.started_at, a.finished_at, a.outcome, a.detail) from delivery_attempt a
@@ -73,7 +73,7 @@ impl Count {
         calls.join("\n")
     }
 
-    /// How many deliveries there are of each kind and state.
+    /// Returns the number of deliveries by kind and state.
     pub fn states(&self) -> String {
         let mut states = BTreeMap::<String, u32>::new();
         for delivery in &self.deliveries {
@@ -82,7 +82,7 @@ impl Count {
         format!("{states:?}")
     }
 
-    /// Nothing is stuck without a reason that staff can see.
+    /// Fails if a delivery needs staff and has no reason.
     pub fn assert_reasons(&self) {
         for delivery in &self.deliveries {
             let reason = delivery.last_error.as_deref().unwrap_or_default();
@@ -91,18 +91,18 @@ impl Count {
         }
     }
 
-    /// Every acknowledged order is there, once, under the number that the clinic was told.
+    /// Fails unless exactly the acknowledged orders are stored, once each, under the acknowledged number.
     pub fn assert_orders(&self, acknowledged: &[(i64, (String, String))]) {
         let ours: BTreeMap<_, _> = self.orders.iter().cloned().collect();
         assert_eq!(ours.len(), self.orders.len());
         for (clinic, (id, number)) in acknowledged {
             assert_eq!(ours.get(&(*clinic, id.clone())), Some(number), "order {id} of clinic {clinic}");
         }
-        assert_eq!(ours.len(), acknowledged.len(), "orders that no clinic sent");
+        assert_eq!(ours.len(), acknowledged.len(), "orders that no clinic sent are stored");
     }
 
-    /// Every shipment has its invoice at the site, once, with what left; no stock was counted twice, and what we say was
-    /// counted was. Gives figures.
+    /// Fails unless every shipment has exactly one invoice at the site, with its lines, and stock was counted at most once, and
+    /// exactly once for each delivery in state `delivered`. Returns figures.
     pub fn assert_site(&self, site: &Site) -> String {
         let world = site.control("GET", "world", &Value::Null).expect(200);
         let own: Vec<_> = self.listed.iter().filter(|shipment| shipment.clinic_id == site.clinic_id).collect();
@@ -113,14 +113,14 @@ impl Count {
                 invoice["lines"].as_array().expect("lines").iter().map(|line| text(&line["batch"][0]["name"]));
             let other = invoices.insert(invoice["invoice_number"].as_str().expect("a number"), batches.collect());
             let number = invoice["invoice_number"].as_str().expect("a number");
-            assert!(other.is_none(), "twice at the site: {number}\n{}", self.history(number));
+            assert!(other.is_none(), "the site has invoice {number} twice\n{}", self.history(number));
         }
         for shipment in &own {
             let expected: Vec<_> = shipment.lines.iter().map(|line| line.batch.clone()).collect();
             assert_eq!(invoices.remove(shipment.invoice_number.as_str()), Some(expected), "{shipment:?}");
             assert_eq!(shipment.state, "received", "{shipment:?}");
         }
-        assert!(invoices.is_empty(), "invoices that we know nothing of: {invoices:?}");
+        assert!(invoices.is_empty(), "the site has invoices without a shipment: {invoices:?}");
         let mut counted = BTreeSet::new();
         for call in list("supplied") {
             for line in call["body"].as_array().expect("lines") {
@@ -131,9 +131,9 @@ impl Count {
         for delivery in self.deliveries.iter().filter(|delivery| delivery.kind == "supplied") {
             let Some(shipment) = own.iter().find(|shipment| shipment.id.0 == delivery.shipment) else { continue };
             let lines = shipment.lines.iter().filter(|line| Some(&line.location_id) == delivery.location_id.as_ref());
-            let there = lines.filter(|line| counted.contains(&line.batch)).count();
+            let counted_lines = lines.filter(|line| counted.contains(&line.batch)).count();
             match delivery.state.as_str() {
-                "delivered" => assert!(there > 0, "not counted: {delivery:?}"),
+                "delivered" => assert!(counted_lines > 0, "the site did not count this delivery: {delivery:?}"),
                 "unclear" => held += 1,
                 other => panic!("{other}: {delivery:?}"),
             }

@@ -1,9 +1,9 @@
-//! Everything that can be killed, cut or broken: a server, two workers, the cable to the database, two ezyVet sites.
+//! The system under test: a server, two workers, a proxy to the database, and two simulated ezyVet sites. Each can fail.
 
 use crate::support::binary::{Serving, spsi};
-use crate::support::cable::Cable;
 use crate::support::client::{Request, Response};
 use crate::support::database::{TestDatabase, in_own_runtime};
+use crate::support::database_proxy::DatabaseProxy;
 use crate::support::supplier::{CATALOGUE, Options, Supplier};
 use crate::support::until;
 use serde_json::{Value, json};
@@ -13,7 +13,7 @@ use std::net::TcpListener;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// A minute of ezyVet's is a second here, and every wait of ours is short in the same measure.
+/// ezyVet's rate window of a minute is a second here, and the product's waits are shortened accordingly.
 const SETTINGS: [(&str, &str); 11] = [
     ("SPSI_ROLE", "api"),
     ("SPSI_RATE_WINDOW", "1s"),
@@ -28,7 +28,7 @@ const SETTINGS: [(&str, &str); 11] = [
     ("SPSI_TOKEN_TRIES_PER_ADDRESS", "100000"),
 ];
 
-/// What goes wrong at a site while the storm lasts: about every fifth call that matters.
+/// The faults of a site during the storm: about every fifth call for a delivery fails.
 const FAULTS: [&str; 18] = [
     "status:jobqueue=503@4%",
     "status:jobqueue=500@2%",
@@ -57,22 +57,22 @@ pub struct Site {
     sandbox: Serving,
 }
 
-/// See the module. The parts that are killed come back by themselves.
+/// The system under test. [`Scene::strike`] restarts the processes that it kills.
 #[derive(Debug)]
 pub struct Scene {
-    // Dropped in this order: what calls before what is called.
+    // Declared in this order, so that callers are dropped before the servers they call.
     workers: Vec<Serving>,
     api: Option<Serving>,
     pub sites: Vec<Arc<Site>>,
     pub supplier: Supplier,
-    cable: Cable,
+    proxy: DatabaseProxy,
     bind: String,
-    /// What was done, by name.
-    pub blows: BTreeMap<&'static str, u32>,
+    /// Number of strikes by name.
+    pub strikes: BTreeMap<&'static str, u32>,
 }
 
 impl Site {
-    /// A control call.
+    /// Calls the sandbox's control interface.
     pub fn control(&self, method: &str, target: &str, body: &Value) -> Response {
         let request = Request::new(method, self.sandbox.url(), format!("/_sandbox/{target}"));
         if method == "GET" { request.send() } else { request.json(body).send() }
@@ -80,14 +80,14 @@ impl Site {
 }
 
 impl Scene {
-    pub fn set(seed: u64) -> Self {
+    pub fn set_up(seed: u64) -> Self {
         let database = Arc::new(in_own_runtime(TestDatabase::new));
-        let cable = Cable::to(database.url());
-        let options = Options { catalogue: Some(CATALOGUE), settings: &SETTINGS, database_url: Some(cable.url()) };
+        let proxy = DatabaseProxy::to(database.url());
+        let options = Options { catalogue: Some(CATALOGUE), settings: &SETTINGS, database_url: Some(proxy.url()) };
         let supplier = Supplier::on(database, options);
-        let bind = format!("127.0.0.1:{}", steady_port());
+        let bind = format!("127.0.0.1:{}", fixed_port());
         let mut scene =
-            Self { workers: Vec::new(), api: None, sites: Vec::new(), supplier, cable, bind, blows: BTreeMap::new() };
+            Self { workers: Vec::new(), api: None, sites: Vec::new(), supplier, proxy, bind, strikes: BTreeMap::new() };
         scene.api = Some(scene.serve("api"));
         for number in 0..2 {
             let site = scene.site(number, seed);
@@ -124,17 +124,17 @@ impl Scene {
         site
     }
 
-    /// Faults at both sites from now on.
+    /// Turns on the faults at both sites.
     pub fn begin_storm(&self) {
         for site in &self.sites {
             site.control("POST", "faults", &json!(FAULTS)).expect(200);
         }
     }
 
-    /// One blow at a random place. Whatever it hit is back afterwards.
+    /// Makes one random part fail, and restores it.
     pub fn strike(&mut self, chance: &mut Chance) {
         let (kind, which) = (chance.draw() % 10, (chance.draw() % 2) as usize);
-        let blow = match kind {
+        let strike = match kind {
             0..4 => {
                 drop(self.workers.remove(which));
                 let worker = self.serve("worker");
@@ -142,33 +142,33 @@ impl Scene {
                 "worker killed"
             }
             4..6 => {
-                // Killed before the next one takes its address.
+                // Dropped first, because the next server takes its address.
                 self.api = None;
                 self.api = Some(self.serve("api"));
                 "server killed"
             }
             6..8 => {
-                self.cable.cut();
+                self.proxy.cut();
                 pause(chance, 200, 2000);
-                self.cable.mend();
-                "database away"
+                self.proxy.restore();
+                "database unreachable"
             }
             8 => {
-                self.cable.cut();
-                self.cable.mend();
+                self.proxy.cut();
+                self.proxy.restore();
                 "database connections broken"
             }
             _ => {
                 self.sites[which].control("POST", "faults", &json!(["status=503x8"])).expect(200);
-                "site out of order"
+                "site answers 503"
             }
         };
-        *self.blows.entry(blow).or_default() += 1;
+        *self.strikes.entry(strike).or_default() += 1;
     }
 
-    /// The faults end, and everything that runs is whole.
+    /// Ends all faults and waits until the server is ready.
     pub fn calm(&mut self) {
-        self.cable.mend();
+        self.proxy.restore();
         for site in &self.sites {
             site.control("DELETE", "faults", &Value::Null).expect(200);
         }
@@ -179,13 +179,13 @@ impl Scene {
     }
 }
 
-/// A random moment: here the wait is the point.
-pub fn pause(chance: &mut Chance, least: u64, most: u64) {
-    std::thread::sleep(Duration::from_millis(least + chance.draw() % (most - least)));
+/// Sleeps for a random time, in milliseconds.
+pub fn pause(chance: &mut Chance, min: u64, max: u64) {
+    std::thread::sleep(Duration::from_millis(min + chance.draw() % (max - min)));
 }
 
-/// A free port that is not among those which the system gives to others while the server is down.
-fn steady_port() -> u16 {
+/// Returns a free port outside of the ephemeral range, so that no other process gets it while the server is down.
+fn fixed_port() -> u16 {
     let first = 20_000 + (std::process::id() % 10_000) as u16;
     (first..32_000).find(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok()).expect("a free port")
 }

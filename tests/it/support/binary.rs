@@ -1,4 +1,4 @@
-//! The real `spsi` binary: run to its end, or served and stopped. Its environment is what the test gives, and no more.
+//! Runs the real `spsi` binary, to its end or as a server. The child's environment holds only the variables of the test.
 
 use std::ffi::OsStr;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -9,26 +9,26 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-/// Longer than anything a test does on a loaded machine.
-const LIMIT: Duration = Duration::from_secs(120);
+/// Longer than any command of a test takes on a loaded machine.
+const TIMEOUT: Duration = Duration::from_secs(120);
 
-/// A command line in the making.
+/// A command builder.
 #[derive(Debug)]
 pub struct Spsi {
     command: Command,
     input: Vec<u8>,
 }
 
-/// How a run ended.
+/// The result of a command.
 #[derive(Debug)]
 pub struct Ended {
-    /// None: by a signal.
+    /// `None`: a signal ended the process.
     pub code: Option<i32>,
     pub stdout: String,
     pub stderr: String,
 }
 
-/// `spsi serve` (or another server) while it runs; killed when dropped.
+/// A running server, `spsi serve` for instance. It is killed when dropped.
 #[derive(Debug)]
 pub struct Serving {
     child: Child,
@@ -36,12 +36,12 @@ pub struct Serving {
     stderr: Arc<Mutex<String>>,
 }
 
-/// `spsi` with these arguments.
+/// Returns the command `spsi` with these arguments.
 pub fn spsi<A: AsRef<OsStr>>(arguments: impl IntoIterator<Item = A>) -> Spsi {
     program(env!("CARGO_BIN_EXE_spsi"), arguments)
 }
 
-/// Any program.
+/// Returns a command that runs another program.
 pub fn program<A: AsRef<OsStr>>(path: &str, arguments: impl IntoIterator<Item = A>) -> Spsi {
     let mut command = Command::new(path);
     command.args(arguments).env_clear();
@@ -69,7 +69,7 @@ impl Spsi {
         self
     }
 
-    /// Runs to its end.
+    /// Runs the command to its end. Panics after [`TIMEOUT`].
     pub fn run(mut self) -> Ended {
         let mut child = self.spawn();
         let stdout = child.stdout.take().map(read_all).expect("piped");
@@ -79,10 +79,11 @@ impl Spsi {
         Ended { code: status.code(), stdout: text(stdout), stderr: text(stderr) }
     }
 
-    /// Runs until the line `listening on http://ADDRESS` on standard error. Give `--bind 127.0.0.1:0`.
+    /// Starts a server and waits for the line `listening on http://ADDRESS` on standard error. Servers of tests need
+    /// `--bind 127.0.0.1:0`.
     pub fn serve(mut self) -> Serving {
         let mut child = self.spawn();
-        // Drained all the same: a full pipe would stop the server.
+        // Standard output is drained, because a full pipe would block the server.
         drop(child.stdout.take().map(read_all));
         let stderr = Arc::new(Mutex::new(String::new()));
         let (found, url) = mpsc::channel();
@@ -96,7 +97,7 @@ impl Spsi {
             }
         });
         let mut serving = Serving { child, url: String::new(), stderr };
-        match url.recv_timeout(LIMIT) {
+        match url.recv_timeout(TIMEOUT) {
             Ok(url) => serving.url = url,
             Err(RecvTimeoutError::Disconnected) => panic!("spsi ended: {}", serving.stderr()),
             Err(RecvTimeoutError::Timeout) => panic!("spsi does not listen: {}", serving.stderr()),
@@ -108,7 +109,7 @@ impl Spsi {
         let piped = self.command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = piped.spawn().expect("spsi starts");
         let (mut stdin, input) = (child.stdin.take().expect("piped"), std::mem::take(&mut self.input));
-        // It may end without reading.
+        // Ignores errors: the child may end without reading its input.
         std::thread::spawn(move || stdin.write_all(&input));
         child
     }
@@ -120,12 +121,12 @@ impl Serving {
         &self.url
     }
 
-    /// What it has logged so far.
+    /// Returns everything that the server has logged so far.
     pub fn stderr(&self) -> String {
         self.stderr.lock().expect("no panic there").clone()
     }
 
-    /// Sends SIGTERM, as an orchestrator does, and waits for the end.
+    /// Sends SIGTERM, as an orchestrator does, and waits for the end of the process.
     pub fn terminate(mut self) -> ExitStatus {
         let process = nix::unistd::Pid::from_raw(i32::try_from(self.child.id()).expect("a process id"));
         nix::sys::signal::kill(process, nix::sys::signal::Signal::SIGTERM).expect("it runs");
@@ -136,7 +137,7 @@ impl Serving {
 impl Drop for Serving {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            // Some("signal: 9") here means that somebody else ended it.
+            // "signal: 9" here means that another process killed the server, for instance the kernel's OOM killer.
             eprintln!("{} ended: {:?}; it logged:\n{}", self.url, self.child.try_wait(), self.stderr());
         }
         let _ = self.child.kill();
@@ -150,9 +151,9 @@ fn wait(child: &mut Child) -> ExitStatus {
         if let Some(status) = child.try_wait().expect("a child of ours") {
             return status;
         }
-        if started.elapsed() > LIMIT {
+        if started.elapsed() > TIMEOUT {
             let _ = child.kill();
-            panic!("spsi did not end within {LIMIT:?}");
+            panic!("spsi did not end within {TIMEOUT:?}");
         }
         std::thread::sleep(Duration::from_millis(5));
     }
@@ -166,7 +167,7 @@ fn read_all(mut from: impl Read + Send + 'static) -> JoinHandle<String> {
     })
 }
 
-/// Works on a plain line and on one in JSON.
+/// Returns the address of a log line `listening on http://ADDRESS`, in plain text or JSON.
 pub fn listening_on(line: &str) -> Option<String> {
     let rest = line.split_once("listening on ")?.1;
     let end = rest.find(|character: char| character.is_whitespace() || character == '"').unwrap_or(rest.len());

@@ -1,4 +1,4 @@
-//! An HTTP client that sends exactly the bytes it is given: odd queries, odd bodies, bytes that come late.
+//! An HTTP client that sends exactly the bytes of a test: malformed queries and bodies, and slow senders.
 
 use serde_json::Value;
 use std::io::{Read, Write};
@@ -6,9 +6,9 @@ use std::net::TcpStream;
 use std::time::Duration;
 
 /// Longer than any answer takes on a loaded machine.
-const LIMIT: Duration = Duration::from_secs(60);
+const READ_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// A request in the making.
+/// A request builder.
 #[derive(Clone, Debug)]
 pub struct Request {
     address: String,
@@ -18,7 +18,7 @@ pub struct Request {
     body: Vec<u8>,
 }
 
-/// An answer, its transfer coding undone.
+/// An answer with its body after removal of the transfer coding.
 #[derive(Clone, Debug)]
 pub struct Response {
     pub status: u16,
@@ -27,7 +27,7 @@ pub struct Response {
 }
 
 impl Request {
-    /// To `http://ADDRESS`; the target goes out as it is.
+    /// Creates a request to `http://ADDRESS`. The target is sent byte for byte.
     pub fn new(method: &str, url: &str, target: impl AsRef<[u8]>) -> Self {
         Self {
             address: url.strip_prefix("http://").expect("an http address").to_owned(),
@@ -47,7 +47,7 @@ impl Request {
         self.header("authorization", &format!("Bearer {token}"))
     }
 
-    /// `Content-Length` comes by itself.
+    /// Sets the body. [`Self::head`] adds `Content-Length`.
     pub fn body(mut self, body: impl AsRef<[u8]>) -> Self {
         self.body = body.as_ref().to_vec();
         self
@@ -57,10 +57,10 @@ impl Request {
         self.header("content-type", "application/json").body(body.to_string())
     }
 
-    /// The head as it goes out, with the empty line.
+    /// Returns the bytes of the head, including the empty line.
     pub fn head(&self) -> Vec<u8> {
         let mut head = [self.method.as_bytes(), b" ", &self.target, b" HTTP/1.1\r\n"].concat();
-        let has = |name: &str| self.headers.iter().any(|(known, _)| known.eq_ignore_ascii_case(name));
+        let has = |name: &str| self.headers.iter().any(|(header, _)| header.eq_ignore_ascii_case(name));
         let mut line = |name: &str, value: &str| head.extend_from_slice(format!("{name}: {value}\r\n").as_bytes());
         line("host", &self.address);
         line("connection", "close");
@@ -75,22 +75,22 @@ impl Request {
 
     pub fn connect(&self) -> TcpStream {
         let stream = TcpStream::connect(&self.address).expect("the server listens");
-        stream.set_read_timeout(Some(LIMIT)).expect("a limit");
+        stream.set_read_timeout(Some(READ_TIMEOUT)).expect("a limit");
         stream
     }
 
-    /// Sends head and body at once and reads the answer.
+    /// Sends head and body in one write and reads the answer.
     #[track_caller]
     pub fn send(&self) -> Response {
         let mut stream = self.connect();
-        // A server that refuses early does not read to the end.
+        // A server that refuses early may close before it has read the body.
         let _ = stream.write_all(&[self.head(), self.body.clone()].concat());
         Response::read(&mut stream, &self.method)
     }
 }
 
 impl Response {
-    /// Reads until the server closes.
+    /// Reads until the server closes the connection. Panics if the answer was truncated.
     #[track_caller]
     pub fn read(stream: &mut TcpStream, method: &str) -> Self {
         let mut bytes = Vec::new();
@@ -98,7 +98,7 @@ impl Response {
         let head = Self::head_of(&bytes)
             .unwrap_or_else(|| panic!("no answer ({ended:?}): {:?}", String::from_utf8_lossy(&bytes)));
         let (mut answer, rest) = head;
-        // What precedes the final answer is told by `Expect: 100-continue` alone.
+        // `Expect: 100-continue` makes the server send an interim answer first.
         if answer.status == 100 {
             let rest = rest.to_vec();
             let (last, body) = Self::head_of(&rest).expect("an answer after 100");
@@ -112,7 +112,7 @@ impl Response {
         } else if answer.header("transfer-encoding").is_some_and(|coding| coding.contains("chunked")) {
             answer.body = unchunked(&answer.body);
         } else if let Some(length) = answer.header("content-length") {
-            assert_eq!(answer.body.len().to_string(), length, "the transfer was cut off");
+            assert_eq!(answer.body.len().to_string(), length, "the answer was truncated");
         }
         answer
     }
@@ -128,7 +128,7 @@ impl Response {
     }
 
     pub fn header(&self, name: &str) -> Option<&str> {
-        self.headers.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
+        self.headers.iter().find(|(header, _)| header == name).map(|(_, value)| value.as_str())
     }
 
     pub fn text(&self) -> String {
@@ -140,14 +140,14 @@ impl Response {
         serde_json::from_slice(&self.body).unwrap_or_else(|error| panic!("{error}: {} {}", self.status, self.text()))
     }
 
-    /// The JSON of an answer with this status.
+    /// Returns the body as JSON. Panics unless the answer has this status.
     #[track_caller]
     pub fn expect(&self, status: u16) -> Value {
         assert_eq!(self.status, status, "{}", self.text());
         self.json()
     }
 
-    /// ezyVet's envelope with this status: every `fields` of its messages.
+    /// Checks that the answer is ezyVet's error envelope with this status. Returns the `fields` of all messages.
     #[track_caller]
     pub fn problem(&self, status: u16) -> Vec<String> {
         let body = self.expect(status);
@@ -165,12 +165,12 @@ impl Response {
     }
 }
 
-/// Fails where the last chunk is missing: that is a transfer that was cut off.
+/// Decodes a chunked body. Panics if the last chunk is missing, which means that the answer was truncated.
 #[track_caller]
 fn unchunked(mut bytes: &[u8]) -> Vec<u8> {
     let mut body = Vec::new();
     loop {
-        let end = bytes.windows(2).position(|two| two == b"\r\n").expect("the transfer was cut off");
+        let end = bytes.windows(2).position(|two| two == b"\r\n").expect("the answer was truncated");
         let size = str::from_utf8(&bytes[..end]).expect("a size").split(';').next().expect("a size");
         let size = usize::from_str_radix(size.trim(), 16).expect("a size");
         if size == 0 {

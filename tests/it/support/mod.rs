@@ -1,9 +1,9 @@
-//! What the tests stand on: databases, the real binary, a supplier that serves, and a client that sends any bytes.
+//! Test support: databases, the real `spsi` binary, a running supplier, and an HTTP client that sends arbitrary bytes.
 
 pub mod binary;
-pub mod cable;
 pub mod client;
 pub mod database;
+pub mod database_proxy;
 pub mod ezyvet;
 pub mod order;
 pub mod pgbouncer;
@@ -11,15 +11,15 @@ pub mod supplier;
 
 use std::time::{Duration, Instant};
 
-/// Asks again and again until there is an answer; fails with `what` when the time is up.
+/// Calls `ask` every 25 ms until it returns `Some`. Panics with `condition` after `limit`.
 #[track_caller]
-pub fn until<T>(what: &str, limit: Duration, mut ask: impl FnMut() -> Option<T>) -> T {
+pub fn until<T>(condition: &str, limit: Duration, mut ask: impl FnMut() -> Option<T>) -> T {
     let began = Instant::now();
     loop {
         if let Some(answer) = ask() {
             return answer;
         }
-        assert!(began.elapsed() < limit, "not within {limit:?}: {what}");
+        assert!(began.elapsed() < limit, "not within {limit:?}: {condition}");
         std::thread::sleep(Duration::from_millis(25));
     }
 }

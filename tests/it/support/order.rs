@@ -1,8 +1,8 @@
-//! Purchase orders to send.
+//! Purchase orders that tests send.
 
 use serde_json::{Value, json};
 
-/// The order that ezyVet documents (SPSI.md 1), under this id: one `TP1` at 4, with tax.
+/// Returns the order that ezyVet documents (SPSI.md 1), with this id: one `TP1` at 4, plus tax.
 pub fn documented(id: &str) -> Value {
     json!({"purchaseorder": {"id": id, "active": "1", "created_at": "1514493886", "modified_at": "1514493886",
         "date": "1514466000", "shipping_address_id": "2", "comments": "...", "freight": "0", "freight_tax": "0",
@@ -13,11 +13,12 @@ pub fn documented(id: &str) -> Value {
         "total": "4", "total_tax": "0.4", "ownership_id": "3"}]}})
 }
 
-/// The documented order, with one part replaced: `/status`, `/purchase_order_item_list/0/quantity`.
+/// Returns the documented order with the value at a JSON pointer replaced, for instance at
+/// `/purchase_order_item_list/0/quantity`.
 pub fn with(id: &str, pointer: &str, value: Value) -> Value {
     let mut order = documented(id);
-    let inside = format!("/purchaseorder{pointer}");
-    let (parent, key) = inside.rsplit_once('/').expect("a pointer");
+    let pointer = format!("/purchaseorder{pointer}");
+    let (parent, key) = pointer.rsplit_once('/').expect("a pointer");
     match order.pointer_mut(parent).expect("a parent") {
         Value::Object(map) => {
             map.insert(key.to_owned(), value);
@@ -28,23 +29,24 @@ pub fn with(id: &str, pointer: &str, value: Value) -> Value {
     order
 }
 
-/// As PHP writes a nested form: `purchaseorder[purchase_order_item_list][0][id]=9`.
+/// Encodes an order as PHP encodes a nested form: `purchaseorder[purchase_order_item_list][0][id]=9`.
 pub fn form(order: &Value) -> String {
     let mut pairs = url::form_urlencoded::Serializer::new(String::new());
-    leaves(String::new(), order, &mut |key, value| {
+    visit_leaves(String::new(), order, &mut |key, value| {
         pairs.append_pair(&key, value);
     });
     pairs.finish()
 }
 
-fn leaves(key: String, value: &Value, found: &mut impl FnMut(String, &str)) {
+/// Calls `visit` with the form key and the text of every leaf.
+fn visit_leaves(key: String, value: &Value, visit: &mut impl FnMut(String, &str)) {
     let inner = |name: &str| if key.is_empty() { name.to_owned() } else { format!("{key}[{name}]") };
     match value {
-        Value::Object(map) => map.iter().for_each(|(name, value)| leaves(inner(name), value, found)),
+        Value::Object(map) => map.iter().for_each(|(name, value)| visit_leaves(inner(name), value, visit)),
         Value::Array(items) => {
-            items.iter().enumerate().for_each(|(index, value)| leaves(inner(&index.to_string()), value, found));
+            items.iter().enumerate().for_each(|(index, value)| visit_leaves(inner(&index.to_string()), value, visit));
         }
-        Value::String(text) => found(key, text),
-        other => found(key, &other.to_string()),
+        Value::String(text) => visit(key, text),
+        other => visit(key, &other.to_string()),
     }
 }

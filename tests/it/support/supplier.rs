@@ -1,4 +1,4 @@
-//! A supplier as the world sees it: a database, keys, a catalogue, clinics, and the real `spsi serve`.
+//! A supplier as clinics and staff see it: a database, keys, a catalogue, clinics, and the real `spsi serve`.
 
 use super::binary::{Ended, Serving, Spsi, spsi};
 use super::client::{Request, Response};
@@ -9,10 +9,10 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 use std::time::Duration;
 use tempfile::TempDir;
 
-/// `DESIGN.md` 3: changes are seen on every replica within this time.
+/// Changes are visible on every replica within this time (DESIGN.md 3).
 pub const SOON: Duration = Duration::from_secs(5);
 
-/// Thirteen products, one for each thing that a catalogue can hold.
+/// Thirteen products, one for each special case of a catalogue.
 pub const CATALOGUE: &str = "\
 code,name,type,category,units_per_outer,unit_of_measure,list_price,barcode,stock_available,active,related_urls,restricted
 AMX,Amoxicillin 250 mg tablets,medication,TABLET,10,tablet,25.00,09876543210987,40,1,,0
@@ -39,21 +39,21 @@ pub struct Clinic {
     pub token: String,
 }
 
-/// What a supplier starts with.
+/// The initial state of a supplier.
 #[derive(Debug, Default)]
 pub struct Options<'a> {
-    /// No import at all if there is none.
+    /// `None`: no catalogue is imported.
     pub catalogue: Option<&'a str>,
-    /// For the commands and the server.
+    /// Environment variables of the server and of all commands.
     pub settings: &'a [(&'a str, &'a str)],
-    /// In the place of the test database's own URL.
+    /// Replaces the URL of the test database, for instance by that of a proxy.
     pub database_url: Option<&'a str>,
 }
 
-/// See the module.
+/// A running supplier.
 #[derive(Debug)]
 pub struct Supplier {
-    // Dropped in this order: the server first.
+    // Declared first, so that the server is dropped before its database.
     serving: Serving,
     environment: Environment,
     directory: TempDir,
@@ -70,7 +70,8 @@ impl Environment {
 }
 
 impl Supplier {
-    /// One for all tests that run at this time. They add clinics of their own, and change nothing that others see.
+    /// Returns the supplier that concurrent tests share. Each test adds clinics of its own and must not change anything that
+    /// other clinics see.
     pub fn shared() -> Arc<Self> {
         static SHARED: Mutex<Weak<Supplier>> = Mutex::new(Weak::new());
         let mut shared = SHARED.lock().unwrap_or_else(PoisonError::into_inner);
@@ -81,7 +82,7 @@ impl Supplier {
         })
     }
 
-    /// One of its own, with [`CATALOGUE`] and these settings.
+    /// Starts a supplier with [`CATALOGUE`] and these settings.
     pub fn start(settings: &[(&str, &str)]) -> Self {
         Self::with(Options { catalogue: Some(CATALOGUE), settings, ..Options::default() })
     }
@@ -90,7 +91,7 @@ impl Supplier {
         Self::on(Arc::new(in_own_runtime(TestDatabase::new)), options)
     }
 
-    /// On a database that is there already.
+    /// Starts a supplier on an existing database.
     pub fn on(database: Arc<TestDatabase>, options: Options<'_>) -> Self {
         let url = options.database_url.unwrap_or(database.url());
         let mut environment = vec![("DATABASE_URL".to_owned(), url.to_owned())];
@@ -117,24 +118,24 @@ impl Supplier {
         self.serving.stderr()
     }
 
-    /// Another `spsi serve` on the same database, with the same keys.
+    /// Starts another `spsi serve` on the same database, with the same keys.
     pub fn replica(&self) -> Serving {
         self.spsi(["serve", "--bind", "127.0.0.1:0"]).serve()
     }
 
-    /// A file for a command to read.
+    /// Writes a file for a command to read.
     pub fn file(&self, name: &str, content: impl AsRef<[u8]>) -> PathBuf {
         let path = self.directory.path().join(name);
         std::fs::write(&path, content).expect("write");
         path
     }
 
-    /// A command with the supplier's environment.
+    /// Returns a command with the supplier's environment.
     pub fn spsi<'a>(&self, arguments: impl IntoIterator<Item = &'a str>) -> Spsi {
         self.environment.apply(spsi(arguments))
     }
 
-    /// What a command prints as JSON.
+    /// Runs a command and returns its JSON output. Panics if the command fails.
     #[track_caller]
     pub fn run<'a>(&self, arguments: impl IntoIterator<Item = &'a str>) -> Value {
         let ended = self.spsi(["--output", "json"].into_iter().chain(arguments)).run();
@@ -142,18 +143,18 @@ impl Supplier {
         serde_json::from_str(&ended.stdout).unwrap_or_else(|error| panic!("{error}: {}", ended.stdout))
     }
 
-    /// Imports a whole catalogue, whatever it withdraws.
+    /// Imports a whole catalogue with `--allow-withdrawals`.
     pub fn import(&self, catalogue: &str) -> Ended {
         let file = self.file("import.csv", catalogue);
         self.spsi(["catalog", "import", file.to_str().expect("UTF-8"), "--allow-withdrawals"]).run()
     }
 
-    /// A new clinic that holds a token.
+    /// Adds a clinic and requests a token for it.
     pub fn clinic(&self) -> Clinic {
         self.clinic_with(&[])
     }
 
-    /// A new clinic with these settings.
+    /// Adds a clinic with these settings and requests a token for it.
     pub fn clinic_with(&self, settings: &[&str]) -> Clinic {
         static NAMES: Mutex<u32> = Mutex::new(0);
         let number = {
@@ -166,7 +167,7 @@ impl Supplier {
         let (id, client_id, mut client_secret) = (added["id"].to_string(), text("client_id"), text("client_secret"));
         if !settings.is_empty() {
             self.run(["clinic", "set", &id].into_iter().chain(settings.iter().copied()));
-            // The server gives a token for the new secret once it has seen this change, and so the one before.
+            // The server accepts the new secret only after it has read this change, and with it the settings.
             let rotated = self.run(["clinic", "rotate-secret", &id]);
             client_secret = rotated["client_secret"].as_str().expect("a secret").to_owned();
         }
@@ -175,7 +176,7 @@ impl Supplier {
         clinic
     }
 
-    /// Asks for a token.
+    /// Requests a token.
     #[track_caller]
     pub fn token(&self, clinic: &Clinic) -> String {
         token_at(self.url(), clinic).expect(200)["access_token"].as_str().expect("a token").to_owned()
@@ -196,7 +197,7 @@ impl Supplier {
         self.request("POST", "/purchaseorder").bearer(&clinic.token).json(order).send()
     }
 
-    /// The codes that a query finds.
+    /// Returns the codes of the products that a query finds.
     #[track_caller]
     pub fn codes(&self, clinic: &Clinic, target: impl AsRef<[u8]>) -> Vec<String> {
         let target = target.as_ref();
@@ -207,7 +208,7 @@ impl Supplier {
         products.iter().map(|product| product["code"].as_str().expect("a code").to_owned()).collect()
     }
 
-    /// One product as the clinic sees it.
+    /// Returns one product as the clinic sees it.
     #[track_caller]
     pub fn product(&self, clinic: &Clinic, code: &str) -> Option<Value> {
         let body = self.get(clinic, "/products").expect(200);
@@ -215,14 +216,14 @@ impl Supplier {
     }
 }
 
-/// Asks a server for a token.
+/// Requests a token from a server.
 pub fn token_at(url: &str, clinic: &Clinic) -> Response {
     let body = json!({"client_id": clinic.client_id, "client_secret": clinic.client_secret,
                       "grant_type": "client_credentials"});
     Request::new("POST", url, "/accesstoken").json(&body).send()
 }
 
-/// Made by the real command, once.
+/// Returns the server keys, generated once by `spsi key generate`.
 fn keys() -> &'static [(String, String)] {
     static KEYS: OnceLock<Vec<(String, String)>> = OnceLock::new();
     KEYS.get_or_init(|| {
