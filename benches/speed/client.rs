@@ -1,6 +1,6 @@
 //! An HTTP/1.1 client that costs little: requests are prepared bytes, and bodies are counted without being stored.
 //!
-//! Sockets have the kernel's default delayed ACKs (no `TCP_QUICKACK`), as the sockets of other clients do.
+//! Sockets keep the kernel's delayed ACKs (no `TCP_QUICKACK`), as other clients' sockets do.
 
 use anyhow::{Context as _, bail};
 use serde_json::Value;

@@ -7,7 +7,7 @@ use std::time::Duration;
 #[derive(Debug, clap::Parser)]
 #[command(name = "speed")]
 pub struct Options {
-    /// Takes about four minutes: 100,000 products only, short rounds, a small storm
+    /// Takes about five minutes: 100,000 products only, short rounds, a small storm
     #[arg(long)]
     pub short: bool,
     /// Scenarios to run, by letter, for instance `a,c,g` [default: all]

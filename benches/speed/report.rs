@@ -77,7 +77,7 @@ pub const RATIO: &str = "product is x times";
 
 impl Report {
     pub fn new(options: &Options, environment: &Environment) -> Self {
-        let file = |path: &str, key: &str| {
+        let field = |path: &str, key: &str| {
             let text = fs::read_to_string(path).unwrap_or_default();
             let line = text
                 .lines()
@@ -85,24 +85,27 @@ impl Report {
                 .map(|(_, value)| value.trim().to_owned());
             line.unwrap_or_else(|| "unknown".to_owned())
         };
-        let say = |program: &str, arguments: &[&str]| {
+        let output_of = |program: &str, arguments: &[&str]| {
             let output = Command::new(program).args(arguments).current_dir(env!("CARGO_MANIFEST_DIR")).output();
             output.map_or(String::new(), |output| String::from_utf8_lossy(&output.stdout).trim().to_owned())
         };
-        let changed =
-            if say("git", &["status", "--porcelain", "src", "Cargo.lock"]).is_empty() { "" } else { " with changes" };
+        let changed = if output_of("git", &["status", "--porcelain", "src", "Cargo.lock"]).is_empty() {
+            ""
+        } else {
+            " with changes"
+        };
         let machine = Machine {
             date: Clock::System.now().date().to_string(),
             remark: options.remark.clone(),
             mode: if options.short { "short" } else { "full" },
             cores: std::thread::available_parallelism().map_or(0, usize::from),
-            processor: file("/proc/cpuinfo", "model name"),
-            memory: file("/proc/meminfo", "MemTotal"),
+            processor: field("/proc/cpuinfo", "model name"),
+            memory: field("/proc/meminfo", "MemTotal"),
             load_before: fs::read_to_string("/proc/loadavg").unwrap_or_default().trim().to_owned(),
             postgres: environment.postgres_version.clone(),
             postgres_settings: Environment::settings(),
-            rustc: say("rustc", &["-V"]),
-            commit: say("git", &["rev-parse", "--short", "HEAD"]) + changed,
+            rustc: output_of("rustc", &["-V"]),
+            commit: output_of("git", &["rev-parse", "--short", "HEAD"]) + changed,
         };
         Self {
             machine,

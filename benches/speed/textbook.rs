@@ -1,4 +1,4 @@
-//! Baseline: `/products` as a good engineer writes it in an afternoon: actix-web, sqlx, serde_json, the default `Compress`.
+//! Baseline: `GET /products` as textbooks teach it: actix-web, sqlx, serde_json, the default `Compress`.
 //!
 //! In its favour: trigram indexes, custom plans, the clinics in memory, one statement for an answer, and a page that is cut
 //! before prices are joined. It has no keyset pages (the protocol has page numbers), caches no answers, and does not stream.

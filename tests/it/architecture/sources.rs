@@ -97,7 +97,7 @@ fn paths(code: &str, words: &[&str]) -> Vec<(usize, Vec<String>)> {
             }
             let line = code[..start].matches('\n').count() + 1;
             let mut tree = Vec::new();
-            read_tree(&code[start..].trim_start_matches("use "), &[], &mut tree);
+            read_tree(&code[start..], &[], &mut tree);
             found.extend(tree.into_iter().map(|(path, _)| (line, path)));
         }
     }

@@ -93,7 +93,7 @@ impl Spsi {
                 if let Some(url) = listening_on(&line) {
                     let _ = found.send(url);
                 }
-                log.lock().expect("no panic there").push_str(&format!("{line}\n"));
+                log.lock().expect("an unpoisoned lock").push_str(&format!("{line}\n"));
             }
         });
         let mut serving = Serving { child, url: String::new(), stderr };
@@ -123,7 +123,7 @@ impl Serving {
 
     /// Returns everything that the server has logged so far.
     pub fn stderr(&self) -> String {
-        self.stderr.lock().expect("no panic there").clone()
+        self.stderr.lock().expect("an unpoisoned lock").clone()
     }
 
     /// Sends SIGTERM, as an orchestrator does, and waits for the end of the process.
