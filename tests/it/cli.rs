@@ -1,13 +1,13 @@
 //! The command line as people and scripts use it (DESIGN.md 3).
 
-use crate::support::binary::{Ended, spsi};
+use crate::support::binary::{CommandOutput, spsi};
 use crate::support::order::documented;
 use crate::support::supplier::{CATALOGUE, Supplier};
 use serde_json::Value;
 
 const HEADER: &str = "code,name,type,category,units_per_outer,unit_of_measure,list_price";
 
-fn refused(ended: &Ended, words: &[&str]) {
+fn refused(ended: &CommandOutput, words: &[&str]) {
     assert_eq!(ended.code, Some(1), "{}{}", ended.stdout, ended.stderr);
     assert_eq!(ended.stdout, "", "nothing on standard output");
     assert!(ended.stderr.contains("error:"), "{}", ended.stderr);

@@ -53,8 +53,8 @@ fn a_program_runs_with_exactly_the_environment_directory_and_input_of_the_test()
 #[test]
 fn a_server_is_ready_when_it_logs_its_address_and_stops_on_sigterm() {
     let script = "echo starting >&2; echo listening on http://127.0.0.1:4711 >&2; exec sleep 600";
-    let serving = program("/bin/sh", ["-c", script]).serve();
-    assert_eq!(serving.url(), "http://127.0.0.1:4711");
-    assert!(serving.stderr().starts_with("starting\n"));
-    assert_eq!(serving.terminate().signal(), Some(15));
+    let server = program("/bin/sh", ["-c", script]).serve();
+    assert_eq!(server.url(), "http://127.0.0.1:4711");
+    assert!(server.stderr().starts_with("starting\n"));
+    assert_eq!(server.terminate().signal(), Some(15));
 }

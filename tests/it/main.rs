@@ -3,6 +3,7 @@
 mod architecture;
 mod catalog_import;
 mod catalogue;
+mod catalogue_queries;
 mod chaos;
 mod cli;
 mod deliveries;

@@ -123,7 +123,7 @@ fn a_token_of_another_supplier_is_refused() {
 fn a_token_is_accepted_while_its_key_is_in_the_key_ring() {
     let supplier = Supplier::shared();
     let clinic = supplier.clinic();
-    let at = |replica: &crate::support::binary::Serving| {
+    let at = |replica: &crate::support::binary::RunningServer| {
         crate::support::client::Request::new("GET", replica.url(), "/products").bearer(&clinic.token).send().status
     };
     let rotated = supplier.run(["key", "rotate"])["SPSI_TOKEN_KEYS"].as_str().expect("keys").to_owned();

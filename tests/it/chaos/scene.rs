@@ -1,6 +1,6 @@
 //! The system under test: a server, two workers, a proxy to the database, and two simulated ezyVet sites. Each can fail.
 
-use crate::support::binary::{Serving, spsi};
+use crate::support::binary::{RunningServer, spsi};
 use crate::support::client::{Request, Response};
 use crate::support::database::{TestDatabase, in_own_runtime};
 use crate::support::database_proxy::DatabaseProxy;
@@ -54,15 +54,15 @@ const FAULTS: [&str; 18] = [
 #[derive(Debug)]
 pub struct Site {
     pub clinic_id: i64,
-    sandbox: Serving,
+    sandbox: RunningServer,
 }
 
 /// The system under test. [`Scene::strike`] restarts the processes that it kills.
 #[derive(Debug)]
 pub struct Scene {
     // Declared in this order, so that callers are dropped before the servers they call.
-    workers: Vec<Serving>,
-    api: Option<Serving>,
+    workers: Vec<RunningServer>,
+    api: Option<RunningServer>,
     pub sites: Vec<Arc<Site>>,
     pub supplier: Supplier,
     proxy: DatabaseProxy,
@@ -97,7 +97,7 @@ impl Scene {
         scene
     }
 
-    fn serve(&self, role: &str) -> Serving {
+    fn serve(&self, role: &str) -> RunningServer {
         let bind = if role == "api" { self.bind.as_str() } else { "127.0.0.1:0" };
         self.supplier.spsi(["serve", "--role", role, "--bind", bind]).serve()
     }

@@ -12,16 +12,16 @@ use std::time::{Duration, Instant};
 /// Longer than any command of a test takes on a loaded machine.
 const TIMEOUT: Duration = Duration::from_secs(120);
 
-/// A command builder.
+/// A program with its arguments, environment and input, before it runs.
 #[derive(Debug)]
-pub struct Spsi {
+pub struct Program {
     command: Command,
     input: Vec<u8>,
 }
 
 /// The result of a command.
 #[derive(Debug)]
-pub struct Ended {
+pub struct CommandOutput {
     /// `None`: a signal ended the process.
     pub code: Option<i32>,
     pub stdout: String,
@@ -30,19 +30,19 @@ pub struct Ended {
 
 /// A running server, `spsi serve` for instance. It is killed when dropped.
 #[derive(Debug)]
-pub struct Serving {
+pub struct RunningServer {
     child: Child,
     url: String,
     stderr: Arc<Mutex<String>>,
 }
 
 /// Returns the command `spsi` with these arguments.
-pub fn spsi<A: AsRef<OsStr>>(arguments: impl IntoIterator<Item = A>) -> Spsi {
+pub fn spsi<A: AsRef<OsStr>>(arguments: impl IntoIterator<Item = A>) -> Program {
     program(env!("CARGO_BIN_EXE_spsi"), arguments)
 }
 
 /// Returns a command that runs another program.
-pub fn program<A: AsRef<OsStr>>(path: &str, arguments: impl IntoIterator<Item = A>) -> Spsi {
+pub fn program<A: AsRef<OsStr>>(path: &str, arguments: impl IntoIterator<Item = A>) -> Program {
     let mut command = Command::new(path);
     command.args(arguments).env_clear();
     for name in ["PATH", "HOME", "TMPDIR", "LLVM_PROFILE_FILE", "SPSI_DB_POOLING"] {
@@ -50,10 +50,10 @@ pub fn program<A: AsRef<OsStr>>(path: &str, arguments: impl IntoIterator<Item = 
             command.env(name, value);
         }
     }
-    Spsi { command, input: Vec::new() }
+    Program { command, input: Vec::new() }
 }
 
-impl Spsi {
+impl Program {
     pub fn env(mut self, name: &str, value: impl AsRef<OsStr>) -> Self {
         self.command.env(name, value);
         self
@@ -70,18 +70,18 @@ impl Spsi {
     }
 
     /// Runs the command to its end. Panics after [`TIMEOUT`].
-    pub fn run(mut self) -> Ended {
+    pub fn run(mut self) -> CommandOutput {
         let mut child = self.spawn();
         let stdout = child.stdout.take().map(read_all).expect("piped");
         let stderr = child.stderr.take().map(read_all).expect("piped");
         let status = wait(&mut child);
         let text = |reader: JoinHandle<String>| reader.join().expect("the reader ends");
-        Ended { code: status.code(), stdout: text(stdout), stderr: text(stderr) }
+        CommandOutput { code: status.code(), stdout: text(stdout), stderr: text(stderr) }
     }
 
     /// Starts a server and waits for the line `listening on http://ADDRESS` on standard error. Servers of tests need
     /// `--bind 127.0.0.1:0`.
-    pub fn serve(mut self) -> Serving {
+    pub fn serve(mut self) -> RunningServer {
         let mut child = self.spawn();
         // Standard output is drained, because a full pipe would block the server.
         drop(child.stdout.take().map(read_all));
@@ -96,13 +96,13 @@ impl Spsi {
                 log.lock().expect("an unpoisoned lock").push_str(&format!("{line}\n"));
             }
         });
-        let mut serving = Serving { child, url: String::new(), stderr };
+        let mut server = RunningServer { child, url: String::new(), stderr };
         match url.recv_timeout(TIMEOUT) {
-            Ok(url) => serving.url = url,
-            Err(RecvTimeoutError::Disconnected) => panic!("spsi ended: {}", serving.stderr()),
-            Err(RecvTimeoutError::Timeout) => panic!("spsi does not listen: {}", serving.stderr()),
+            Ok(url) => server.url = url,
+            Err(RecvTimeoutError::Disconnected) => panic!("spsi ended: {}", server.stderr()),
+            Err(RecvTimeoutError::Timeout) => panic!("spsi does not listen: {}", server.stderr()),
         }
-        serving
+        server
     }
 
     fn spawn(&mut self) -> Child {
@@ -115,7 +115,7 @@ impl Spsi {
     }
 }
 
-impl Serving {
+impl RunningServer {
     /// `http://127.0.0.1:PORT`.
     pub fn url(&self) -> &str {
         &self.url
@@ -134,7 +134,7 @@ impl Serving {
     }
 }
 
-impl Drop for Serving {
+impl Drop for RunningServer {
     fn drop(&mut self) {
         if std::thread::panicking() {
             // "signal: 9" here means that another process killed the server, for instance the kernel's OOM killer.

@@ -1,6 +1,6 @@
 //! A supplier as clinics and staff see it: a database, keys, a catalogue, clinics, and the real `spsi serve`.
 
-use super::binary::{Ended, Serving, Spsi, spsi};
+use super::binary::{CommandOutput, Program, RunningServer, spsi};
 use super::client::{Request, Response};
 use super::database::{TestDatabase, in_own_runtime};
 use serde_json::{Value, json};
@@ -54,7 +54,7 @@ pub struct Options<'a> {
 #[derive(Debug)]
 pub struct Supplier {
     // Declared first, so that the server is dropped before its database.
-    serving: Serving,
+    server: RunningServer,
     environment: Environment,
     directory: TempDir,
     pub database: Arc<TestDatabase>,
@@ -64,7 +64,7 @@ pub struct Supplier {
 struct Environment(Vec<(String, String)>);
 
 impl Environment {
-    fn apply(&self, program: Spsi) -> Spsi {
+    fn apply(&self, program: Program) -> Program {
         self.0.iter().fold(program, |program, (name, value)| program.env(name, value))
     }
 }
@@ -106,20 +106,20 @@ impl Supplier {
             let ended = environment.apply(spsi(["catalog", "import", file, "--allow-withdrawals"])).run();
             assert_eq!(ended.code, Some(0), "{}{}", ended.stdout, ended.stderr);
         }
-        let serving = environment.apply(spsi(["serve", "--bind", "127.0.0.1:0"])).serve();
-        Self { serving, environment, directory, database }
+        let server = environment.apply(spsi(["serve", "--bind", "127.0.0.1:0"])).serve();
+        Self { server, environment, directory, database }
     }
 
     pub fn url(&self) -> &str {
-        self.serving.url()
+        self.server.url()
     }
 
     pub fn log(&self) -> String {
-        self.serving.stderr()
+        self.server.stderr()
     }
 
     /// Starts another `spsi serve` on the same database, with the same keys.
-    pub fn replica(&self) -> Serving {
+    pub fn replica(&self) -> RunningServer {
         self.spsi(["serve", "--bind", "127.0.0.1:0"]).serve()
     }
 
@@ -131,7 +131,7 @@ impl Supplier {
     }
 
     /// Returns a command with the supplier's environment.
-    pub fn spsi<'a>(&self, arguments: impl IntoIterator<Item = &'a str>) -> Spsi {
+    pub fn spsi<'a>(&self, arguments: impl IntoIterator<Item = &'a str>) -> Program {
         self.environment.apply(spsi(arguments))
     }
 
@@ -144,7 +144,7 @@ impl Supplier {
     }
 
     /// Imports a whole catalogue with `--allow-withdrawals`.
-    pub fn import(&self, catalogue: &str) -> Ended {
+    pub fn import(&self, catalogue: &str) -> CommandOutput {
         let file = self.file("import.csv", catalogue);
         self.spsi(["catalog", "import", file.to_str().expect("UTF-8"), "--allow-withdrawals"]).run()
     }
