@@ -27,7 +27,7 @@ const CONNECTIONS: [usize; 3] = [1, 8, 32];
 const ID_PLACEHOLDER: &[u8] = b"@@@@@@@@@@";
 const GOAL: f64 = 0.7;
 /// The product without its batch writer. The second name is the one before issue 13.
-const NO_BATCHING: [(&str, &str); 2] = [("SPSI_MAX_ORDERS_PER_BATCH", "1"), ("SPSI_ORDERS_TOGETHER", "1")];
+const NO_BATCHING: [(&str, &str); 1] = [("SPSI_MAX_ORDERS_PER_BATCH", "1")];
 /// The same rows, stored by the fastest single statement that we know.
 const SQL: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/benches/sql/place_order.sql");
 

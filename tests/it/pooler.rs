@@ -1,6 +1,6 @@
 //! Postgres behind a connection pooler. The whole suite runs through one with `SPSI_TEST_PGBOUNCER` (support/database.rs).
 
-use crate::support::binary::{Ended, spsi};
+use crate::support::binary::{CommandOutput, spsi};
 use crate::support::database::{TestDatabase, in_own_runtime};
 use crate::support::pgbouncer::PgBouncer;
 use serde_json::Value;
@@ -22,7 +22,7 @@ fn doctor(pool_mode: &str) -> Option<[(String, String); 2]> {
     }))
 }
 
-fn connection(ended: &Ended) -> (String, String) {
+fn connection(ended: &CommandOutput) -> (String, String) {
     let checks: Vec<Value> = serde_json::from_str(&ended.stdout).unwrap_or_else(|error| panic!("{error}: {ended:?}"));
     let check = checks.iter().find(|check| check["id"] == "connection").unwrap_or_else(|| panic!("{checks:?}"));
     let text = |key: &str| check[key].as_str().expect("text").to_owned();
