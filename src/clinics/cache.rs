@@ -1,6 +1,7 @@
-//! Every clinic in memory, replaced whole when something changed: a request never asks Postgres who is calling.
+//! The clinic cache: every clinic in memory, so that a request needs no query to identify its caller.
 //!
-//! A change reaches every process at once by notification, and within the refresh interval should that be lost.
+//! A change replaces the whole cache. It reaches every process at once by a database notification, and within the refresh
+//! interval if the notification is lost.
 
 use super::store;
 use crate::config::{ClinicSettings, Overrides};
@@ -12,7 +13,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use time::OffsetDateTime;
 
-/// A clinic as the table holds it.
+/// A row of `clinic`.
 pub struct ClinicRow {
     pub id: ClinicId,
     pub name: String,
@@ -32,7 +33,7 @@ pub struct ClinicRow {
     pub settings: Json<Overrides>,
 }
 
-/// A clinic that may call us, with the settings that are in force for it.
+/// A clinic with its effective settings.
 pub struct CachedClinic {
     pub row: ClinicRow,
     pub settings: ClinicSettings,
@@ -43,7 +44,7 @@ struct Clinics {
     by_client_id: HashMap<String, Arc<CachedClinic>>,
 }
 
-/// The clinics of one moment. Cheap to clone.
+/// The clinics at the last refresh. Cheap to clone.
 #[derive(Clone)]
 pub struct ClinicCache {
     clinics: Arc<ArcSwap<Clinics>>,
@@ -52,33 +53,33 @@ pub struct ClinicCache {
 }
 
 impl ClinicCache {
-    /// An empty directory; [`ClinicCache::refresh`] fills it.
+    /// Creates an empty cache; [`ClinicCache::refresh`] fills it.
     pub fn new(pool: PgPool, defaults: ClinicSettings) -> Self {
         let clinics = Clinics { version: -1, by_client_id: HashMap::new() };
         Self { clinics: Arc::new(ArcSwap::from_pointee(clinics)), defaults: Arc::new(defaults), pool }
     }
 
-    /// The clinic with this client id, as of the last refresh.
+    /// Returns the clinic with this client id, as of the last refresh.
     pub fn find(&self, client_id: &str) -> Option<Arc<CachedClinic>> {
         self.clinics.load().by_client_id.get(client_id).cloned()
     }
 
-    /// Grows with every change of the clinics.
+    /// Returns the version, which grows with every change of a clinic.
     pub fn version(&self) -> i64 {
         self.clinics.load().version
     }
 
-    /// Whether it has ever been filled.
+    /// Returns whether the cache was ever filled.
     pub fn is_loaded(&self) -> bool {
         self.version() >= 0
     }
 
-    /// Reads the clinics again if they have changed. An error leaves the last ones in place.
+    /// Reads the clinics again if they changed. An error leaves the cache as it is.
     pub async fn refresh(&self) -> Result<(), sqlx::Error> {
         self.changed().await.map(drop)
     }
 
-    /// As [`ClinicCache::refresh`], and tells whether anything had changed.
+    /// As [`ClinicCache::refresh`]. Returns whether anything changed.
     pub async fn changed(&self) -> Result<bool, sqlx::Error> {
         if store::clinics_version(&self.pool).await? == self.clinics.load().version {
             return Ok(false);
@@ -89,7 +90,7 @@ impl ClinicCache {
             (row.client_id.clone(), Arc::new(CachedClinic { row, settings }))
         });
         let fresh = Arc::new(Clinics { version, by_client_id: clinics.collect() });
-        // Two refreshes may overtake each other: the newer version stays.
+        // Two refreshes may overtake each other: keep the newer version.
         self.clinics
             .rcu(|current| if current.version > fresh.version { Arc::clone(current) } else { Arc::clone(&fresh) });
         Ok(true)

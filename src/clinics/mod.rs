@@ -1,6 +1,6 @@
-//! Clinics (client ids by which ezyVet calls us) and sites (ezyVet databases that we call).
+//! Clinics (the client ids that ezyVet uses) and sites (the ezyVet databases that deliveries are sent to).
 //!
-//! A clinic's secret is shown once and kept as a hash. Every change is in the audit trail and reaches all running
+//! A clinic's secret is shown once and stored as a hash. Every change is recorded in the audit and reaches all running
 //! processes through `data_version` (see [`cache`]).
 
 pub mod cache;
@@ -24,16 +24,16 @@ use time::OffsetDateTime;
 pub use settings::set;
 pub use store::ClinicRow;
 
-/// What can be wrong with a command about a clinic.
+/// Why a command about a clinic failed.
 #[derive(Debug, thiserror::Error)]
 pub enum ClinicError {
-    #[error("there is no clinic `{0}`; `spsi clinic list` shows them")]
+    #[error("no clinic has the id, client id or name `{0}`; `spsi clinic list` shows all clinics")]
     NoClinic(String),
-    #[error("there is no site `{0}`; `spsi site list` shows them")]
+    #[error("no site has the id or name `{0}`; `spsi site list` shows all sites")]
     NoSite(String),
-    #[error("there is a clinic named `{0}` already")]
+    #[error("a clinic has the name `{0}` already; choose another")]
     NameTaken(String),
-    #[error("the client id `{0}` is taken")]
+    #[error("another clinic has the client id `{0}`; choose another")]
     ClientIdTaken(String),
     #[error("{0}")]
     BadValue(String),
@@ -41,36 +41,36 @@ pub enum ClinicError {
     BadSetting(#[from] BadSetting),
     #[error(transparent)]
     Secret(#[from] SecretError),
-    #[error("the database did not do it")]
+    #[error("the database failed")]
     Database(#[from] sqlx::Error),
 }
 
-/// A clinic to be added.
+/// A clinic to add.
 #[derive(Debug)]
 pub struct ClinicDraft {
     pub name: String,
-    /// Id or name.
+    /// Id or name of the site.
     pub site: Option<String>,
     pub client_id: Option<String>,
 }
 
-/// A clinic with the secret that is shown this once.
+/// A clinic with its secret, which is shown once.
 #[derive(Debug, Serialize)]
 pub struct IssuedClinic {
     pub id: ClinicId,
     pub name: String,
     pub client_id: String,
-    #[serde(serialize_with = "exposed")]
+    #[serde(serialize_with = "serialize_exposed")]
     pub client_secret: Plain,
     pub site: Option<String>,
 }
 
-/// The one place where a secret is written out: to the person who asked for it.
-fn exposed<S: serde::Serializer>(secret: &Plain, serializer: S) -> Result<S::Ok, S::Error> {
+/// Serialises a secret in clear, for the person who requested it.
+fn serialize_exposed<S: serde::Serializer>(secret: &Plain, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_str(secret.expose())
 }
 
-/// A clinic as staff see it.
+/// A clinic, as staff see it.
 #[derive(Debug, Serialize)]
 pub struct Clinic {
     pub id: ClinicId,
@@ -85,23 +85,23 @@ pub struct Clinic {
     pub only_products: Vec<String>,
     pub restricted_licence: bool,
     pub on_hold: bool,
-    /// On invoice lines whose product has none; empty: the site's.
+    /// Tax code of invoice lines whose product has none. Empty: the site's.
     pub tax_code: String,
-    /// In percent, on invoice lines whose product has none; none: what the order says.
+    /// Tax rate in percent of invoice lines whose product has none. `None`: from the order.
     #[serde(with = "crate::values::optional_text")]
     pub tax_rate: Option<Decimal>,
-    /// The clinic's tax goes before the product's.
+    /// The clinic's tax code and rate replace those of the product.
     pub tax_overrides_product: bool,
-    /// Until when the secret before the last rotation is good.
+    /// Until when the secret before the last rotation is accepted.
     #[serde(with = "time::serde::rfc3339::option")]
     pub previous_secret_until: Option<OffsetDateTime>,
-    /// What this clinic has otherwise than the deployment.
+    /// Overrides of the deployment's settings.
     pub settings: Overrides,
     #[serde(with = "time::serde::rfc3339")]
     pub created_at: OffsetDateTime,
 }
 
-/// A clinic with every setting that is in force for it.
+/// A clinic with all its effective settings.
 #[derive(Debug, Serialize)]
 pub struct ClinicInFull {
     #[serde(flatten)]
@@ -116,9 +116,9 @@ pub async fn add(
     actor: &str,
     draft: ClinicDraft,
 ) -> Result<IssuedClinic, ClinicError> {
-    let name = settings::checked_name(&draft.name)?;
+    let name = settings::check_name(&draft.name)?;
     let client_id = match draft.client_id {
-        Some(id) => settings::checked_client_id(id)?,
+        Some(id) => settings::check_client_id(id)?,
         None => format!("clinic-{}", random_text::<16>()?),
     };
     let client_secret = Plain::generate()?;
@@ -152,12 +152,12 @@ pub async fn add(
     Ok(IssuedClinic { id, name, client_id, client_secret, site: site.map(|(_, name)| name) })
 }
 
-/// Every clinic, by id.
+/// Returns every clinic, by id.
 pub async fn list(pool: &PgPool) -> Result<Vec<Clinic>, ClinicError> {
     Ok(store::list(pool).await?)
 }
 
-/// One clinic by id, client id or name.
+/// Returns a clinic by id, client id or name, with all its effective settings.
 pub async fn show(pool: &PgPool, defaults: &ClinicSettings, which: &str) -> Result<ClinicInFull, ClinicError> {
     let clinic = find(pool, which).await?;
     let in_force = defaults.overridden(&clinic.settings);
@@ -165,7 +165,7 @@ pub async fn show(pool: &PgPool, defaults: &ClinicSettings, which: &str) -> Resu
     Ok(ClinicInFull { clinic, settings_in_force })
 }
 
-/// One clinic by id, client id or name.
+/// Returns a clinic by id, client id or name.
 pub async fn find(pool: &PgPool, which: &str) -> Result<Clinic, ClinicError> {
     store::list(pool)
         .await?
@@ -174,7 +174,8 @@ pub async fn find(pool: &PgPool, which: &str) -> Result<Clinic, ClinicError> {
         .ok_or_else(|| ClinicError::NoClinic(which.to_owned()))
 }
 
-/// A new secret. The old one stays good for `overlap`; tokens issued before die on every replica within seconds.
+/// Issues a new secret. The old one is accepted for `overlap`. Tokens issued before become invalid on every replica within
+/// seconds.
 pub async fn rotate_secret(
     pool: &PgPool,
     now: OffsetDateTime,
@@ -201,12 +202,12 @@ pub async fn rotate_secret(
     Ok(IssuedClinic { id: clinic.id, name: clinic.name, client_id: clinic.client_id, client_secret, site: clinic.site })
 }
 
-/// Shuts a clinic out; its tokens die on every replica within seconds.
+/// Suspends a clinic. Its tokens become invalid on every replica within seconds.
 pub async fn suspend(pool: &PgPool, now: OffsetDateTime, actor: &str, which: &str) -> Result<Clinic, ClinicError> {
     set_state(pool, now, actor, which, "suspended").await
 }
 
-/// Lets a suspended clinic in again. Tokens from before stay dead.
+/// Resumes a suspended clinic. Tokens issued before stay invalid.
 pub async fn resume(pool: &PgPool, now: OffsetDateTime, actor: &str, which: &str) -> Result<Clinic, ClinicError> {
     set_state(pool, now, actor, which, "active").await
 }
@@ -227,7 +228,7 @@ async fn set_state(
     find(pool, which).await
 }
 
-/// Hashing takes 20 ms of a core: not on a thread that serves requests.
+/// Hashes a secret on a thread of its own, because this takes 20 ms of a core.
 async fn hash(secret: Plain) -> Result<Hashed, SecretError> {
     tokio::task::spawn_blocking(move || Hashed::of(&secret)).await.map_err(|_| SecretError::Entropy)?
 }

@@ -1,4 +1,4 @@
-//! Rows of `clinic`.
+//! SQL of `clinic`.
 
 use super::Clinic;
 use crate::config::Overrides;
@@ -8,7 +8,7 @@ use sqlx::types::Json;
 use sqlx::{PgConnection, PgPool};
 use time::OffsetDateTime;
 
-/// A clinic's changeable columns.
+/// The columns of a clinic that staff can change.
 #[derive(Debug)]
 pub struct ClinicRow {
     pub id: ClinicId,
@@ -151,7 +151,7 @@ pub async fn replace_secret(
     Ok(())
 }
 
-/// A site by id or name.
+/// Returns id and name of a site, by id or name.
 pub async fn find_site(connection: &mut PgConnection, which: &str) -> Result<Option<(SiteId, String)>, sqlx::Error> {
     let row = sqlx::query!(
         r#"select id as "id: SiteId", name from site where name = $1 or id::text = $1 order by name = $1 desc limit 1"#,
@@ -162,7 +162,7 @@ pub async fn find_site(connection: &mut PgConnection, which: &str) -> Result<Opt
     Ok(row.map(|row| (row.id, row.name)))
 }
 
-/// A price list by name; a new, empty one if there is none.
+/// Returns the id of a price list by name. Inserts an empty one if none has the name.
 pub async fn find_or_insert_price_list(connection: &mut PgConnection, name: &str) -> Result<i64, sqlx::Error> {
     sqlx::query_scalar!(
         "insert into price_list (name) values ($1) on conflict on constraint price_list_name_key do update set name = excluded.name returning id",
@@ -172,7 +172,7 @@ pub async fn find_or_insert_price_list(connection: &mut PgConnection, name: &str
     .await
 }
 
-/// The version of the clinics, and every clinic as [`super::cache`] keeps it, from one moment.
+/// Returns every clinic for [`super::cache`], and the version of the clinics, from one snapshot.
 pub async fn load_clinic_cache(pool: &PgPool) -> Result<(i64, Vec<super::cache::ClinicRow>), sqlx::Error> {
     let mut transaction = pool.begin_with("begin isolation level repeatable read read only").await?;
     let version = sqlx::query_scalar!("select value from data_version where name = 'clinics'")
@@ -191,7 +191,7 @@ pub async fn load_clinic_cache(pool: &PgPool) -> Result<(i64, Vec<super::cache::
     Ok((version, rows))
 }
 
-/// The version of the clinics alone.
+/// Returns the version of the clinics.
 pub async fn clinics_version(pool: &PgPool) -> Result<i64, sqlx::Error> {
     sqlx::query_scalar!("select value from data_version where name = 'clinics'").fetch_one(pool).await
 }

@@ -1,8 +1,8 @@
-//! What ezyVet's bare ids mean for us: the address behind a `shipping_address_id`, the account behind an `ownership_id`.
+//! Maps ezyVet's ids: a `shipping_address_id` to a delivery address, an `ownership_id` to an account number.
 //!
-//! ezyVet sends no address text (SPSI.md 1), so staff say it once. It holds for every clinic of the site, because ids are
-//! unique within a site; for the clinic alone while it has no site. It is looked up when an order is shown, so a correction
-//! holds for earlier orders too.
+//! ezyVet sends ids without texts (SPSI.md 1), so staff enter each text once. A mapping applies to every clinic of the site,
+//! because ids are unique within a site; to the clinic alone if the clinic has no site. Mappings are looked up when an order
+//! is shown, so a correction applies to earlier orders, too.
 
 mod store;
 
@@ -13,7 +13,7 @@ use serde_json::json;
 use sqlx::PgPool;
 use time::OffsetDateTime;
 
-/// What kind of id is meant.
+/// The kind of an id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     /// `shipping_address_id`: a delivery address.
@@ -23,7 +23,7 @@ pub enum Kind {
 }
 
 impl Kind {
-    fn word(self) -> &'static str {
+    fn name(self) -> &'static str {
         match self {
             Self::ShipTo => "ship_to",
             Self::Account => "account",
@@ -31,7 +31,7 @@ impl Kind {
     }
 }
 
-/// One id and what it means; an empty value forgets it.
+/// An id and its text. An empty text deletes the mapping.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NewMapping {
     pub kind: Kind,
@@ -39,7 +39,7 @@ pub struct NewMapping {
     pub value: String,
 }
 
-/// An id as staff see it: told, or still to be told.
+/// An id of a clinic, mapped or not, as staff see it.
 #[derive(Debug, Serialize)]
 pub struct Mapping {
     pub clinic: String,
@@ -47,7 +47,7 @@ pub struct Mapping {
     /// `ship_to` or `account`.
     pub kind: String,
     pub ezyvet_id: String,
-    /// Nothing: seen on an order, and not yet told.
+    /// `None`: an order names the id, and no mapping exists.
     pub value: Option<String>,
     /// `mapped` or `unmapped`.
     pub state: String,
@@ -55,7 +55,7 @@ pub struct Mapping {
     pub orders: i64,
 }
 
-/// Remembers what ids mean, all of them or none.
+/// Stores mappings, all or none.
 pub async fn map(
     pool: &PgPool,
     now: OffsetDateTime,
@@ -67,24 +67,24 @@ pub async fn map(
     let mut transaction = pool.begin().await?;
     for mapping in mappings {
         let (id, value) = (mapping.ezyvet_id.trim(), mapping.value.trim());
-        let readable = |text: &str, longest| text.chars().count() <= longest && !text.contains('\0');
-        if id.is_empty() || !readable(id, 100) || !readable(value, 1000) {
-            let text = "an id has 1 to 100 characters, and an address or account at most 1000".to_owned();
+        let is_valid = |text: &str, max_length| text.chars().count() <= max_length && !text.contains('\0');
+        if id.is_empty() || !is_valid(id, 100) || !is_valid(value, 1000) {
+            let text = "an id must have 1 to 100 characters, and an address or account at most 1000".to_owned();
             return Err(ClinicError::BadValue(text));
         }
         if value.is_empty() {
-            store::delete(&mut transaction, clinic.id, mapping.kind.word(), id).await?;
+            store::delete(&mut transaction, clinic.id, mapping.kind.name(), id).await?;
         } else {
-            store::upsert(&mut transaction, now, clinic.id, mapping.kind.word(), id, value).await?;
+            store::upsert(&mut transaction, now, clinic.id, mapping.kind.name(), id, value).await?;
         }
-        let detail = json!({"kind": mapping.kind.word(), "ezyvet_id": id, "value": value});
+        let detail = json!({"kind": mapping.kind.name(), "ezyvet_id": id, "value": value});
         audit::record(&mut transaction, now, actor, "clinic.map", ("clinic", Some(clinic.id.0)), detail).await?;
     }
     transaction.commit().await?;
     Ok(store::list(pool, Some(clinic.id)).await?)
 }
 
-/// Ids that orders name and ids that are mapped, of one clinic or of all; those still to be told first.
+/// Returns the ids that orders name and the ids that are mapped, of one clinic or of all, unmapped ids first.
 pub async fn list(pool: &PgPool, which: Option<&str>) -> Result<Vec<Mapping>, ClinicError> {
     let clinic = match which {
         Some(which) => Some(find(pool, which).await?.id),

@@ -1,11 +1,11 @@
-//! Rows of `ezyvet_mapping`.
+//! SQL of `ezyvet_mapping`.
 
 use super::Mapping;
 use crate::ids::ClinicId;
 use sqlx::{PgConnection, PgPool};
 use time::OffsetDateTime;
 
-/// Of the clinic's site, or of the clinic while it has none.
+/// Stores a mapping for the clinic's site, or for the clinic if it has no site.
 pub(super) async fn upsert(
     connection: &mut PgConnection,
     now: OffsetDateTime,
@@ -30,7 +30,7 @@ pub(super) async fn upsert(
     Ok(())
 }
 
-/// The clinic's own word, from when it had no site, and its site's.
+/// Deletes a mapping of the clinic's site, and the clinic's own from before it had a site.
 pub(super) async fn delete(
     connection: &mut PgConnection,
     clinic: ClinicId,
@@ -52,18 +52,18 @@ pub(super) async fn delete(
 pub(super) async fn list(pool: &PgPool, clinic: Option<ClinicId>) -> Result<Vec<Mapping>, sqlx::Error> {
     sqlx::query_as!(
         Mapping,
-        r#"with seen as (
+        r#"with ordered as (
                select clinic_id, 'ship_to' as kind, shipping_address_id as ezyvet_id, count(*) as orders from purchase_order
                where shipping_address_id not in ('', '0') group by 1, 3
                union all
                select clinic_id, 'account', ownership_id, count(*) from purchase_order
                where ownership_id not in ('', '0') group by 1, 3)
-           select c.name as clinic, c.id as clinic_id, coalesce(seen.kind, m.kind) as "kind!",
-                  coalesce(seen.ezyvet_id, m.ezyvet_id) as "ezyvet_id!", m.value as "value?",
-                  case when m.value is null then 'unmapped' else 'mapped' end as "state!", coalesce(seen.orders, 0) as "orders!"
-           from seen full join clinic_mapping m
-               on m.clinic_id = seen.clinic_id and m.kind = seen.kind and m.ezyvet_id = seen.ezyvet_id
-           join clinic c on c.id = coalesce(seen.clinic_id, m.clinic_id)
+           select c.name as clinic, c.id as clinic_id, coalesce(ordered.kind, m.kind) as "kind!",
+                  coalesce(ordered.ezyvet_id, m.ezyvet_id) as "ezyvet_id!", m.value as "value?",
+                  case when m.value is null then 'unmapped' else 'mapped' end as "state!", coalesce(ordered.orders, 0) as "orders!"
+           from ordered full join clinic_mapping m
+               on m.clinic_id = ordered.clinic_id and m.kind = ordered.kind and m.ezyvet_id = ordered.ezyvet_id
+           join clinic c on c.id = coalesce(ordered.clinic_id, m.clinic_id)
            where $1::bigint is null or c.id = $1
            order by m.value is not null, c.id, 3, 4"#,
         clinic as Option<ClinicId>

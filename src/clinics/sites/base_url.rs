@@ -1,24 +1,24 @@
-//! Where a site is called.
+//! The base URL of a site.
 
 use url::{Host, Url};
 
-/// Why a base URL is not taken.
+/// Why a base URL is refused.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BadBaseUrl {
     #[error("`{0}` is not a URL; write it like https://apiv2.ezyvet.com")]
     NotAUrl(String),
-    #[error("`{0}` would send credentials unencrypted; use https://, or --allow-http to insist")]
+    #[error("`{0}` would send credentials unencrypted; use `https://`, or add `--allow-http`")]
     Unencrypted(String),
-    #[error("`{0}` holds a user name, a query or a fragment, which a base URL may not")]
-    TooMuch(String),
+    #[error("`{0}` has a user name, a query or a fragment; give scheme, host and path only")]
+    ExtraParts(String),
 }
 
-/// Scheme and host, perhaps a path, without a slash at its end.
+/// Scheme, host and optional path, without a trailing slash.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BaseUrl(String);
 
 impl BaseUrl {
-    /// Reads a base URL. `http://` is taken only towards this machine, or if `allow_http`.
+    /// Parses a base URL. Accepts `http://` only to this machine, or with `allow_http`.
     pub fn parse(text: &str, allow_http: bool) -> Result<Self, BadBaseUrl> {
         let url = Url::parse(text.trim()).map_err(|_| BadBaseUrl::NotAUrl(text.to_owned()))?;
         let loopback = match url.host() {
@@ -34,7 +34,7 @@ impl BaseUrl {
             _ => return Err(BadBaseUrl::NotAUrl(text.to_owned())),
         }
         if !url.username().is_empty() || url.password().is_some() || url.query().is_some() || url.fragment().is_some() {
-            return Err(BadBaseUrl::TooMuch(text.to_owned()));
+            return Err(BadBaseUrl::ExtraParts(text.to_owned()));
         }
         Ok(Self(url.as_str().trim_end_matches('/').to_owned()))
     }
@@ -49,7 +49,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn unencrypted_urls_are_taken_only_towards_this_machine_or_on_demand() {
+    fn an_unencrypted_url_is_accepted_only_to_this_machine_or_on_request() {
         for text in ["http://127.0.0.1:8090/", "http://localhost:1", "http://[::1]:1", "https://apiv2.ezyvet.com"] {
             assert!(BaseUrl::parse(text, false).is_ok(), "{text}");
         }
@@ -61,7 +61,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_base_url_is_refused() {
+    fn a_text_that_is_no_base_url_is_refused() {
         for text in ["", "apiv2.ezyvet.com", "ftp://h", "https://u:p@h", "https://h?x=1", "https://h#x"] {
             assert!(BaseUrl::parse(text, true).is_err(), "{text}");
         }

@@ -1,7 +1,7 @@
-//! Sites: the ezyVet databases that we call, their credentials and settings.
+//! Sites: the ezyVet databases that deliveries are sent to, with credentials and settings.
 //!
-//! Credentials are sealed with the row's id bound in, and leave this module only as a [`Connection`]. Changed credentials
-//! drop the stored token. Plain `http://` is refused except towards this machine or where staff insist.
+//! Credentials are encrypted and bound to the row's id, and leave this module only as a [`Connection`]. A change of
+//! credentials deletes the stored token. Unencrypted `http://` is refused, except to this machine or with `--allow-http`.
 
 mod base_url;
 mod store;
@@ -19,31 +19,31 @@ use time::OffsetDateTime;
 /// Why a site could not be added, changed or used.
 #[derive(Debug, thiserror::Error)]
 pub enum SiteError {
-    #[error("there is no site `{0}`; `spsi site list` shows them")]
+    #[error("no site has the id or name `{0}`; `spsi site list` shows all sites")]
     Unknown(String),
-    #[error("there is a site named `{0}` already")]
+    #[error("a site has the name `{0}` already; choose another")]
     NameTaken(String),
     #[error(
-        "there is a site with these credentials already: one live token per credential set, so it cannot be shared"
+        "another site has these credentials: ezyVet keeps one live token per credential set, so two sites cannot share it"
     )]
     CredentialsTaken,
-    #[error("{0} is empty")]
+    #[error("{0} is empty; give a value")]
     Empty(&'static str),
-    #[error("a name may not be a number, so that it is never taken for an id: `{0}`")]
+    #[error("`{0}` is a number, and a number means an id; choose another name")]
     NameIsNumber(String),
     #[error(transparent)]
     BaseUrl(#[from] base_url::BadBaseUrl),
     #[error(transparent)]
     Setting(#[from] crate::config::BadSetting),
-    #[error("`{0}` is neither active nor paused")]
+    #[error("`{0}` is not a state of a site; use `active` or `paused`")]
     State(String),
-    #[error("the site's stored credentials cannot be read: {0}")]
+    #[error("cannot decrypt the site's credentials: {0}; `spsi doctor` checks the keys")]
     Secret(#[from] SecretError),
     #[error("the database failed: {0}")]
     Database(#[from] sqlx::Error),
 }
 
-/// A site to be added.
+/// A site to add.
 #[derive(Debug)]
 pub struct NewSite {
     pub name: String,
@@ -56,12 +56,12 @@ pub struct NewSite {
     pub settings: Overrides,
 }
 
-/// A site as staff see it: without its secret.
+/// A site, as staff see it: without its secret.
 #[derive(Clone, Debug, serde::Serialize)]
 pub struct Site {
     pub id: SiteId,
     pub name: String,
-    /// `active`, or `paused`: nothing is sent.
+    /// `active`, or `paused` (nothing is sent).
     pub state: String,
     pub base_url: String,
     pub token_path: String,
@@ -69,15 +69,15 @@ pub struct Site {
     pub client_id: String,
     pub site_uid: String,
     pub settings: Overrides,
-    /// How it stands, in plain words.
+    /// State of the deliveries, as a sentence.
     pub status: String,
-    /// Deliveries that are not done yet, those for staff included.
+    /// Deliveries that are not done, including those for staff.
     pub open_deliveries: i64,
     /// Deliveries for staff: `attention` and `unclear`.
     pub attention_deliveries: i64,
-    /// Failures of the site in a row.
+    /// Failed calls in a row.
     pub failures: i32,
-    /// Nothing is sent before.
+    /// Nothing is sent before this time.
     #[serde(with = "time::serde::rfc3339::option")]
     pub not_before: Option<OffsetDateTime>,
     /// Since when the site has not granted the inventory scopes.
@@ -87,20 +87,24 @@ pub struct Site {
     pub created_at: OffsetDateTime,
 }
 
-/// How a site stands, in plain words.
 fn status(state: &str, failures: i32, not_before: Option<OffsetDateTime>) -> String {
-    let minute = time::macros::format_description!("[year]-[month]-[day] [hour]:[minute]:[second] UTC");
-    let until = not_before.and_then(|at| at.to_offset(time::UtcOffset::UTC).format(minute).ok()).unwrap_or_default();
-    match (state, failures) {
-        ("paused", _) => "paused by staff: nothing is sent".to_owned(),
-        (_, 0) if until.is_empty() => "called as needed".to_owned(),
-        (_, 0) => format!("rate budget spent until {until}"),
-        (_, failures) if until.is_empty() => format!("{failures} calls in a row failed"),
-        (_, failures) => format!("in trouble: {failures} calls in a row failed; left alone until {until}, then probed"),
+    let until = not_before.map(format_utc);
+    match (state, failures, until) {
+        ("paused", _, _) => "paused by staff: nothing is sent".to_owned(),
+        (_, 0, None) => "called as needed".to_owned(),
+        (_, 0, Some(until)) => format!("rate budget used up until {until}"),
+        (_, failures, None) => format!("{failures} calls in a row failed"),
+        (_, failures, Some(until)) => format!("in trouble: {failures} calls in a row failed; next probe at {until}"),
     }
 }
 
-/// How a site is called.
+/// Formats a time for messages to staff, in UTC to the second.
+pub(crate) fn format_utc(at: OffsetDateTime) -> String {
+    let format = time::macros::format_description!("[year]-[month]-[day] [hour]:[minute]:[second] UTC");
+    at.to_offset(time::UtcOffset::UTC).format(format).unwrap_or_else(|_| at.to_string())
+}
+
+/// What is needed to call a site.
 #[derive(Clone, Debug)]
 pub struct Connection {
     pub id: SiteId,
@@ -108,11 +112,11 @@ pub struct Connection {
     pub base_url: String,
     pub token_path: String,
     pub credentials: Credentials,
-    /// The deployment's settings with the site's laid over.
+    /// The deployment's settings with the site's overrides.
     pub settings: SiteSettings,
 }
 
-/// Adds a site, with its lane.
+/// Adds a site, with the row of its lease.
 pub async fn add(
     pool: &PgPool,
     keys: &KeyRing,
@@ -148,12 +152,12 @@ pub async fn add(
     find(pool, &id.to_string()).await
 }
 
-/// Every site, by name.
+/// Returns every site, by name.
 pub async fn list(pool: &PgPool) -> Result<Vec<Site>, SiteError> {
     Ok(store::list(pool, None).await?)
 }
 
-/// The site with this id or name.
+/// Returns the site with this id or name.
 pub async fn find(pool: &PgPool, reference: &str) -> Result<Site, SiteError> {
     let mut found = store::list(pool, Some(reference)).await?;
     found.pop().ok_or_else(|| SiteError::Unknown(reference.to_owned()))
@@ -163,12 +167,12 @@ pub async fn find(pool: &PgPool, reference: &str) -> Result<Site, SiteError> {
 #[derive(Debug)]
 pub enum Change {
     /// A key of the row (`name`, `base_url`, `token_path`, `partner_id`, `client_id`, `site_uid`, `state`), or a setting.
-    /// An empty text takes a setting's override away.
+    /// An empty text removes the override of a setting.
     Set(String, String),
     ClientSecret(Plain),
 }
 
-/// Changes a site: everything, or nothing where one change is wrong.
+/// Applies all changes to a site, or none if one is invalid.
 pub async fn change(
     pool: &PgPool,
     keys: &KeyRing,
@@ -205,7 +209,7 @@ pub async fn change(
             "site_uid" => site.site_uid = value,
             "state" if matches!(value.as_str(), "active" | "paused") => site.state = value,
             "state" => return Err(SiteError::State(value)),
-            _ if value.is_empty() && SiteSettings::KEYS.iter().any(|(known, _)| *known == key) => {
+            _ if value.is_empty() && SiteSettings::KEYS.iter().any(|(setting, _)| *setting == key) => {
                 site.settings.remove(&key);
             }
             _ => {
@@ -225,7 +229,7 @@ pub async fn change(
     find(pool, &site.id.to_string()).await
 }
 
-/// How the site is called, credentials in the clear: for the holder of its lease only.
+/// Returns what is needed to call the site, with decrypted credentials. Only the holder of the lease may use it.
 pub async fn connection(
     pool: &PgPool,
     keys: &KeyRing,
@@ -248,7 +252,7 @@ pub async fn connection(
     })
 }
 
-/// Seals every site's secret anew under the active key, where an older one made it. Gives how many there were.
+/// Encrypts secrets that an older key encrypted with the active key. Returns how many it changed.
 pub async fn reseal(pool: &PgPool, keys: &KeyRing) -> Result<u64, SiteError> {
     let mut resealed = 0;
     for (id, old) in store::list_secrets(pool).await? {
@@ -279,12 +283,12 @@ mod tests {
     use time::macros::datetime;
 
     #[test]
-    fn how_a_site_stands_is_said_in_plain_words() {
+    fn the_status_says_what_is_wrong_and_until_when() {
         let at = Some(datetime!(2026-11-21 12:00:05 UTC));
         assert_eq!(status("active", 0, None), "called as needed");
         assert_eq!(status("paused", 9, at), "paused by staff: nothing is sent");
         assert_eq!(status("active", 2, None), "2 calls in a row failed");
-        let trouble = "in trouble: 7 calls in a row failed; left alone until 2026-11-21 12:00:05 UTC, then probed";
+        let trouble = "in trouble: 7 calls in a row failed; next probe at 2026-11-21 12:00:05 UTC";
         assert_eq!(status("active", 7, at), trouble);
     }
 }

@@ -1,4 +1,4 @@
-//! SQL of the site rows.
+//! SQL of `site`.
 
 use super::{NewSite, Site, SiteError};
 use crate::config::Overrides;
@@ -59,7 +59,7 @@ pub(super) async fn insert(
     Ok(())
 }
 
-/// All sites, or the one with this id or name.
+/// Returns all sites, or the one with this id or name.
 pub(super) async fn list(pool: &PgPool, reference: Option<&str>) -> Result<Vec<Site>, sqlx::Error> {
     let rows = sqlx::query!(
         r#"select s.id, s.name, s.state, s.base_url, s.token_path, s.partner_id, s.client_id, s.site_uid,
@@ -120,7 +120,7 @@ pub(super) async fn update(connection: &mut PgConnection, site: &Site, sealed: O
         SiteError::Database(cause) => Err(cause).on_constraint("site_credentials_key", || SiteError::CredentialsTaken),
         other => Err(other),
     })?;
-    // Whatever staff changed may have mended it: try again now.
+    // The change may have solved the site's trouble: try again now.
     sqlx::query!("update site_lease set not_before = null, failures = 0 where site_id = $1", site.id.0)
         .execute(&mut *connection)
         .await?;
@@ -149,7 +149,7 @@ pub(super) async fn list_secrets(pool: &PgPool) -> Result<Vec<(SiteId, Vec<u8>)>
     Ok(rows.into_iter().map(|row| (SiteId(row.id), row.client_secret)).collect())
 }
 
-/// Nothing where the secret has changed meanwhile.
+/// Replaces a secret, unless it changed since it was read. Returns how many rows changed.
 pub(super) async fn replace_secret(pool: &PgPool, id: SiteId, old: &[u8], new: &[u8]) -> Result<u64, sqlx::Error> {
     sqlx::query!("update site set client_secret = $3 where id = $1 and client_secret = $2", id.0, old, new)
         .execute(pool)
