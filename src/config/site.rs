@@ -34,10 +34,13 @@ overridable! {
         /// Handling of an invoice whose outcome is unclear: `resend` (look for it, wait, look again, resend once under the
         /// same number) or `hold` (leave it to staff) [SPSI.md 5.14]
         unclear: Unclear = "SPSI_UNCLEAR", "resend";
-        /// Wait between the two looks for an unclear invoice [SPSI.md 5.14]
+        /// Wait between the two looks for an unclear invoice, and pause of an endpoint after two unclear calls in a row
+        /// [SPSI.md 5.14]
         unclear_wait: Span = "SPSI_UNCLEAR_WAIT", "15m";
-        /// What an answer of 500 to 599 (503 apart) says of a call that sends: unclear (it may have been done: as without an answer) or not-done (sent again; an invoice after a look) [SPSI.md 5.14]
-        server_error: ServerError = "SPSI_SERVER_ERROR", "not-done";
+        /// Handling of a sent call that ezyVet answers with 500 to 599, except 503: `unclear` (ezyVet may have done it, as if
+        /// no answer had come) or `not-done` (send again, an invoice after a look). Choose `not-done` only for a site that
+        /// never answers 500 after doing a call [SPSI.md 5.14]
+        server_error: ServerError = "SPSI_SERVER_ERROR", "unclear";
         /// Maximum time for a response of ezyVet
         #[validate(custom(function = "not_zero"))]
         call_timeout: Span = "SPSI_CALL_TIMEOUT", "30s";
@@ -51,10 +54,12 @@ overridable! {
         /// Maximum number of concurrent calls of one kind (invoices, supplied) to the site
         #[validate(range(min = 1, max = 64, message = "must be 1 to 64"))]
         calls_at_once: u32 = "SPSI_CALLS_AT_ONCE", "4";
-        /// Wait before the inventory scopes are requested again from a site that refused them
+        /// Wait before a refused inventory scope is tried again, and before products and locations without a uid are looked
+        /// up again
         inventory_recheck: Span = "SPSI_INVENTORY_RECHECK", "24h";
-        /// Minimum age of the stored list of inventory products before it is read again for a missing code. A shorter time
-        /// finds new products sooner and spends more of the rate
+        /// Minimum age of a stored list (inventory products, separations) before it is read again for a missing entry. A
+        /// delivery that is younger than the list waits for this. A shorter time finds new products sooner and spends more
+        /// of the rate
         inventory_list_life: Span = "SPSI_INVENTORY_LIST_LIFE", "10m";
         /// First wait before the worker asks whether the clinic has approved an invoice. Each further wait is longer
         receipt_poll: Span = "SPSI_RECEIPT_POLL", "15m";

@@ -1,7 +1,7 @@
-//! What ezyVet holds against what we sent. Pure.
+//! Compares the invoice that ezyVet holds with the one that was sent. Pure.
 //!
-//! Compares what the answer shows and nothing else: a field that a site does not tell is no difference. Lines are found
-//! again by the order line that they are for and by their batch, else in their order.
+//! A field that the answer does not show is no difference. Lines are matched by their order line and their batch; lines
+//! without a match by batch are matched by order line alone, in their order.
 
 use super::payload::{Invoice, InvoiceBatch, InvoiceLine};
 use crate::ezyvet::answers::StoredInvoice;
@@ -10,35 +10,35 @@ use rust_decimal::Decimal;
 use serde_json::Value;
 use time::{Date, OffsetDateTime, macros::format_description};
 
-/// One thing that is otherwise.
+/// One difference.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
 pub struct Difference {
-    /// `freight`, `line 9 quantity`.
+    /// Which field differs: `freight`, `line 9 quantity`.
     pub what: String,
     pub sent: String,
     pub stored: String,
 }
 
-/// Every difference between an invoice and the active ones that ezyVet holds under its number.
+/// Returns every difference between an invoice and the active invoices that ezyVet holds under its number.
 pub fn compare(sent: &Invoice, held: &[StoredInvoice]) -> Vec<Difference> {
-    let active: Vec<_> = held.iter().filter(|invoice| invoice.active).collect();
+    let active: Vec<_> = held.iter().filter(|invoice| invoice.is_active).collect();
     let mut differences = Vec::new();
     if active.len() > 1 {
         differences.push(difference("invoices with this number", "1".into(), active.len().to_string()));
     }
     let Some(stored) = active.first().map(|invoice| &invoice.document) else { return differences };
-    number(&mut differences, "freight".into(), sent.freight, stored.get("freight"));
-    number(&mut differences, "freight_tax".into(), sent.freight_tax, stored.get("freight_tax"));
-    word(&mut differences, "ownership_id".into(), &sent.ownership_id, stored.get("ownership_id"));
+    compare_number(&mut differences, "freight".into(), sent.freight, stored.get("freight"));
+    compare_number(&mut differences, "freight_tax".into(), sent.freight_tax, stored.get("freight_tax"));
+    compare_text(&mut differences, "ownership_id".into(), &sent.ownership_id, stored.get("ownership_id"));
     let Some(mut lines) = lines_of(stored) else { return differences };
     let net = |quantity: Option<Decimal>, price: Option<Decimal>| quantity?.checked_mul(price?);
     let read = |line: &Value, key: &str| line.get(key).and_then(decimal_of);
     let held: Option<Decimal> = lines.iter().map(|line| net(read(line, "quantity"), read(line, "price"))).sum();
-    // Goods from two batches are two lines of one order line: those whose batch tells them apart are found first.
-    let mut found: Vec<Option<Value>> = sent.lines.iter().map(|line| take(&mut lines, line, true)).collect();
+    // Goods from two batches are two lines for one order line: lines with a matching batch are taken first.
+    let mut found: Vec<Option<Value>> = sent.lines.iter().map(|line| take_match(&mut lines, line, true)).collect();
     for (line, found) in sent.lines.iter().zip(&mut found) {
-        match found.take().or_else(|| take(&mut lines, line, false)) {
-            Some(stored) => line_differences(&mut differences, line, &stored),
+        match found.take().or_else(|| take_match(&mut lines, line, false)) {
+            Some(stored) => compare_line(&mut differences, line, &stored),
             None => {
                 let what = format!("line {}", line.purchase_order_item_id);
                 differences.push(difference(&what, "there".into(), "not there".into()));
@@ -56,42 +56,42 @@ pub fn compare(sent: &Invoice, held: &[StoredInvoice]) -> Vec<Difference> {
     differences
 }
 
-/// Takes the line that holds what was sent out of those that ezyVet shows.
-fn take(lines: &mut Vec<Value>, sent: &InvoiceLine, same_batch: bool) -> Option<Value> {
+/// Removes and returns the line of ezyVet's that matches a line that was sent.
+fn take_match(lines: &mut Vec<Value>, sent: &InvoiceLine, same_batch: bool) -> Option<Value> {
     let batch = sent.batch.as_ref().map(|batch| batch.name.trim());
-    let at = lines.iter().position(|stored| {
+    let index = lines.iter().position(|stored| {
         let item = stored.get("purchase_order_item_id").and_then(text_of);
         let named = batches_of(stored).unwrap_or_default();
         let named = named.first().map(|batch| batch.name.trim());
         item.as_ref() == Some(&sent.purchase_order_item_id) && (!same_batch || named == batch)
     })?;
-    Some(lines.remove(at))
+    Some(lines.remove(index))
 }
 
-fn line_differences(differences: &mut Vec<Difference>, line: &InvoiceLine, stored: &Value) {
+fn compare_line(differences: &mut Vec<Difference>, line: &InvoiceLine, stored: &Value) {
     let what = |field: &str| format!("line {} {field}", line.purchase_order_item_id);
     let numbers = [("quantity", line.quantity), ("price", line.price), ("tax", line.tax), ("tax_rate", line.tax_rate)];
     for (field, sent) in numbers {
-        number(differences, what(field), sent, stored.get(field));
+        compare_number(differences, what(field), sent, stored.get(field));
     }
-    let words =
+    let texts =
         [("tax_code", &line.tax_code), ("supplier_code", &line.supplier_code), ("location_id", &line.location_id)];
-    for (field, sent) in words {
-        word(differences, what(field), sent, stored.get(field));
+    for (field, sent) in texts {
+        compare_text(differences, what(field), sent, stored.get(field));
     }
     if let Some(held) = batches_of(stored) {
-        batch_differences(differences, what, line.batch.as_ref(), &held);
+        compare_batches(differences, what, line.batch.as_ref(), &held);
     }
 }
 
-/// A batch that ezyVet holds.
+/// A batch of a line in ezyVet.
 struct HeldBatch {
     name: String,
-    /// Seconds since 1970. None: not told.
+    /// Seconds since 1970. `None`: the answer does not show it.
     expiry: Option<i64>,
 }
 
-fn batch_differences(
+fn compare_batches(
     differences: &mut Vec<Difference>,
     what: impl Fn(&str) -> String,
     sent: Option<&InvoiceBatch>,
@@ -100,22 +100,23 @@ fn batch_differences(
     let names: Vec<_> = held.iter().map(|batch| batch.name.trim()).collect();
     let sent_names: Vec<_> = sent.iter().map(|batch| batch.name.trim()).collect();
     if names != sent_names {
-        let told = |names: &[&str]| if names.is_empty() { "none".into() } else { names.join(", ") };
-        return differences.push(difference(&what("batch"), told(&sent_names), told(&names)));
+        let join = |names: &[&str]| if names.is_empty() { "none".into() } else { names.join(", ") };
+        return differences.push(difference(&what("batch"), join(&sent_names), join(&names)));
     }
     let (Some(sent), Some(held)) = (sent.and_then(|batch| batch.expiry), held.first()) else { return };
-    // Midnight of one time zone is not that of another; an expiry is a day.
+    // An expiry is a day, and midnight differs between time zones.
     let same_day = held.expiry.is_none_or(|held| held.abs_diff(sent) < 86_400);
     if !same_day {
         differences.push(difference(&what("batch expiry"), day(sent), held.expiry.map_or_else(String::new, day)));
     }
 }
 
-/// The batches of a line: a list of `name` and `expiry`, bare or wrapped. None: the answer does not show them.
+/// Returns the batches of a line: a list of `name` and `expiry`, bare or wrapped. Returns `None` if the answer does not
+/// show them.
 fn batches_of(stored: &Value) -> Option<Vec<HeldBatch>> {
     let list: Vec<&Value> = match stored.get("batch")? {
         Value::Array(list) => list.iter().collect(),
-        // One by itself, or a PHP list that lost an index.
+        // A single batch, or a PHP list that lost an index.
         Value::Object(map) if map.contains_key("name") => vec![stored.get("batch")?],
         Value::Object(map) => map.values().collect(),
         _ => return None,
@@ -131,7 +132,7 @@ fn batches_of(stored: &Value) -> Option<Vec<HeldBatch>> {
     Some(list.into_iter().map(read).collect())
 }
 
-/// Epoch seconds as ezyVet writes them, or a day.
+/// Parses seconds since 1970, or a day.
 fn seconds_of(text: &str) -> Option<i64> {
     let day = || Date::parse(text.get(..10)?, format_description!("[year]-[month]-[day]")).ok();
     text.trim()
@@ -145,14 +146,14 @@ fn day(seconds: i64) -> String {
     OffsetDateTime::from_unix_timestamp(seconds).map_or_else(|_| seconds.to_string(), |at| at.date().to_string())
 }
 
-fn number(differences: &mut Vec<Difference>, what: String, sent: Decimal, stored: Option<&Value>) {
+fn compare_number(differences: &mut Vec<Difference>, what: String, sent: Decimal, stored: Option<&Value>) {
     let Some(stored) = stored.and_then(text_of) else { return };
     if parse_decimal(&stored).ok() != Some(sent) {
         differences.push(Difference { what, sent: plain(sent), stored });
     }
 }
 
-fn word(differences: &mut Vec<Difference>, what: String, sent: &str, stored: Option<&Value>) {
+fn compare_text(differences: &mut Vec<Difference>, what: String, sent: &str, stored: Option<&Value>) {
     let Some(stored) = stored.and_then(text_of) else { return };
     if stored.trim() != sent.trim() {
         differences.push(Difference { what, sent: sent.to_owned(), stored });
@@ -163,7 +164,7 @@ fn difference(what: &str, sent: String, stored: String) -> Difference {
     Difference { what: what.to_owned(), sent, stored }
 }
 
-/// The lines, bare or wrapped in their name. None: the answer does not show them.
+/// Returns the lines, bare or wrapped in their name. Returns `None` if the answer does not show them.
 fn lines_of(stored: &Value) -> Option<Vec<Value>> {
     let list = ["line_item", "line_items", "receiveinvoiceitem_list"].iter().find_map(|key| stored.get(*key))?;
     let list: Vec<&Value> = match list {
@@ -194,7 +195,7 @@ mod tests {
     use serde_json::json;
 
     fn held(document: Value) -> StoredInvoice {
-        StoredInvoice { id: "1".into(), invoice_number: "INV-000001".into(), active: true, document }
+        StoredInvoice { id: "1".into(), invoice_number: "INV-000001".into(), is_active: true, document }
     }
 
     fn as_sent() -> Value {
@@ -206,39 +207,39 @@ mod tests {
     }
 
     #[test]
-    fn what_is_spelt_otherwise_or_not_told_is_no_difference() {
+    fn another_spelling_or_a_missing_field_is_no_difference() {
         assert_eq!(compare(&invoice(), &[held(as_sent())]), []);
         assert_eq!(compare(&invoice(), &[held(json!({"id": 1}))]), []);
     }
 
-    fn told(differences: &[Difference]) -> Vec<String> {
+    fn describe(differences: &[Difference]) -> Vec<String> {
         differences.iter().map(|d| format!("{}: {} / {}", d.what, d.sent, d.stored)).collect()
     }
 
-    /// What is told of a line 9 whose batches ezyVet shows like this.
-    fn batch_told(batch: Value) -> Vec<String> {
+    /// Returns the differences if ezyVet shows these batches for line 9.
+    fn describe_batch(batch: Value) -> Vec<String> {
         let mut stored = as_sent();
         stored["line_item"][1]["batch"] = batch;
-        told(&compare(&invoice(), &[held(stored)]))
+        describe(&compare(&invoice(), &[held(stored)]))
     }
 
     #[test]
     fn another_batch_and_another_expiry_are_differences() {
-        assert_eq!(batch_told(json!([{"name": "B2", "expiry": 1830297600}])), ["line 9 batch: B1 / B2"]);
-        assert_eq!(batch_told(json!([])), ["line 9 batch: B1 / none"]);
+        assert_eq!(describe_batch(json!([{"name": "B2", "expiry": 1830297600}])), ["line 9 batch: B1 / B2"]);
+        assert_eq!(describe_batch(json!([])), ["line 9 batch: B1 / none"]);
         let two = json!([{"name": "B1"}, {"name": "B2"}]);
-        assert_eq!(batch_told(two), ["line 9 batch: B1 / B1, B2"]);
+        assert_eq!(describe_batch(two), ["line 9 batch: B1 / B1, B2"]);
         let expected = ["line 9 batch expiry: 2028-01-01 / 2028-01-02"];
-        assert_eq!(batch_told(json!([{"name": "B1", "expiry": 1830384000}])), expected);
-        assert_eq!(batch_told(json!([{"name": "B1", "expiry": "2028-01-02"}])), expected);
-        // No time that a site could mean, and none that may stop us.
+        assert_eq!(describe_batch(json!([{"name": "B1", "expiry": 1830384000}])), expected);
+        assert_eq!(describe_batch(json!([{"name": "B1", "expiry": "2028-01-02"}])), expected);
+        // A time that cannot be a date is shown as a number.
         assert_eq!(
-            batch_told(json!([{"name": "B1", "expiry": i64::MIN}])),
+            describe_batch(json!([{"name": "B1", "expiry": i64::MIN}])),
             [format!("line 9 batch expiry: 2028-01-01 / {}", i64::MIN)]
         );
         let mut stored = as_sent();
         stored["line_item"][0]["batch"] = json!([{"name": "B7", "expiry": null}]);
-        assert_eq!(told(&compare(&invoice(), &[held(stored)])), ["line 10 batch: none / B7"]);
+        assert_eq!(describe(&compare(&invoice(), &[held(stored)])), ["line 10 batch: none / B7"]);
     }
 
     #[test]
@@ -255,12 +256,12 @@ mod tests {
             json!("B1"),
             Value::Null,
         ] {
-            assert_eq!(batch_told(batch.clone()), [""; 0], "{batch}");
+            assert_eq!(describe_batch(batch.clone()), [""; 0], "{batch}");
         }
     }
 
     #[test]
-    fn lines_of_one_order_line_are_told_apart_by_their_batch() {
+    fn lines_of_one_order_line_are_matched_by_their_batch() {
         let mut sent = invoice();
         let mut other = sent.lines[0].clone();
         other.quantity = 3.into();
@@ -270,9 +271,9 @@ mod tests {
         let mut line = stored["line_item"][1].clone();
         (line["quantity"], line["batch"]) = (json!(3), json!([{"name": "B2", "expiry": null}]));
         stored["line_item"].as_array_mut().unwrap().push(line);
-        assert_eq!(told(&compare(&sent, &[held(stored.clone())])), [""; 0]);
+        assert_eq!(describe(&compare(&sent, &[held(stored.clone())])), [""; 0]);
         stored["line_item"][2]["batch"] = json!([{"name": "B3"}]);
-        assert_eq!(told(&compare(&sent, &[held(stored)])), ["line 9 batch: B2 / B3"]);
+        assert_eq!(describe(&compare(&sent, &[held(stored)])), ["line 9 batch: B2 / B3"]);
     }
 
     #[test]
@@ -282,7 +283,7 @@ mod tests {
         stored["line_item"][1]["quantity"] = json!(1);
         stored["line_item"][0]["purchase_order_item_id"] = json!(11);
         let found = compare(&invoice(), &[held(stored), held(as_sent())]);
-        let found = told(&found);
+        let found = describe(&found);
         let expected = [
             "invoices with this number: 1 / 2",
             "freight: 4 / 0",

@@ -1,19 +1,20 @@
-//! Deliveries: calls that ezyVet must get, exactly once in effect (DESIGN.md 2.4 to 2.7).
+//! Deliveries: calls that ezyVet must receive, exactly once in effect (DESIGN.md 2.4 to 2.7).
 //!
-//! Guarantees: a delivery is written in the transaction of its shipment. It is begun in the database before the call and
-//! settled after it, both fenced by the lease on its site; no transaction is open during the call. A holder that dies
-//! leaves a begun call behind, which the next one treats as unclear: an invoice is looked for before it may be sent again,
-//! a `supplied` call is held for staff. Payloads are frozen. Nothing is dropped: what cannot go on says why.
+//! Guarantees: a delivery is inserted in the transaction of its shipment. A call is begun in the database before it leaves
+//! and settled after its answer, both fenced by the lease on the site; no transaction is open during the call. If a holder
+//! dies during a call, the next holder treats the delivery as unclear: an invoice is looked up before it may be sent again,
+//! a `supplied` waits for staff. Payloads are frozen. Nothing is dropped: a delivery that cannot continue says why.
 //!
-//! Shape: `worker` takes lanes (`lease`), opens a `session` per site (token, `budget`), takes due rows from the outbox
-//! (`store`) one `step` further, and `policy` says what follows. `staff` is what people do with deliveries.
+//! Structure: `worker` acquires leases (`lease`) and opens a `session` per site (token, `budget`, circuit breaker). `step`
+//! takes each due row of the outbox (`store`) one step further, and `policy` decides what follows. `inventory_mapping`
+//! finds the uids of a `supplied`. `staff` holds what people do with deliveries.
 
 mod attempts;
 pub mod budget;
 pub mod check;
 pub mod compare;
+mod inventory_mapping;
 mod lease;
-mod map;
 pub mod payload;
 pub mod policy;
 mod session;
@@ -22,5 +23,5 @@ mod step;
 pub(crate) mod store;
 mod worker;
 
-pub use session::Stop;
+pub use session::StopReason;
 pub use worker::{Worker, WorkerError};

@@ -1,8 +1,8 @@
-//! What a delivery brings, frozen when the goods leave: a price or a product that changes afterwards changes no invoice.
+//! The content of a delivery, frozen when the goods leave: later changes of prices or products change no invoice.
 //!
-//! Stored as JSON with a tag that names kind and version. A stored form is never changed: a new one gets a new tag, and
-//! the golden test below keeps the old ones readable. How a payload is *sent* (job names, encoding) is the site's setting
-//! at that time, because staff mend a refused delivery there.
+//! Stored as JSON with a tag that names kind and version. A stored format never changes: a new format gets a new tag, and
+//! the golden test below keeps the old formats readable. How a payload is *sent* (job names, encoding) is decided by the
+//! site's settings when it is sent, because staff correct a refused delivery there.
 
 use crate::ezyvet::BodyValue;
 use crate::values;
@@ -29,24 +29,25 @@ pub struct Invoice {
     /// Includes tax.
     #[serde(with = "values::text")]
     pub freight: Decimal,
-    /// A percentage or an amount, as the site is set (SPSI.md 5.6).
+    /// A percentage or an amount, by the site's setting `freight_tax` (SPSI.md 5.6).
     #[serde(with = "values::text")]
     pub freight_tax: Decimal,
-    /// The header's: the business whose books are touched.
+    /// The business whose books the invoice changes: `ownership_id` of the order.
     pub ownership_id: String,
     pub lines: Vec<InvoiceLine>,
 }
 
-/// A line of an invoice: one order line, one batch at the most. Counts units or outers, as the site is set (SPSI.md 5.5).
+/// A line of an invoice: one order line and at most one batch. Counts units or outers, by the site's setting `invoice_unit`
+/// (SPSI.md 5.5).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct InvoiceLine {
     /// Negative for goods coming back.
     #[serde(with = "values::text")]
     pub quantity: Decimal,
-    /// Of one, without tax.
+    /// Price of one, without tax.
     #[serde(with = "values::text")]
     pub price: Decimal,
-    /// The amount on one.
+    /// Tax on one, an amount.
     #[serde(with = "values::text")]
     pub tax: Decimal,
     /// In percent.
@@ -62,15 +63,16 @@ pub struct InvoiceLine {
     pub batch: Option<InvoiceBatch>,
 }
 
-/// Where goods come from.
+/// The production batch of an invoice line.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct InvoiceBatch {
     pub name: String,
+    /// Seconds since 1970.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expiry: Option<i64>,
 }
 
-/// Stock that arrives at one location. Uids are looked up when it is sent.
+/// Stock that arrives at one location. Uids are looked up when the delivery is sent.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Supplied {
     /// The numeric id of the location's separation.
@@ -78,20 +80,20 @@ pub struct Supplied {
     pub lines: Vec<SuppliedLine>,
 }
 
-/// A product that arrives.
+/// A product of a `supplied` call.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct SuppliedLine {
     /// ezyVet's numeric id of the clinic's product.
     pub product_id: String,
     pub supplier_code: String,
-    /// Units or outers, as the site is set (SPSI.md 5.9).
+    /// Units or outers, by the site's setting `supplied_unit` (SPSI.md 5.9).
     #[serde(with = "values::text")]
     pub supplied: Decimal,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub batch: Option<SuppliedBatch>,
 }
 
-/// The batch that it comes from.
+/// The production batch of a `supplied` line.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct SuppliedBatch {
     pub code: String,
@@ -101,7 +103,7 @@ pub struct SuppliedBatch {
 }
 
 impl Invoice {
-    /// The body as ezyVet's guide writes it.
+    /// Returns the body in the format of ezyVet's guide.
     pub fn body(&self) -> BodyValue {
         BodyValue::Fields(vec![
             ("invoice_number", BodyValue::text(&self.invoice_number)),
@@ -117,7 +119,7 @@ impl Invoice {
 }
 
 impl InvoiceLine {
-    /// The line as ezyVet's guide writes it.
+    /// Returns the line in the format of ezyVet's guide.
     pub fn body(&self) -> BodyValue {
         let batch = self.batch.iter().map(|batch| {
             let expiry = batch.expiry.map_or(BodyValue::Absent, BodyValue::Whole);
@@ -138,7 +140,12 @@ impl InvoiceLine {
 }
 
 impl Supplied {
-    /// The body, with each line's product uid from `uid`.
+    /// Returns the product ids of the lines.
+    pub fn product_ids(&self) -> Vec<String> {
+        self.lines.iter().map(|line| line.product_id.clone()).collect()
+    }
+
+    /// Returns the body. `uid` maps a product id to its uid.
     pub fn body<'a>(&self, uid: impl Fn(&str) -> &'a str) -> BodyValue {
         let lines = self.lines.iter().map(|line| {
             let batch = line.batch.as_ref().map_or(BodyValue::Absent, |batch| {
@@ -159,26 +166,27 @@ impl Supplied {
 pub(in crate::delivery) mod tests {
     use super::*;
 
-    /// What rows in the field hold. Never change these texts: add new ones.
+    /// Stored payloads of every released format. Never change these texts: add new ones.
     const INVOICE_1: &str = r#"{"format":"receive_invoice/1","invoice_number":"INV-000001","date":1795262400,"due_date":1797854400,"comments":"For PO 15000032.","freight":"4","freight_tax":"10","ownership_id":"1","lines":[{"quantity":"2","price":"4.25","tax":"0.425","tax_rate":"10","tax_code":"S","supplier_code":"TP1","location_id":"3","purchase_order_item_id":"9","batch":{"name":"B1","expiry":1830297600}},{"quantity":"-1","price":"4","tax":"0","tax_rate":"0","tax_code":"S","supplier_code":"TP2","location_id":"4","purchase_order_item_id":"10"}]}"#;
     const SUPPLIED_1: &str = r#"{"format":"supplied/1","location_id":"3","lines":[{"product_id":"50002","supplier_code":"TP1","supplied":"2","batch":{"code":"B1","expire_at":"2028-01-01"}},{"product_id":"50003","supplier_code":"TP2","supplied":"0.5"}]}"#;
 
     #[test]
-    fn stored_payloads_stay_readable_and_are_written_the_same() {
+    fn a_stored_payload_is_read_and_written_unchanged() {
         for text in [INVOICE_1, SUPPLIED_1] {
             let payload: Payload = serde_json::from_str(text).unwrap();
             assert_eq!(serde_json::to_string(&payload).unwrap(), text);
         }
     }
 
-    /// The stored one.
     pub(in crate::delivery) fn invoice() -> Invoice {
-        let Payload::ReceiveInvoice(invoice) = serde_json::from_str(INVOICE_1).unwrap() else { panic!("not one") };
+        let Payload::ReceiveInvoice(invoice) = serde_json::from_str(INVOICE_1).unwrap() else {
+            panic!("not an invoice")
+        };
         invoice
     }
 
     #[test]
-    fn an_invoice_is_written_as_in_ezyvets_guide() {
+    fn an_invoice_is_written_in_the_format_of_ezyvets_guide() {
         assert_eq!(
             serde_json::to_string(&invoice().body()).unwrap(),
             concat!(
@@ -193,8 +201,8 @@ pub(in crate::delivery) mod tests {
     }
 
     #[test]
-    fn supplied_is_written_with_uids() {
-        let Payload::Supplied(supplied) = serde_json::from_str(SUPPLIED_1).unwrap() else { panic!("not one") };
+    fn a_supplied_is_written_with_uids() {
+        let Payload::Supplied(supplied) = serde_json::from_str(SUPPLIED_1).unwrap() else { panic!("not a supplied") };
         let body = supplied.body(|id| if id == "50002" { "product_a" } else { "product_b" });
         assert_eq!(
             serde_json::to_string(&body).unwrap(),

@@ -1,25 +1,28 @@
-//! One delivery, one step further: send, look, or ask for the approval; then settle as the policy says.
+//! Takes one delivery one step further: sends it, looks its invoice up, or asks for the approval; then settles it as the
+//! policy decides.
 //!
-//! A step goes on while something is due at once (an unclear invoice is looked for straight away), and every stage of it is
-//! settled before the next begins, so that a crash between them loses nothing.
+//! A step continues while something is due at once (an unclear invoice is looked up immediately). Each stage is settled
+//! before the next begins, so a crash between them loses nothing.
 
 use super::check::{check, tax_codes};
 use super::compare::compare;
-use super::map::{self, NotMapped};
+use super::inventory_mapping::{self, MappingError, store::delete_products};
 use super::payload::{Invoice, Payload, Supplied};
-use super::policy::{Found, Kind, Next, Step};
-use super::session::{Made, Purpose, Session, Stop};
-use super::store::{self, Due, Settled};
-use crate::config::{JobEncoding, Switch};
+use super::policy::{Decision, Kind, Lookup, Step};
+use super::session::{CallResult, Purpose, Session, StopReason};
+use super::store::{self, DueDelivery, Settlement};
+use crate::clinics::sites::format_utc;
+use crate::config::{JobEncoding, SiteSettings, Switch};
 use crate::ezyvet::{JobNames, Outcome, Request, answers};
 use std::time::Duration;
+use time::OffsetDateTime;
 
 /// How long a worker tries to store the outcome of a call while the database is unreachable. After that the lease has
 /// expired, and the next holder treats the call as unclear.
 const MAX_SETTLE_TIME: Duration = Duration::from_secs(60);
 
-/// Takes a due delivery as far as it goes now.
-pub(super) async fn step(session: &Session, mut due: Due) -> Result<(), Stop> {
+/// Takes a due delivery as far as possible now.
+pub(super) async fn step(session: &Session, mut due: DueDelivery) -> Result<(), StopReason> {
     while let Some(advanced) = advance(session, due).await? {
         if session.is_over() {
             return Ok(());
@@ -29,29 +32,27 @@ pub(super) async fn step(session: &Session, mut due: Due) -> Result<(), Stop> {
     Ok(())
 }
 
-fn what(due: &Due) -> Step {
+fn next_step(due: &DueDelivery) -> Step {
     match (due.state.as_str(), due.kind()) {
-        ("delivered", _) => Step::Receipt,
-        ("unclear", _) => Step::Look,
-        (_, Kind::ReceiveInvoice) if due.history.look_first => Step::Look,
+        ("delivered", _) => Step::CheckApproval,
+        ("unclear", _) => Step::FindInvoice,
+        (_, Kind::ReceiveInvoice) if due.history.look_first => Step::FindInvoice,
         _ => Step::Send,
     }
 }
 
-async fn advance(session: &Session, due: Due) -> Result<Option<Due>, Stop> {
-    match (what(&due), due.payload.clone()) {
+async fn advance(session: &Session, due: DueDelivery) -> Result<Option<DueDelivery>, StopReason> {
+    match (next_step(&due), due.payload.clone()) {
         (Step::Send, Payload::ReceiveInvoice(invoice)) => send_invoice(session, due, &invoice).await,
         (Step::Send, Payload::Supplied(supplied)) => send_supplied(session, due, &supplied).await,
-        (Step::Look | Step::Receipt, Payload::ReceiveInvoice(_)) => look(session, due).await,
-        // An unclear `supplied` is never due by itself.
-        (Step::Look | Step::Receipt, Payload::Supplied(_)) => {
-            settle(session, due, Next::Hold { look_after: None }, None, None).await
-        }
+        (step, Payload::ReceiveInvoice(_)) => look_up_invoice(session, due, step == Step::CheckApproval).await,
+        // An unclear `supplied` has no due time; staff decide.
+        (_, Payload::Supplied(_)) => settle(session, due, Decision::Hold { look_after: None }, None, None).await,
     }
 }
 
-/// The call that sends an invoice, as the site is set now.
-pub(super) fn invoice_request(invoice: &Invoice, settings: &crate::config::SiteSettings) -> Result<Request, String> {
+/// Returns the call that sends an invoice under the site's present settings.
+pub(super) fn invoice_request(invoice: &Invoice, settings: &SiteSettings) -> Result<Request, String> {
     let names = JobNames {
         job_type: &settings.job_type,
         action: &settings.job_action,
@@ -59,307 +60,332 @@ pub(super) fn invoice_request(invoice: &Invoice, settings: &crate::config::SiteS
         encoding: settings.job_encoding,
     };
     let fields = names.wrap(invoice.body()).count_fields();
-    let most = settings.max_form_fields as usize;
-    if names.encoding == JobEncoding::Form && most > 0 && fields > most {
+    let max_fields = settings.max_form_fields as usize;
+    if names.encoding == JobEncoding::Form && max_fields > 0 && fields > max_fields {
         return Err(format!(
-            "the job has {fields} form fields and the site takes {most}; PHP would drop the rest without a word: \
-             spsi site set SITE job_encoding=json, or max_form_fields to what the site really takes, then retry"
+            "the job has {fields} form fields; the site accepts {max_fields}, and PHP silently drops the rest: run \
+             `spsi site set SITE job_encoding=json`, or set `max_form_fields` to what the site accepts, then \
+             `spsi delivery retry`"
         ));
     }
     Ok(Request::job(&names, invoice.body()))
 }
 
-async fn send_invoice(session: &Session, mut due: Due, invoice: &Invoice) -> Result<Option<Due>, Stop> {
+async fn send_invoice(
+    session: &Session,
+    due: DueDelivery,
+    invoice: &Invoice,
+) -> Result<Option<DueDelivery>, StopReason> {
     if session.site.settings.check_invoices == Switch::On {
-        let known = store::find_known(&session.parts.pool, &due).await?;
-        let flaws = check(invoice, &known, &tax_codes(&session.site.settings.known_tax_codes));
-        if !flaws.is_empty() {
-            let flaws: Vec<_> = flaws.iter().map(ToString::to_string).collect();
+        let facts = store::find_stored_facts(&session.context.pool, &due).await?;
+        let problems = check(invoice, &facts, &tax_codes(&session.site.settings.known_tax_codes));
+        if !problems.is_empty() {
+            let problems: Vec<_> = problems.iter().map(ToString::to_string).collect();
             let why = format!(
-                "not sent, because practice systems refuse it: {}; to send it all the same: \
-                 spsi site set {} check_invoices=off, then spsi delivery retry {}",
-                flaws.join("; "),
+                "not sent, because practice systems refuse such an invoice: {}; to send it unchanged: \
+                 `spsi site set {} check_invoices=off`, then `spsi delivery retry {}`",
+                problems.join("; "),
                 session.site.id,
                 due.id
             );
-            return settle(session, due, Next::Attention, Some(why), None).await;
+            return settle(session, due, Decision::Attention, Some(why), None).await;
         }
     }
-    let request = match invoice_request(invoice, &session.site.settings) {
-        Ok(request) => request,
-        Err(why) => return settle(session, due, Next::Attention, Some(why), None).await,
-    };
-    let sent = send(session, &mut due, &request).await?;
-    settle_sent(session, due, sent).await
+    match invoice_request(invoice, &session.site.settings) {
+        Ok(request) => send(session, due, &request).await,
+        Err(why) => settle(session, due, Decision::Attention, Some(why), None).await,
+    }
 }
 
-async fn send_supplied(session: &Session, mut due: Due, supplied: &Supplied) -> Result<Option<Due>, Stop> {
+async fn send_supplied(
+    session: &Session,
+    mut due: DueDelivery,
+    supplied: &Supplied,
+) -> Result<Option<DueDelivery>, StopReason> {
+    let settings = &session.site.settings;
     if let Some(since) = session.inventory_absent().await {
-        let later = session.site.settings.inventory_recheck;
-        let why =
-            format!("the site has not granted the inventory scopes since {since}; it is asked again {later} later");
-        return settle(session, due, Next::Skip, Some(why), None).await;
+        let why = format!(
+            "the site has refused the inventory scopes since {}; the next delivery after {} tries them again",
+            format_utc(since),
+            settings.inventory_recheck
+        );
+        return settle(session, due, Decision::Skip, Some(why), None).await;
     }
-    let mapped = match map::resolve(session, &mut due, supplied).await {
-        Ok(mapped) => mapped,
-        Err(NotMapped::Stop(Stop::NoToken(outcome))) => return no_token(session, due, outcome).await,
-        Err(NotMapped::Stop(stop)) => return Err(stop),
-        Err(NotMapped::Unknown(why)) => return settle(session, due, Next::Attention, Some(why), None).await,
-        Err(NotMapped::Call(endpoint, outcome)) => {
-            let why = format!("looking up uids ({endpoint}): {outcome}");
-            let after = session.policy().backoff(due.history.failures, session.jitter());
-            let next = match outcome {
-                Outcome::Forbidden { .. } if endpoint.is_inventory() => {
-                    session.note_inventory(false).await;
-                    Next::Skip
-                }
-                Outcome::Forbidden { .. } | Outcome::Refused { .. } => Next::Attention,
-                Outcome::RateLimited { reset } => {
-                    Next::Retry { after: reset.unwrap_or(after), look_first: false, spent: true }
-                }
-                _ => Next::Retry { after, look_first: false, spent: true },
-            };
-            return settle(session, due, next, Some(why), None).await;
+    let (endpoint, outcome) = match inventory_mapping::resolve(session, &mut due, supplied).await {
+        Ok(uids) => {
+            let body = supplied.body(|product_id| uids.products.get(product_id).map_or("", String::as_str));
+            return send(session, due, &Request::supplied(&uids.location, &body)).await;
         }
+        Err(MappingError::Stopped(StopReason::NoToken(outcome))) => return settle_unsent(session, due, outcome).await,
+        Err(MappingError::Stopped(reason)) => return Err(reason),
+        Err(MappingError::WaitForList { until, reason }) => {
+            let after = (until - session.now()).unsigned_abs();
+            return settle(session, due, Decision::Postpone { after }, Some(reason), None).await;
+        }
+        Err(MappingError::Unmapped(why)) => {
+            let decision = Decision::Unmapped { recheck_after: settings.inventory_recheck.0 };
+            return settle(session, due, decision, Some(why), None).await;
+        }
+        Err(MappingError::CallFailed(endpoint, outcome)) => (endpoint, outcome),
     };
-    let body = supplied.body(|product_id| mapped.product_uids.get(product_id).map_or("", String::as_str));
-    let request = Request::supplied(&mapped.location_uid, &body);
-    let sent = send(session, &mut due, &request).await?;
-    settle_sent(session, due, sent).await
+    let backoff = session.policy().backoff(due.history.failures, session.jitter());
+    let decision = match outcome {
+        Outcome::Forbidden { .. } if endpoint.is_inventory() => {
+            session.record_inventory_grant(false).await;
+            Decision::Skip
+        }
+        Outcome::Forbidden { .. } | Outcome::Refused { .. } => Decision::Attention,
+        Outcome::RateLimited { reset } => Decision::Postpone { after: reset.unwrap_or(backoff) },
+        _ => Decision::Retry { after: backoff, look_first: false, counts: true },
+    };
+    settle(session, due, decision, Some(format!("looking up uids ({endpoint}): {outcome}")), None).await
 }
 
-enum Sent {
-    Made(Made),
-    NoToken(Outcome),
-}
-
-async fn send(session: &Session, due: &mut Due, request: &Request) -> Result<Sent, Stop> {
-    match session.call(due, Purpose::Send, request).await {
-        Ok(made) => Ok(Sent::Made(made)),
-        Err(Stop::NoToken(outcome)) => Ok(Sent::NoToken(outcome)),
-        Err(stop) => Err(stop),
+/// Makes the call that sends, and settles the delivery.
+async fn send(session: &Session, mut due: DueDelivery, request: &Request) -> Result<Option<DueDelivery>, StopReason> {
+    if let Err(until) = session.permit_send(request.endpoint).await {
+        let why = format!(
+            "not sent: the last calls of `{}` had unclear outcomes; the next try is at {}",
+            request.endpoint,
+            format_utc(until)
+        );
+        let after = (until - session.now()).unsigned_abs();
+        return settle(session, due, Decision::Postpone { after }, Some(why), None).await;
     }
-}
-
-async fn settle_sent(session: &Session, due: Due, sent: Sent) -> Result<Option<Due>, Stop> {
-    let made = match sent {
-        Sent::Made(made) => made,
-        Sent::NoToken(outcome) => return no_token(session, due, outcome).await,
+    let result = match session.call(&mut due, Purpose::Send, request).await {
+        Ok(result) => result,
+        Err(StopReason::NoToken(outcome)) => return settle_unsent(session, due, outcome).await,
+        Err(reason) => return Err(reason),
     };
-    let outcome = &made.exchange.outcome;
+    let outcome = &result.exchange.outcome;
     if due.kind() == Kind::Supplied && matches!(outcome, Outcome::Done | Outcome::Forbidden { .. }) {
-        session.note_inventory(*outcome == Outcome::Done).await;
+        session.record_inventory_grant(*outcome == Outcome::Done).await;
     }
-    let next = session.policy().after_send(due.kind(), outcome, &due.history, session.jitter());
+    let decision = session.policy().after_send(due.kind(), outcome, &due.history, session.jitter());
+    let is_unclear = matches!(decision, Decision::LookAfter { .. } | Decision::Hold { .. });
+    if is_unclear || !outcome.is_outage() {
+        session.record_send(request.endpoint, is_unclear).await;
+    }
     let why = (*outcome != Outcome::Done).then(|| outcome.to_string());
-    settle(session, due, next, why, Some(made)).await
+    settle(session, due, decision, why, Some(result)).await
 }
 
-/// Without a token nothing left: certain, and tried again.
-async fn no_token(session: &Session, due: Due, outcome: Outcome) -> Result<Option<Due>, Stop> {
-    let why = format!("no token for the site: {outcome}; see: spsi site test {}", session.site.id);
+/// Settles a delivery that was certainly not sent, because there was no token.
+async fn settle_unsent(
+    session: &Session,
+    due: DueDelivery,
+    outcome: Outcome,
+) -> Result<Option<DueDelivery>, StopReason> {
+    let why = format!("no token for the site: {outcome}; to test it: `spsi site test {}`", session.site.id);
     let unsent = Outcome::NeverSent { why: String::new() };
-    let next = session.policy().after_send(due.kind(), &unsent, &due.history, session.jitter());
-    settle(session, due, next, Some(why), None).await
+    let decision = session.policy().after_send(due.kind(), &unsent, &due.history, session.jitter());
+    settle(session, due, decision, Some(why), None).await
 }
 
-async fn look(session: &Session, mut due: Due) -> Result<Option<Due>, Stop> {
-    let receipt = what(&due) == Step::Receipt;
-    let purpose = if receipt { Purpose::Receipt } else { Purpose::Look };
+async fn look_up_invoice(
+    session: &Session,
+    mut due: DueDelivery,
+    for_approval: bool,
+) -> Result<Option<DueDelivery>, StopReason> {
+    let purpose = if for_approval { Purpose::CheckApproval } else { Purpose::FindInvoice };
     let request = Request::find_invoice(&due.invoice_number);
-    let (found, made) = match session.call(&mut due, purpose, &request).await {
-        Ok(made) => (read_found(&made, &due.invoice_number), Some(made)),
-        Err(Stop::NoToken(outcome)) => {
-            (Found::NotKnown(Outcome::NeverSent { why: format!("no token: {outcome}") }), None)
+    let (lookup, result) = match session.call(&mut due, purpose, &request).await {
+        Ok(result) => (read_lookup(&result, &due.invoice_number), Some(result)),
+        Err(StopReason::NoToken(outcome)) => {
+            (Lookup::Failed(Outcome::NeverSent { why: format!("no token: {outcome}") }), None)
         }
-        Err(stop) => return Err(stop),
+        Err(reason) => return Err(reason),
     };
     let policy = session.policy();
-    let next = if receipt {
+    let decision = if for_approval {
         let age = due.delivered_at.map_or(Duration::ZERO, |at| (session.now() - at).unsigned_abs());
-        policy.after_receipt(&found, &due.history, age, session.jitter())
+        policy.after_receipt(&lookup, &due.history, age, session.jitter())
     } else {
-        policy.after_look(&found, due.state == "unclear", &due.history, session.jitter())
+        policy.after_look(&lookup, due.state == "unclear", &due.history, session.jitter())
     };
-    let why = match (&found, next) {
-        (Found::NotKnown(outcome), _) => Some(format!("looking for the invoice: {outcome}")),
-        (Found::Inactive, _) => {
-            Some("the invoice is in ezyVet, but not active: it was deleted or rejected there".into())
+    let why = match (&lookup, decision) {
+        (Lookup::Failed(outcome), _) => Some(format!("looking up the invoice: {outcome}")),
+        (Lookup::Inactive, _) => {
+            Some("the invoice is in ezyVet, but not active: somebody deleted or rejected it there".into())
         }
-        (Found::Absent, Next::Hold { .. }) => Some(format!(
-            "it is unclear whether ezyVet got it, and no invoice with this number is there yet; a job that waits for \
-             approval cannot be seen from here: look at the clinic's job queue, then spsi delivery retry {0}, \
-             or spsi delivery cancel {0}",
+        (Lookup::Absent, Decision::Hold { .. }) => Some(format!(
+            "it is unclear whether ezyVet received the invoice, and ezyVet shows none with this number; a job that waits \
+             for approval is not visible to this lookup: search the clinic's job queue for the number, then run \
+             `spsi delivery retry {0}` or `spsi delivery cancel {0}`",
             due.id
         )),
-        (Found::Absent, Next::StopPolling) => {
-            Some("the clinic has not approved the invoice; no longer asked for".into())
-        }
-        (Found::Absent, Next::LookAfter { .. }) => {
-            Some("it is unclear whether ezyVet got it; not found yet, looked for again".into())
-        }
+        (Lookup::Absent, Decision::StopPolling) => Some(
+            "the clinic has not approved the invoice within `SPSI_RECEIPT_GIVE_UP`; the approval is no longer asked for"
+                .into(),
+        ),
+        (Lookup::Absent, Decision::LookAfter { .. }) => Some(
+            "it is unclear whether ezyVet received the invoice; ezyVet does not show it yet, and is asked again".into(),
+        ),
         _ => None,
     };
-    settle(session, due, next, why, made).await
+    settle(session, due, decision, why, result).await
 }
 
-fn read_found(made: &Made, invoice_number: &str) -> Found {
-    match &made.exchange.outcome {
-        Outcome::Done => match answers::invoices(&made.exchange.body, invoice_number) {
-            Some(found) if found.is_empty() => Found::Absent,
-            Some(found) if found.iter().any(|invoice| invoice.active) => Found::Active,
-            Some(_) => Found::Inactive,
-            None => Found::NotKnown(Outcome::Unclear { why: "the answer is not a list".into() }),
+fn read_lookup(result: &CallResult, invoice_number: &str) -> Lookup {
+    match &result.exchange.outcome {
+        Outcome::Done => match answers::invoices(&result.exchange.body, invoice_number) {
+            Some(found) if found.is_empty() => Lookup::Absent,
+            Some(found) if found.iter().any(|invoice| invoice.is_active) => Lookup::Active,
+            Some(_) => Lookup::Inactive,
+            None => Lookup::Failed(Outcome::Unclear { why: "the answer is not a list".into() }),
         },
-        other => Found::NotKnown(other.clone()),
+        other => Lookup::Failed(other.clone()),
     }
 }
 
-/// Settles, however long the database takes. Gives the delivery where it goes on at once.
+/// Settles a delivery, and tries again while the database fails. Returns the delivery if its next step is due at once.
 async fn settle(
     session: &Session,
-    due: Due,
-    next: Next,
+    due: DueDelivery,
+    decision: Decision,
     why: Option<String>,
-    made: Option<Made>,
-) -> Result<Option<Due>, Stop> {
-    let patient_until = session.now() + MAX_SETTLE_TIME;
+    result: Option<CallResult>,
+) -> Result<Option<DueDelivery>, StopReason> {
+    let give_up_at = session.now() + MAX_SETTLE_TIME;
     loop {
-        match settle_once(session, &due, next, why.as_deref(), made.as_ref()).await {
+        match settle_once(session, &due, decision, why.as_deref(), result.as_ref()).await {
             Ok(settled) => return Ok(settled),
-            Err(Stop::Database(error)) if session.now() < patient_until => {
-                tracing::warn!(delivery = %due.id, %error, "an outcome could not be written down yet");
-                session.parts.clock.sleep(Duration::from_millis(500)).await;
+            Err(StopReason::Database(error)) if session.now() < give_up_at => {
+                tracing::warn!(delivery = %due.id, %error, "cannot store the outcome of a call yet");
+                session.context.clock.sleep(Duration::from_millis(500)).await;
             }
-            Err(Stop::Lost) => {
-                if let Some(made) = &made {
-                    learnt_late(session, &due, next, made).await?;
+            Err(StopReason::LeaseLost) => {
+                if let Some(result) = &result {
+                    record_late_result(session, &due, decision, result).await?;
                 }
-                return Err(Stop::Lost);
+                return Err(StopReason::LeaseLost);
             }
-            Err(stop) => return Err(stop),
+            Err(reason) => return Err(reason),
         }
     }
 }
 
-/// Whoever holds the site now treats the delivery as unclear. What we learnt is kept for staff; and that the call was
-/// done is true whoever holds the site.
-async fn learnt_late(session: &Session, due: &Due, next: Next, made: &Made) -> Result<(), Stop> {
+/// Stores a result that came after the lease was lost, for staff to see. The new holder treats the delivery as unclear; if
+/// the call was done, the delivery becomes delivered all the same.
+async fn record_late_result(
+    session: &Session,
+    due: &DueDelivery,
+    decision: Decision,
+    result: &CallResult,
+) -> Result<(), StopReason> {
     let now = session.now();
-    let mut transaction = session.parts.pool.begin().await?;
-    session.finish_in(&mut transaction, made).await?;
-    if next == Next::Delivered {
-        let (settled, _) = apply(due, next, None, now, session.policy().receipt_poll);
-        let known = store::arrived_late(&mut transaction, due, settled.due_at, now).await?;
-        tracing::info!(delivery = %due.id, known, "an answer came after the lease was lost");
+    let mut transaction = session.context.pool.begin().await?;
+    session.finish_in(&mut transaction, result).await?;
+    if decision == Decision::Delivered {
+        let (settlement, _) = settlement_for(due, decision, None, now, session.policy().receipt_poll);
+        let marked = store::mark_delivered_late(&mut transaction, due, settlement.due_at, now).await?;
+        tracing::info!(delivery = %due.id, marked, "an answer came after the lease was lost");
     }
     Ok(transaction.commit().await?)
 }
 
 async fn settle_once(
     session: &Session,
-    due: &Due,
-    next: Next,
+    due: &DueDelivery,
+    decision: Decision,
     why: Option<&str>,
-    made: Option<&Made>,
-) -> Result<Option<Due>, Stop> {
-    if let (Next::RefreshMap, Payload::Supplied(supplied)) = (next, &due.payload) {
-        map::forget(session, supplied).await?;
-    }
+    result: Option<&CallResult>,
+) -> Result<Option<DueDelivery>, StopReason> {
     let now = session.now();
-    let (settled, at_once) = apply(due, next, why, now, session.policy().receipt_poll);
-    let mut transaction = session.fenced().await?;
-    if let Some(made) = made {
-        session.finish_in(&mut transaction, made).await?;
+    let (settlement, continues) = settlement_for(due, decision, why, now, session.policy().receipt_poll);
+    let mut transaction = session.begin_fenced().await?;
+    if let Some(result) = result {
+        session.finish_in(&mut transaction, result).await?;
     }
-    let changed = store::settle(&mut transaction, due.id, &due.state, &settled, now).await?;
-    if let (true, "confirmed", Some(made), Payload::ReceiveInvoice(sent)) = (changed, settled.state, made, &due.payload)
-    {
-        let held = answers::invoices(&made.exchange.body, &due.invoice_number).unwrap_or_default();
-        let differences = compare(sent, &held);
-        if !differences.is_empty() {
-            tracing::warn!(delivery = %due.id, ?differences, "ezyVet holds another invoice than we sent");
-            store::note_differences(&mut transaction, due.id, &differences).await?;
+    let changed = store::settle(&mut transaction, due.id, &due.state, &settlement, now).await?;
+    if let (Decision::Remap, Payload::Supplied(supplied)) = (decision, &due.payload) {
+        delete_products(&mut transaction, session.site.id, &supplied.product_ids()).await?;
+    }
+    if changed && settlement.state == "confirmed" {
+        if let (Some(result), Payload::ReceiveInvoice(sent)) = (result, &due.payload) {
+            let stored = answers::invoices(&result.exchange.body, &due.invoice_number).unwrap_or_default();
+            let differences = compare(sent, &stored);
+            if !differences.is_empty() {
+                tracing::warn!(delivery = %due.id, ?differences, "ezyVet's invoice differs from the one that was sent");
+                store::note_differences(&mut transaction, due.id, &differences).await?;
+            }
         }
-    }
-    if changed && settled.state == "confirmed" {
-        store::receive_if_complete(&mut transaction, due.shipment_id, now).await?;
+        store::mark_received_if_complete(&mut transaction, due.shipment_id, now).await?;
     }
     transaction.commit().await?;
-    if changed {
-        tracing::info!(delivery = %due.id, site = %session.site.name, invoice = due.invoice_number, state = settled.state,
-            why, "a delivery went on");
-        metrics::counter!("spsi_deliveries_settled_total", "state" => settled.state.to_owned()).increment(1);
+    // A recheck that found nothing new is not news.
+    if changed && (due.state.as_str(), settlement.state) != ("attention", "attention") {
+        tracing::info!(delivery = %due.id, site = %session.site.name, invoice = due.invoice_number,
+            state = settlement.state, why, "settled a delivery");
+        metrics::counter!("spsi_deliveries_settled_total", "state" => settlement.state.to_owned()).increment(1);
     }
-    let (state, history) = (settled.state.to_owned(), settled.history);
-    Ok((changed && at_once).then(|| Due { state, history, ..due.clone() }))
+    let (state, history) = (settlement.state.to_owned(), settlement.history);
+    Ok((changed && continues).then(|| DueDelivery { state, history, ..due.clone() }))
 }
 
-/// What a delivery becomes, and whether it goes on at once.
-fn apply<'a>(
-    due: &'a Due,
-    next: Next,
+/// Returns the new state of a delivery, and whether its next step is due at once.
+fn settlement_for<'a>(
+    due: &'a DueDelivery,
+    decision: Decision,
     why: Option<&'a str>,
-    now: time::OffsetDateTime,
+    now: OffsetDateTime,
     receipt_poll: Duration,
-) -> (Settled<'a>, bool) {
+) -> (Settlement<'a>, bool) {
     let mut history = due.history;
-    // What a look is about: an unclear delivery, or one that waits to be sent again.
-    let looked_at = if due.state == "sending" { "waiting" } else { due.state.as_str() };
-    let (state, due_in, refund, at_once) = match next {
-        Next::Delivered => {
-            history.failures = 0;
-            history.look_first = false;
-            ("delivered", (due.kind() == Kind::ReceiveInvoice).then_some(receipt_poll), false, false)
+    // The state of a delivery that is tried again: one that could not be mapped stays visible to staff.
+    let unsent = if due.state == "attention" { "attention" } else { "waiting" };
+    let looked_up = if due.state == "sending" { "waiting" } else { due.state.as_str() };
+    let (state, due_in, continues) = match decision {
+        Decision::Delivered => {
+            (history.failures, history.look_first) = (0, false);
+            ("delivered", (due.kind() == Kind::ReceiveInvoice).then_some(receipt_poll), false)
         }
-        Next::Confirmed => ("confirmed", None, false, false),
-        Next::Retry { after, look_first, spent } => {
-            history.failures += u32::from(spent);
+        Decision::Confirmed => ("confirmed", None, false),
+        Decision::Retry { after, look_first, counts } => {
+            history.failures += u32::from(counts);
             history.look_first = look_first;
-            ("waiting", Some(after), !spent, false)
+            (unsent, Some(after), false)
         }
-        Next::RefreshMap => {
-            history.map_refreshed = true;
-            ("waiting", Some(Duration::ZERO), false, true)
+        Decision::Postpone { after } => (unsent, Some(after), false),
+        Decision::Remap => {
+            history.remapped_at = Some(now);
+            ("waiting", Some(Duration::ZERO), true)
         }
-        Next::LookAfter { after, looks } => {
-            history.looks = looks;
-            history.failures = 0;
-            ("unclear", Some(after), false, after.is_zero())
+        Decision::LookAfter { after, looks } => {
+            (history.looks, history.failures) = (looks, 0);
+            ("unclear", Some(after), after.is_zero())
         }
-        Next::RepeatLook { after } => {
+        Decision::RepeatLook { after } => {
             history.failures += 1;
-            (looked_at, Some(after), false, false)
+            (looked_up, Some(after), false)
         }
-        Next::Resend => {
+        Decision::Resend => {
             history.resends += u32::from(due.state == "unclear");
-            history.looks = 0;
-            history.look_first = false;
-            ("waiting", Some(Duration::ZERO), false, true)
+            (history.looks, history.look_first) = (0, false);
+            ("waiting", Some(Duration::ZERO), true)
         }
-        Next::Hold { look_after } => {
+        Decision::Hold { look_after } => {
             history.looks += 1;
-            ("unclear", look_after, false, false)
+            ("unclear", look_after, false)
         }
-        Next::Attention => ("attention", None, false, false),
-        Next::Skip => ("skipped", None, false, false),
-        Next::PollAfter { after } => {
+        Decision::Attention => ("attention", None, false),
+        Decision::Unmapped { recheck_after } => ("attention", Some(recheck_after), false),
+        Decision::Skip => ("skipped", None, false),
+        Decision::PollAfter { after } => {
             history.receipt_polls += 1;
             history.failures = if why.is_some() { history.failures + 1 } else { 0 };
-            ("delivered", Some(after), false, false)
+            ("delivered", Some(after), false)
         }
-        Next::StopPolling => ("delivered", None, false, false),
+        Decision::StopPolling => ("delivered", None, false),
     };
-    let keep_error = matches!(next, Next::Resend).then_some("it was not found in ezyVet and is sent again");
-    (
-        Settled {
-            state,
-            due_at: due_in.map(|after| now + after),
-            history,
-            refund,
-            last_error: why.or(keep_error),
-            stale: next == Next::StopPolling,
-        },
-        at_once,
-    )
+    let resend = (decision == Decision::Resend).then_some("ezyVet does not show the invoice; it is sent again");
+    let settlement = Settlement {
+        state,
+        due_at: due_in.map(|after| now + after),
+        history,
+        refund_attempt: matches!(decision, Decision::Retry { counts: false, .. }),
+        last_error: why.or(resend),
+        stale: decision == Decision::StopPolling,
+    };
+    (settlement, continues)
 }

@@ -1,7 +1,6 @@
-//! SQL of the outbox, as the worker uses it. Everything that settles is done inside a transaction that holds the fence
-//! (`lease::store::keep`).
+//! SQL of the outbox, as the worker uses it. Settlements run in a fenced transaction (`lease::store::extend_and_save`).
 
-use super::check::Known;
+use super::check::StoredFacts;
 use super::compare::Difference;
 use super::payload::Payload;
 use super::policy::{History, Kind};
@@ -12,7 +11,7 @@ use time::OffsetDateTime;
 
 /// A delivery that is due.
 #[derive(Clone, Debug)]
-pub(super) struct Due {
+pub(super) struct DueDelivery {
     pub id: DeliveryId,
     pub shipment_id: ShipmentId,
     pub invoice_number: String,
@@ -20,10 +19,11 @@ pub(super) struct Due {
     pub payload: Payload,
     pub attempts: i32,
     pub history: History,
+    pub created_at: OffsetDateTime,
     pub delivered_at: Option<OffsetDateTime>,
 }
 
-impl Due {
+impl DueDelivery {
     pub fn kind(&self) -> Kind {
         match self.payload {
             Payload::ReceiveInvoice(_) => Kind::ReceiveInvoice,
@@ -32,17 +32,39 @@ impl Due {
     }
 }
 
-/// How many of each class may be read at the most: invoices, supplied calls, questions for approval.
-pub(super) type Wanted = [i64; 3];
+/// Kinds of work that are limited separately, so that none of them delays another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum WorkClass {
+    Invoice,
+    Supplied,
+    /// Looking again for the uids of a `supplied` that could not be mapped.
+    Recheck,
+    /// Asking whether the clinic approved an invoice.
+    Receipt,
+}
 
-/// What is due at a site, without what is `busy`, oldest first within each class.
+/// How many deliveries of each [`WorkClass`] to return at most.
+pub(super) type ClassLimits = [i64; 4];
+
+impl DueDelivery {
+    pub fn class(&self) -> WorkClass {
+        match (self.state.as_str(), self.kind()) {
+            ("delivered", _) => WorkClass::Receipt,
+            ("attention", _) => WorkClass::Recheck,
+            (_, Kind::Supplied) => WorkClass::Supplied,
+            (_, Kind::ReceiveInvoice) => WorkClass::Invoice,
+        }
+    }
+}
+
+/// Returns what is due at a site and not `in_progress`, oldest first within each class.
 pub(super) async fn find_due(
     connection: &mut PgConnection,
     site: SiteId,
     now: OffsetDateTime,
-    wanted: Wanted,
-    busy: &[i64],
-) -> Result<Vec<Due>, sqlx::Error> {
+    limits: ClassLimits,
+    in_progress: &[i64],
+) -> Result<Vec<DueDelivery>, sqlx::Error> {
     let rows = sqlx::query!(
         r#"with due as (
                (select id from delivery where site_id = $1 and kind = 'receive_invoice' and state in ('waiting', 'unclear')
@@ -51,17 +73,21 @@ pub(super) async fn find_due(
                (select id from delivery where site_id = $1 and kind = 'supplied' and state in ('waiting', 'unclear')
                 and due_at <= $2 and id <> all($3) order by due_at, id limit $5)
                union all
+               (select id from delivery where site_id = $1 and kind = 'supplied' and state = 'attention'
+                and due_at <= $2 and id <> all($3) order by due_at, id limit $6)
+               union all
                (select id from delivery where site_id = $1 and kind = 'receive_invoice' and state = 'delivered'
-                and due_at <= $2 and id <> all($3) order by due_at, id limit $6))
-           select d.id, d.shipment_id, d.invoice_number, d.state, d.payload, d.attempts,
-                  d.failures, d.look_first, d.looks, d.resends, d.receipt_polls, d.map_refreshed, d.delivered_at
+                and due_at <= $2 and id <> all($3) order by due_at, id limit $7))
+           select d.id, d.shipment_id, d.invoice_number, d.state, d.payload, d.attempts, d.failures, d.look_first, d.looks,
+                  d.resends, d.receipt_polls, d.remapped_at, d.created_at, d.delivered_at
            from due join delivery d using (id) order by d.due_at, d.id"#,
         site.0,
         now,
-        busy,
-        wanted[0],
-        wanted[1],
-        wanted[2]
+        in_progress,
+        limits[0],
+        limits[1],
+        limits[2],
+        limits[3]
     )
     .fetch_all(&mut *connection)
     .await?;
@@ -74,7 +100,7 @@ pub(super) async fn find_due(
                 continue;
             }
         };
-        due.push(Due {
+        due.push(DueDelivery {
             id: DeliveryId(row.id),
             shipment_id: ShipmentId(row.shipment_id),
             invoice_number: row.invoice_number,
@@ -87,15 +113,16 @@ pub(super) async fn find_due(
                 looks: row.looks.unsigned_abs(),
                 resends: row.resends.unsigned_abs(),
                 receipt_polls: row.receipt_polls.unsigned_abs(),
-                map_refreshed: row.map_refreshed,
+                remapped_at: row.remapped_at,
             },
+            created_at: row.created_at,
             delivered_at: row.delivered_at,
         });
     }
     Ok(due)
 }
 
-/// A payload of a format that this version does not know (a newer one is being rolled out) waits, and delays no other.
+/// Postpones a payload whose format this version does not know, because a newer version is being rolled out.
 async fn postpone_unreadable(
     connection: &mut PgConnection,
     id: DeliveryId,
@@ -104,7 +131,7 @@ async fn postpone_unreadable(
 ) -> Result<(), sqlx::Error> {
     sqlx::query!(
         "update delivery set due_at = $2::timestamptz + interval '1 minute',
-                last_error = 'this version of spsi cannot read the payload: ' || $3
+                last_error = 'this version of spsi cannot read the payload (upgrade this worker): ' || $3
          where id = $1",
         id.0,
         now,
@@ -115,10 +142,10 @@ async fn postpone_unreadable(
     .map(drop)
 }
 
-/// Marks a delivery as being sent. False: staff or another step changed it meanwhile.
+/// Marks a delivery as being sent. Returns `false` if staff or another step changed the delivery since it was read.
 pub(super) async fn begin_sending(
     connection: &mut PgConnection,
-    delivery: &Due,
+    delivery: &DueDelivery,
     now: OffsetDateTime,
 ) -> Result<bool, sqlx::Error> {
     let begun = sqlx::query!(
@@ -134,10 +161,10 @@ pub(super) async fn begin_sending(
     Ok(begun.rows_affected() == 1)
 }
 
-/// Undoes [`begin_sending`] where it is not known whether that was committed, and certain that nothing was sent.
-pub(super) async fn take_back(
+/// Undoes [`begin_sending`] if its commit may have failed and nothing was sent.
+pub(super) async fn undo_begin_sending(
     connection: &mut PgConnection,
-    delivery: &Due,
+    delivery: &DueDelivery,
     attempt: i64,
     now: OffsetDateTime,
 ) -> Result<(), sqlx::Error> {
@@ -157,14 +184,15 @@ pub(super) async fn take_back(
     .map(drop)
 }
 
-/// A holder that has lost its lease learnt all the same that its call was done. Counts while nobody has sent again.
-pub(super) async fn arrived_late(
+/// Marks an unclear delivery as delivered, after its answer came to a holder that had lost the lease. Returns `false` if the
+/// delivery was sent again or settled since.
+pub(super) async fn mark_delivered_late(
     connection: &mut PgConnection,
-    delivery: &Due,
+    delivery: &DueDelivery,
     due_at: Option<OffsetDateTime>,
     now: OffsetDateTime,
 ) -> Result<bool, sqlx::Error> {
-    let known = sqlx::query!(
+    let marked = sqlx::query!(
         "update delivery set state = 'delivered', due_at = $3, last_error = null, failures = 0, look_first = false,
                 changed_at = $4, delivered_at = $4
          where id = $1 and state = 'unclear' and attempts = $2",
@@ -177,36 +205,37 @@ pub(super) async fn arrived_late(
     .await?
     .rows_affected()
         == 1;
-    if known {
+    if marked {
         release_followers(connection, delivery.id).await?;
     }
-    Ok(known)
+    Ok(marked)
 }
 
-/// What a delivery becomes.
-pub(super) struct Settled<'a> {
+/// The new state of a delivery after a step.
+#[derive(Debug)]
+pub(super) struct Settlement<'a> {
     pub state: &'a str,
     pub due_at: Option<OffsetDateTime>,
     pub history: History,
-    /// An attempt that did not count.
-    pub refund: bool,
+    /// The attempt does not count: ezyVet's rate limit refused the call.
+    pub refund_attempt: bool,
     pub last_error: Option<&'a str>,
-    /// The clinic did not approve it for so long that it is no longer asked for.
+    /// The clinic did not approve the invoice within `SPSI_RECEIPT_GIVE_UP`; polling ended.
     pub stale: bool,
 }
 
-/// Settles a delivery that is still in `from`. False: it was changed meanwhile.
+/// Settles a delivery. Returns `false` if its state is no longer `from`.
 pub(super) async fn settle(
     connection: &mut PgConnection,
     id: DeliveryId,
     from: &str,
-    to: &Settled<'_>,
+    to: &Settlement<'_>,
     now: OffsetDateTime,
 ) -> Result<bool, sqlx::Error> {
     let delivered = matches!(to.state, "delivered" | "confirmed");
     let settled = sqlx::query!(
         "update delivery set state = $3, due_at = $4, failures = $5, look_first = $6, looks = $7, resends = $8,
-                receipt_polls = $9, map_refreshed = $10, attempts = attempts - $11, last_error = $12, changed_at = $13,
+                receipt_polls = $9, remapped_at = $10, attempts = attempts - $11, last_error = $12, changed_at = $13,
                 delivered_at = case when $14 then coalesce(delivered_at, $13) else delivered_at end, stale = $15
          where id = $1 and state = $2",
         id.0,
@@ -218,8 +247,8 @@ pub(super) async fn settle(
         to.history.looks as i32,
         to.history.resends as i32,
         to.history.receipt_polls as i32,
-        to.history.map_refreshed,
-        i32::from(to.refund),
+        to.history.remapped_at,
+        i32::from(to.refund_attempt),
         to.last_error.map(|text| text.replace('\0', "\u{fffd}")),
         now,
         delivered,
@@ -238,7 +267,7 @@ pub(super) async fn settle(
     Ok(settled)
 }
 
-/// Keeps how the invoice that ezyVet holds differs from ours.
+/// Stores how the invoice that ezyVet holds differs from the one that was sent.
 pub(super) async fn note_differences(
     connection: &mut PgConnection,
     id: DeliveryId,
@@ -250,8 +279,8 @@ pub(super) async fn note_differences(
         .map(drop)
 }
 
-/// What is known of an invoice that is about to be sent.
-pub(super) async fn find_known(pool: &sqlx::PgPool, delivery: &Due) -> Result<Known, sqlx::Error> {
+/// Returns what an invoice is checked against before it is sent.
+pub(super) async fn find_stored_facts(pool: &sqlx::PgPool, delivery: &DueDelivery) -> Result<StoredFacts, sqlx::Error> {
     let row = sqlx::query!(
         r#"select array(select l.ezyvet_id from purchase_order_line l join shipment s on s.order_id = l.order_id
                         where s.id = $1) as "items!",
@@ -261,10 +290,10 @@ pub(super) async fn find_known(pool: &sqlx::PgPool, delivery: &Due) -> Result<Kn
     )
     .fetch_one(pool)
     .await?;
-    Ok(Known { items: row.items, number_taken: row.number_taken })
+    Ok(StoredFacts { item_ids: row.items, is_number_taken: row.number_taken })
 }
 
-/// What waited for this delivery is due, as if it had been from the start: older work goes first.
+/// Makes the deliveries that waited for this one due. They keep their age, because older deliveries are sent first.
 pub(super) async fn release_followers(connection: &mut PgConnection, id: DeliveryId) -> Result<(), sqlx::Error> {
     sqlx::query!(
         "update delivery set due_at = created_at, last_error = null
@@ -276,7 +305,7 @@ pub(super) async fn release_followers(connection: &mut PgConnection, id: Deliver
     .map(drop)
 }
 
-/// Says why what waits for this delivery does not go on.
+/// Writes a reason to the deliveries that wait for this one.
 pub(super) async fn explain_followers(
     connection: &mut PgConnection,
     id: DeliveryId,
@@ -292,7 +321,7 @@ pub(super) async fn explain_followers(
     .map(drop)
 }
 
-/// Says on everything that is due at a site why it does not go on.
+/// Writes a reason to every delivery that is due at a site.
 pub(super) async fn explain_site(
     pool: &sqlx::PgPool,
     site: SiteId,
@@ -310,8 +339,8 @@ pub(super) async fn explain_site(
     .map(drop)
 }
 
-/// A shipment all of whose invoices are approved is received, and an order all of whose goods are.
-pub(super) async fn receive_if_complete(
+/// Marks a shipment as received if all its invoices are approved, and its order if all its shipments are received.
+pub(super) async fn mark_received_if_complete(
     connection: &mut PgConnection,
     shipment: ShipmentId,
     now: OffsetDateTime,
@@ -343,7 +372,7 @@ pub(super) async fn receive_if_complete(
     .map(drop)
 }
 
-/// A delivery to be written.
+/// A delivery to insert.
 pub(crate) struct NewDelivery<'a> {
     pub site: Option<SiteId>,
     pub clinic: ClinicId,
@@ -351,11 +380,11 @@ pub(crate) struct NewDelivery<'a> {
     pub invoice_number: &'a str,
     pub after: Option<DeliveryId>,
     pub payload: &'a Payload,
-    /// Nobody can send it yet: for staff, with the reason.
+    /// Why the delivery cannot be sent yet. `Some`: the delivery starts in state `attention`.
     pub attention: Option<&'a str>,
 }
 
-/// Writes a delivery, in the transaction of its shipment, and wakes the worker when that commits.
+/// Inserts a delivery in the caller's transaction, and wakes the worker when the transaction commits.
 pub(crate) async fn enqueue(
     connection: &mut PgConnection,
     new: &NewDelivery<'_>,

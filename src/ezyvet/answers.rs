@@ -1,4 +1,4 @@
-//! What we read from ezyVet's answers.
+//! Reads ezyVet's answers.
 
 use super::wire::{Page, page, text};
 use serde_json::Value;
@@ -9,19 +9,19 @@ pub struct Separation {
     pub id: String,
     pub uid: String,
     pub name: String,
-    /// As ezyVet spells it; its case varies.
+    /// As ezyVet spells it; the letter case varies.
     #[serde(rename = "type")]
     pub kind: String,
     pub parent: Option<String>,
 }
 
-/// An invoice that exists at the clinic: its job was approved.
+/// An invoice that exists in ezyVet: its job was approved.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StoredInvoice {
     pub id: String,
     pub invoice_number: String,
-    pub active: bool,
-    /// As ezyVet shows it.
+    pub is_active: bool,
+    /// The whole invoice, as ezyVet shows it.
     pub document: Value,
 }
 
@@ -33,7 +33,7 @@ pub struct InventoryProduct {
     pub name: String,
 }
 
-/// Reads a page of separations. None: not a list.
+/// Reads a page of separations. Returns `None` if the body is not a list.
 pub fn separations(body: &str) -> Option<Page<Separation>> {
     page(body, "separation", |item| {
         Some(Separation {
@@ -46,20 +46,21 @@ pub fn separations(body: &str) -> Option<Page<Separation>> {
     })
 }
 
-/// The invoices of a list that have exactly this number: a filter that a site does not know is ignored by it.
+/// Returns the invoices of a list that have exactly this number, because a site ignores filters that it does not know.
+/// Returns `None` if the body is not a list.
 pub fn invoices(body: &str, invoice_number: &str) -> Option<Vec<StoredInvoice>> {
     let found = page(body, "receiveinvoice", |item| {
         Some(StoredInvoice {
             id: text(item, "id").unwrap_or_default(),
             invoice_number: text(item, "invoice_number")?,
-            active: text(item, "active").is_none_or(|active| active != "0"),
+            is_active: text(item, "active").is_none_or(|active| active != "0"),
             document: item.clone(),
         })
     })?;
     Some(found.items.into_iter().filter(|invoice| invoice.invoice_number == invoice_number).collect())
 }
 
-/// The code of the product with this id. None: not in the answer.
+/// Returns the code of the product with this id. Returns `None` if the answer does not show it.
 pub fn product_code(body: &str, product_id: &str) -> Option<String> {
     let read = |item: &Value| Some((text(item, "id"), text(item, "code")?));
     let listed = page(body, "product", read).map(|page| page.items).unwrap_or_default();
@@ -68,7 +69,7 @@ pub fn product_code(body: &str, product_id: &str) -> Option<String> {
     listed.into_iter().chain(bare()).find(|(id, _)| matches(id)).map(|(_, code)| code)
 }
 
-/// Reads a page of inventory products. None: not a list.
+/// Reads a page of inventory products. Returns `None` if the body is not a list.
 pub fn inventory_products(body: &str) -> Option<Page<InventoryProduct>> {
     page(body, "product", |item| {
         Some(InventoryProduct {
@@ -87,7 +88,7 @@ mod tests {
     fn an_invoice_is_found_only_by_its_exact_number() {
         let body = r#"{"items":[{"receiveinvoice":{"id":1,"invoice_number":"INV-1","active":"1"}},
                                 {"receiveinvoice":{"id":"2","invoice_number":"INV-10","active":0}}]}"#;
-        let ids = |number| invoices(body, number).unwrap().into_iter().map(|i| (i.id, i.active)).collect::<Vec<_>>();
+        let ids = |number| invoices(body, number).unwrap().into_iter().map(|i| (i.id, i.is_active)).collect::<Vec<_>>();
         assert_eq!(ids("INV-1"), [("1".into(), true)]);
         assert_eq!(ids("INV-10"), [("2".into(), false)]);
         assert_eq!(ids("INV"), []);
@@ -95,7 +96,7 @@ mod tests {
     }
 
     #[test]
-    fn a_products_code_is_read_from_every_shape() {
+    fn the_code_of_a_product_is_read_from_every_shape_of_answer() {
         for body in [
             r#"{"items":[{"product":{"id":"7","code":"TP1"}}]}"#,
             r#"{"product":{"id":7,"code":"TP1"}}"#,

@@ -1,13 +1,13 @@
-//! A body before it is encoded: the same tree goes out as PHP form fields or as JSON, with exact numbers in both.
+//! A body before it is encoded as PHP form fields or as JSON, with exact numbers in both.
 
 use crate::values;
 use rust_decimal::Decimal;
 use serde::{Serialize, Serializer, ser::SerializeMap};
 
-/// A value of a body, or a part of one.
+/// A body, or a part of a body.
 #[derive(Clone, Debug, PartialEq)]
 pub enum BodyValue {
-    /// Left out of forms and of JSON objects: ezyVet's readers take an absent field and a null for the same thing.
+    /// Left out of forms and of JSON objects. ezyVet reads an absent field like a null.
     Absent,
     Text(String),
     Number(Decimal),
@@ -21,7 +21,7 @@ impl BodyValue {
         Self::Text(text.into())
     }
 
-    /// A number where the text is one, as ids are in ezyVet's examples; otherwise the text.
+    /// Returns a number if the text is one, as ids are in ezyVet's examples; otherwise the text.
     pub fn id(text: &str) -> Self {
         let plain = !text.is_empty() && text.len() <= 15 && text.chars().all(|c| c.is_ascii_digit());
         match text.parse() {
@@ -38,15 +38,15 @@ impl BodyValue {
         }
     }
 
-    /// The tree as a PHP reader sees nested fields (SPSI.md 4): indices always written out, all leaves as text, absent
-    /// values and empty lists left out.
+    /// Returns the value as nested form fields for a PHP reader (SPSI.md 4): with explicit indices, all leaves as text, and
+    /// without absent values and empty lists.
     pub fn form_fields(&self) -> Vec<(String, String)> {
         let mut fields = Vec::new();
         self.collect("", &mut fields);
         fields
     }
 
-    /// How many form fields this makes: PHP drops those beyond its limit without a word (SPSI.md 4).
+    /// Counts the form fields. PHP silently drops those beyond its limit (SPSI.md 4).
     pub fn count_fields(&self) -> usize {
         match self {
             Self::Absent => 0,
@@ -121,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn a_form_writes_every_index_and_leaves_out_what_is_absent() {
+    fn a_form_has_explicit_indices_and_no_absent_values() {
         let fields = BodyValue::Fields(vec![("data", BodyValue::Fields(vec![("body", invoice())]))]).form_fields();
         let expected = [
             ("data[body][invoice_number]", "INV_001"),
@@ -136,7 +136,7 @@ mod tests {
     }
 
     #[test]
-    fn json_keeps_numbers_exact_and_leaves_out_the_same() {
+    fn json_has_exact_numbers_and_no_absent_values() {
         assert_eq!(
             serde_json::to_string(&invoice()).unwrap(),
             r#"{"invoice_number":"INV_001","freight":4.5,"line_item":[{"quantity":2,"batch":[{"name":"B&1"}]},{"quantity":0.25,"id":9}]}"#
@@ -144,7 +144,7 @@ mod tests {
     }
 
     #[test]
-    fn an_id_is_a_number_only_where_nothing_is_lost() {
+    fn an_id_is_a_number_only_if_nothing_is_lost() {
         assert_eq!(BodyValue::id("12"), BodyValue::Whole(12));
         for text in ["", "007", "x1", "-1", "12345678901234567890"] {
             assert_eq!(BodyValue::id(text), BodyValue::text(text));

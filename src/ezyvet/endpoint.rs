@@ -1,9 +1,9 @@
-//! The endpoints that we call, as ezyVet counts them, and the hosts that they live at.
+//! The endpoints of ezyVet that the client calls, and ezyVet's hosts.
 
 use std::fmt;
 use std::str::FromStr;
 
-/// An endpoint that ezyVet counts calls of by itself (SPSI.md 2, rate limits).
+/// An endpoint with a rate limit of its own (SPSI.md 2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Endpoint {
@@ -17,7 +17,7 @@ pub enum Endpoint {
 }
 
 impl Endpoint {
-    /// Every endpoint, in the order of their numbers in a stored budget.
+    /// Every endpoint.
     pub const ALL: [Self; 7] = [
         Self::Token,
         Self::Separation,
@@ -28,12 +28,12 @@ impl Endpoint {
         Self::Supplied,
     ];
 
-    /// Whether it belongs to the inventory system, for which a site grants scopes of its own.
+    /// Returns whether the endpoint needs the inventory scopes.
     pub const fn is_inventory(self) -> bool {
         matches!(self, Self::InventoryProducts | Self::Supplied)
     }
 
-    /// A stable word for metrics and messages.
+    /// Returns a stable name for metrics and messages.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Token => "token",
@@ -53,7 +53,7 @@ impl fmt::Display for Endpoint {
     }
 }
 
-/// ezyVet's public hosts (SPSI.md 2): the present generation and the older one, each with its trial system.
+/// ezyVet's public hosts (SPSI.md 2): the present and the older generation, each with a trial system.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Preset {
     ApiV2,
@@ -63,7 +63,7 @@ pub enum Preset {
 }
 
 impl Preset {
-    /// Scheme and host.
+    /// Returns scheme and host.
     pub const fn base_url(self) -> &'static str {
         match self {
             Self::ApiV2 => "https://apiv2.ezyvet.com",
@@ -73,7 +73,7 @@ impl Preset {
         }
     }
 
-    /// Where tokens are asked for.
+    /// Returns the path of token requests.
     pub const fn token_path(self) -> &'static str {
         match self {
             Self::ApiV2 | Self::TrialApiV2 => "/oauth/token",

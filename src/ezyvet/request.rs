@@ -1,11 +1,11 @@
-//! A call before it is made: what is sent, and how staff see it.
+//! Requests: what a call sends, and the `curl` command that staff see.
 
 use super::{BodyValue, Endpoint};
 use crate::config::JobEncoding;
 use std::borrow::Cow;
 use url::form_urlencoded;
 
-/// What a call carries.
+/// The body of a call.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Body {
     None,
@@ -14,16 +14,16 @@ pub enum Body {
     Json(String),
 }
 
-/// A call of ezyVet, without the host and the token.
+/// A call to ezyVet, without host and token.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Request {
     pub endpoint: Endpoint,
-    /// Path and query, from the root.
+    /// Path and query.
     pub target: String,
     pub body: Body,
 }
 
-/// The names under which a job is queued: nothing public says how a ReceiveInvoice job is spelt (SPSI.md 5.7).
+/// The names in a job, which are settings, because ezyVet has not published them (SPSI.md 5.7).
 #[derive(Clone, Debug)]
 pub struct JobNames<'a> {
     pub job_type: &'a str,
@@ -33,7 +33,7 @@ pub struct JobNames<'a> {
 }
 
 impl JobNames<'_> {
-    /// The whole job around an invoice.
+    /// Returns the job that brings an invoice.
     pub fn wrap(&self, invoice: BodyValue) -> BodyValue {
         BodyValue::Fields(vec![
             ("type", BodyValue::text(self.job_type)),
@@ -62,37 +62,43 @@ impl Request {
         Self { endpoint: Endpoint::JobQueue, target: "/v2/jobqueue".into(), body }
     }
 
-    /// Adds stock at a location, given as the uid of its separation.
+    /// Adds stock at a location. `location_uid`: uid of its separation.
     pub fn supplied(location_uid: &str, lines: &BodyValue) -> Self {
         let target = with_query("/inventory/v1/supplied", &[("locationUID", location_uid)]);
         Self { endpoint: Endpoint::Supplied, target, body: json(lines) }
     }
 
-    /// Looks for an invoice by its number.
+    /// Looks up an invoice by its number.
     pub fn find_invoice(invoice_number: &str) -> Self {
         let target = with_query("/v2/receiveinvoice", &[("invoice_number", invoice_number), ("limit", "200")]);
         Self { endpoint: Endpoint::ReceiveInvoice, target, body: Body::None }
     }
 
-    /// A page of the separations, counted from one.
+    /// Tests whether the site answers, with a cheap read: the look-up of an invoice that does not exist.
+    pub fn probe() -> Self {
+        let target = with_query("/v2/receiveinvoice", &[("invoice_number", "spsi-probe"), ("limit", "1")]);
+        Self { endpoint: Endpoint::ReceiveInvoice, target, body: Body::None }
+    }
+
+    /// Reads a page of separations. `page` counts from one.
     pub fn separations(page: u32) -> Self {
         let target = with_query("/v2/separation", &[("page", &page.to_string()), ("limit", "200")]);
         Self { endpoint: Endpoint::Separation, target, body: Body::None }
     }
 
-    /// A product of the clinic's, by its numeric id.
+    /// Reads a product of the clinic by its numeric id.
     pub fn product(product_id: &str) -> Self {
         let id: String = form_urlencoded::byte_serialize(product_id.as_bytes()).collect();
         Self { endpoint: Endpoint::Product, target: format!("/v2/product/{id}"), body: Body::None }
     }
 
-    /// A page of the inventory system's products, counted from one.
+    /// Reads a page of inventory products. `page` counts from one.
     pub fn inventory_products(page: u32) -> Self {
         let target = with_query("/inventory/v1/products", &[("page", &page.to_string()), ("limit", "200")]);
         Self { endpoint: Endpoint::InventoryProducts, target, body: Body::None }
     }
 
-    /// The call as a line for a shell. The token is a variable, never its value.
+    /// Returns the call as a `curl` command, with a variable in place of the token.
     pub fn as_curl(&self, base_url: &str) -> String {
         let url = quote(&format!("{}{}", base_url.trim_end_matches('/'), self.target));
         let authorisation = r#"-H "Authorization: Bearer $EZYVET_TOKEN""#;
@@ -106,12 +112,12 @@ impl Request {
     }
 }
 
-fn json(tree: &BodyValue) -> Body {
-    // A tree has text keys and exact numbers only: writing it to memory cannot fail.
-    Body::Json(serde_json::to_string(tree).unwrap_or_default())
+fn json(value: &BodyValue) -> Body {
+    // Serialising to memory cannot fail: keys are texts, numbers are exact.
+    Body::Json(serde_json::to_string(value).unwrap_or_default())
 }
 
-/// Fields as `application/x-www-form-urlencoded`.
+/// Encodes fields as `application/x-www-form-urlencoded`.
 pub(super) fn encode_form<N: AsRef<str>, V: AsRef<str>>(fields: &[(N, V)]) -> String {
     form_urlencoded::Serializer::new(String::new()).extend_pairs(fields).finish()
 }
@@ -130,7 +136,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_job_is_spelt_as_in_ezyvets_example() {
+    fn a_job_is_written_as_in_ezyvets_example() {
         let names = JobNames {
             job_type: "ReceiveInvoice",
             action: "ApiRequest",
@@ -156,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn a_curl_line_quotes_what_a_shell_would_read() {
+    fn a_curl_command_quotes_characters_that_a_shell_interprets() {
         let request = Request { endpoint: Endpoint::Supplied, target: "/x".into(), body: Body::Json("it's".into()) };
         let line = request.as_curl("https://h/");
         assert!(line.starts_with("curl 'https://h/x' -H \"Authorization: Bearer $EZYVET_TOKEN\""), "{line}");

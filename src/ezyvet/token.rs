@@ -1,4 +1,4 @@
-//! Asking for a token, and how long it is good for (SPSI.md 2).
+//! The token request, its answer, and the life of a token (SPSI.md 2).
 
 use super::{request::encode_form, wire};
 use crate::config::ScopeSeparator;
@@ -11,7 +11,7 @@ use time::OffsetDateTime;
 const SCOPES: [&str; 4] = ["read-receiveinvoice", "read-separation", "write-jobqueue", "write-receiveinvoice"];
 const INVENTORY_SCOPES: [&str; 2] = ["inventory-management", "read-productsupplier"];
 
-/// By what a site knows us.
+/// The credentials of a site.
 #[derive(Clone, Debug)]
 pub struct Credentials {
     pub partner_id: String,
@@ -25,14 +25,15 @@ pub struct Credentials {
 pub struct Granted {
     pub token: Plain,
     pub expires_at: OffsetDateTime,
-    /// Whether the inventory scope came with it. An answer that names no scopes grants what was asked for.
-    pub inventory: bool,
+    /// The token has the inventory scope. An answer that names no scopes grants all that were requested.
+    pub has_inventory: bool,
 }
 
 impl Credentials {
-    /// The form that asks for a token. `inventory`: ask for those scopes too.
-    pub(super) fn form(&self, separator: ScopeSeparator, inventory: bool) -> Plain {
-        let scopes: Vec<&str> = SCOPES.iter().chain(INVENTORY_SCOPES.iter().filter(|_| inventory)).copied().collect();
+    /// Returns the form of a token request. `with_inventory`: request the inventory scopes, too.
+    pub(super) fn form(&self, separator: ScopeSeparator, with_inventory: bool) -> Plain {
+        let scopes: Vec<&str> =
+            SCOPES.iter().chain(INVENTORY_SCOPES.iter().filter(|_| with_inventory)).copied().collect();
         let scope = scopes.join(match separator {
             ScopeSeparator::Space => " ",
             ScopeSeparator::Comma => ",",
@@ -48,26 +49,21 @@ impl Credentials {
     }
 }
 
-/// Reads a token answer. The JWT's own `exp` is believed first, then the smaller of `expires_in`, whose published examples
-/// contradict the stated life, and `longest_life`.
-/// An `exp` that has passed already (their clock or ours is wrong) is not believed: a 401 will tell.
-pub(super) fn read(
-    body: &str,
-    asked_for_inventory: bool,
-    now: OffsetDateTime,
-    longest_life: Duration,
-) -> Option<Granted> {
+/// Reads the answer to a token request. The expiry is the JWT's own `exp`; otherwise the smaller of `expires_in`, whose
+/// published examples contradict the stated life, and `max_life`. An `exp` in the past is ignored, because one of the
+/// clocks is wrong: a 401 ends such a token.
+pub(super) fn read(body: &str, requested_inventory: bool, now: OffsetDateTime, max_life: Duration) -> Option<Granted> {
     let value: Value = serde_json::from_str(body).ok()?;
     let token = value.get("access_token")?.as_str().filter(|token| !token.is_empty() && token.is_ascii())?;
-    let told = wire::text(&value, "expires_in").and_then(|text| text.parse::<f64>().ok());
-    let told = told.filter(|seconds| *seconds > 0.0 && *seconds < 1e9).map_or(longest_life, Duration::from_secs_f64);
-    let expires_at = jwt_expiry(token).filter(|at| *at > now).unwrap_or_else(|| now + told.min(longest_life));
-    let inventory = asked_for_inventory
+    let expires_in = wire::text(&value, "expires_in").and_then(|text| text.parse::<f64>().ok());
+    let life = expires_in.filter(|seconds| *seconds > 0.0 && *seconds < 1e9).map_or(max_life, Duration::from_secs_f64);
+    let expires_at = jwt_expiry(token).filter(|at| *at > now).unwrap_or_else(|| now + life.min(max_life));
+    let has_inventory = requested_inventory
         && match wire::text(&value, "scope").filter(|scope| !scope.is_empty()) {
-            Some(scope) => scope.split([' ', ',']).any(|word| word == INVENTORY_SCOPES[0]),
+            Some(scopes) => scopes.split([' ', ',']).any(|scope| scope == INVENTORY_SCOPES[0]),
             None => true,
         };
-    Some(Granted { token: Plain::new(token), expires_at, inventory })
+    Some(Granted { token: Plain::new(token), expires_at, has_inventory })
 }
 
 fn jwt_expiry(token: &str) -> Option<OffsetDateTime> {
@@ -83,7 +79,7 @@ mod tests {
     use time::macros::datetime;
 
     const NOW: OffsetDateTime = datetime!(2026-11-21 12:00 UTC);
-    const LONGEST_LIFE: Duration = Duration::from_secs(8 * 3600);
+    const MAX_LIFE: Duration = Duration::from_secs(8 * 3600);
 
     fn jwt(exp: i64) -> String {
         let part = |text: &str| BASE64_URL_SAFE_NO_PAD.encode(text);
@@ -92,24 +88,24 @@ mod tests {
 
     fn expiry(token: &str, expires_in: &str) -> OffsetDateTime {
         let body = format!(r#"{{"access_token":"{token}","token_type":"Bearer","expires_in":{expires_in}}}"#);
-        read(&body, true, NOW, LONGEST_LIFE).unwrap().expires_at
+        read(&body, true, NOW, MAX_LIFE).unwrap().expires_at
     }
 
     #[test]
-    fn the_jwts_own_end_is_believed_before_expires_in() {
+    fn the_jwts_own_expiry_goes_before_expires_in() {
         let end = NOW + Duration::from_secs(600);
         assert_eq!(expiry(&jwt(end.unix_timestamp()), "86400"), end);
         assert_eq!(expiry("opaque", "3600"), NOW + Duration::from_secs(3600));
         assert_eq!(expiry("opaque", "\"3600\""), NOW + Duration::from_secs(3600));
-        assert_eq!(expiry("opaque", "1558559681"), NOW + LONGEST_LIFE);
-        assert_eq!(expiry("opaque", "null"), NOW + LONGEST_LIFE);
+        assert_eq!(expiry("opaque", "1558559681"), NOW + MAX_LIFE);
+        assert_eq!(expiry("opaque", "null"), NOW + MAX_LIFE);
         assert_eq!(expiry(&jwt(5), "60"), NOW + Duration::from_secs(60));
     }
 
     #[test]
-    fn inventory_counts_as_granted_unless_the_scopes_say_otherwise() {
+    fn the_inventory_scope_is_granted_unless_the_answer_names_other_scopes() {
         let granted = |scope: &str| {
-            read(&format!(r#"{{"access_token":"t"{scope}}}"#), true, NOW, LONGEST_LIFE).unwrap().inventory
+            read(&format!(r#"{{"access_token":"t"{scope}}}"#), true, NOW, MAX_LIFE).unwrap().has_inventory
         };
         assert!(granted(""));
         assert!(granted(r#","scope":"write-jobqueue inventory-management""#));
@@ -118,14 +114,14 @@ mod tests {
     }
 
     #[test]
-    fn what_holds_no_token_is_not_read() {
+    fn an_answer_without_a_token_is_rejected() {
         for body in ["", "{}", r#"{"access_token":""}"#, r#"{"access_token":null}"#] {
-            assert!(read(body, true, NOW, LONGEST_LIFE).is_none(), "{body}");
+            assert!(read(body, true, NOW, MAX_LIFE).is_none(), "{body}");
         }
     }
 
     #[test]
-    fn the_form_asks_for_what_is_needed_in_the_separator_that_is_set() {
+    fn the_form_joins_the_scopes_with_the_separator_of_the_setting() {
         let credentials = Credentials {
             partner_id: "p".into(),
             client_id: "c".into(),

@@ -1,5 +1,5 @@
-//! How ezyVet writes things. Private to the client, and forgiving: ids and counts are numbers or strings, items are bare
-//! or wrapped in their name, messages are objects or strings (SPSI.md 2).
+//! The format of ezyVet's answers. Private to the client, and tolerant: ids and counts are numbers or strings, items are
+//! bare or wrapped in their name, messages are objects or strings (SPSI.md 2).
 
 use serde_json::Value;
 
@@ -7,11 +7,11 @@ use serde_json::Value;
 #[derive(Debug, Default)]
 pub(super) struct Messages {
     /// The body is JSON.
-    pub readable: bool,
-    /// The body has ezyVet's `messages`, with something in it.
-    pub enveloped: bool,
+    pub is_readable: bool,
+    /// The body has ezyVet's envelope: a `messages` field that is not empty.
+    pub has_envelope: bool,
     pub all: Vec<String>,
-    /// Those of level error. Plain strings have no level and count as information.
+    /// Messages of level error. Plain strings have no level and count as information.
     pub errors: Vec<String>,
 }
 
@@ -20,7 +20,7 @@ pub(super) fn messages(body: &str) -> Messages {
     let Ok(value @ (Value::Object(_) | Value::Array(_))) = serde_json::from_str::<Value>(body) else {
         return Messages::default();
     };
-    let mut messages = Messages { readable: true, ..Messages::default() };
+    let mut messages = Messages { is_readable: true, ..Messages::default() };
     let list = match value.get("messages") {
         Some(Value::Array(list)) => list.clone(),
         Some(Value::Object(map)) => map.values().cloned().collect(),
@@ -35,11 +35,11 @@ pub(super) fn messages(body: &str) -> Messages {
         }
         messages.all.push(text);
     }
-    messages.enveloped = !messages.all.is_empty();
+    messages.has_envelope = !messages.all.is_empty();
     // OAuth errors have their own shape (RFC 6749 5.2).
     if messages.all.is_empty() {
-        let words = ["error", "error_description", "message"].iter().filter_map(|key| value.get(key)?.as_str());
-        messages.all = words.map(str::to_owned).collect();
+        let texts = ["error", "error_description", "message"].iter().filter_map(|key| value.get(key)?.as_str());
+        messages.all = texts.map(str::to_owned).collect();
     }
     messages
 }
@@ -48,8 +48,8 @@ fn message_text(message: &Value) -> Option<String> {
     if let Some(text) = message.as_str() {
         return Some(text.to_owned()).filter(|text| !text.is_empty());
     }
-    let word = |key: &str| message.get(key).and_then(Value::as_str).filter(|text| !text.is_empty());
-    let text = word("text").or_else(|| word("message")).or_else(|| word("type"))?;
+    let field = |key: &str| message.get(key).and_then(Value::as_str).filter(|text| !text.is_empty());
+    let text = field("text").or_else(|| field("message")).or_else(|| field("type"))?;
     let fields = message.get("fields").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
     let fields: Vec<_> = fields.iter().filter_map(Value::as_str).collect();
     Some(if fields.is_empty() { text.to_owned() } else { format!("{text} ({})", fields.join(", ")) })
@@ -59,13 +59,13 @@ fn message_text(message: &Value) -> Option<String> {
 #[derive(Debug, Default, PartialEq)]
 pub struct Page<T> {
     pub items: Vec<T>,
-    /// How many pages there are, if ezyVet said so.
+    /// The number of pages, if ezyVet gave it.
     pub pages: Option<u64>,
-    /// How many items ezyVet sent, readable or not.
+    /// How many items ezyVet sent, including those that could not be read.
     pub size: usize,
 }
 
-/// The items under `items` or `data`, each bare or wrapped in `name`.
+/// Reads the items under `items` or `data`, each bare or wrapped in `name`. Returns `None` if the body is not a list.
 pub(super) fn page<T>(body: &str, name: &str, read: impl Fn(&Value) -> Option<T>) -> Option<Page<T>> {
     let value: Value = serde_json::from_str(body).ok()?;
     let list = match value.get("items").or_else(|| value.get("data")) {
@@ -84,7 +84,7 @@ pub(super) fn page<T>(body: &str, name: &str, read: impl Fn(&Value) -> Option<T>
     Some(Page { items, pages, size: list.len() })
 }
 
-/// A field that may be a string, a number or a boolean, as text. Null and absent: none.
+/// Returns a string, number or boolean field as text. Returns `None` for null and for an absent field.
 pub(super) fn text(value: &Value, key: &str) -> Option<String> {
     match value.get(key)? {
         Value::String(text) => Some(text.clone()),

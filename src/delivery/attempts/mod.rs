@@ -1,7 +1,7 @@
 //! Attempts: every call that was made for a delivery, with its request and its answer.
 //!
-//! They are what staff look at when something goes wrong, and are most of what deliveries take up on disk: those of
-//! deliveries that are done go after a time. The deliveries themselves stay for ever.
+//! Staff read attempts when a delivery fails. Attempts take most of the disk space of deliveries, so those of deliveries
+//! that are done are deleted after `SPSI_ATTEMPTS_KEPT_FOR`. The deliveries themselves are never deleted.
 
 pub(super) mod store;
 
@@ -9,10 +9,10 @@ use crate::config::Retention;
 use sqlx::PgPool;
 use time::{Duration, OffsetDateTime};
 
-/// Deletes the attempts of deliveries that are done, where they are older than they are kept. Gives their number.
+/// Deletes attempts of deliveries that are done and that are older than `kept_for`. Returns how many it deleted.
 pub(super) async fn prune(pool: &PgPool, kept_for: Retention, now: OffsetDateTime) -> Result<u64, sqlx::Error> {
     let Retention::Time(span) = kept_for else { return Ok(0) };
-    // A time before all time: nothing is so old.
+    // A span that reaches before the first representable time keeps everything.
     let before = Duration::try_from(span.0).ok().and_then(|span| now.checked_sub(span));
     let Some(before) = before else { return Ok(0) };
     let (mut after, mut deleted) = (Some(0), 0);

@@ -22,8 +22,8 @@ pub(in crate::delivery) async fn insert(
     .await
 }
 
-/// How an attempt ended.
-pub(in crate::delivery) struct Ended<'a> {
+/// How an attempt result.
+pub(in crate::delivery) struct AttemptResult<'a> {
     pub status: Option<u16>,
     pub response: &'a str,
     pub outcome: &'a str,
@@ -33,33 +33,33 @@ pub(in crate::delivery) struct Ended<'a> {
 pub(in crate::delivery) async fn finish(
     connection: &mut PgConnection,
     attempt: i64,
-    ended: &Ended<'_>,
+    result: &AttemptResult<'_>,
     now: OffsetDateTime,
 ) -> Result<(), sqlx::Error> {
-    // Postgres texts hold no zero bytes; an answer may.
+    // A Postgres text holds no zero byte; an answer may.
     sqlx::query!(
         "update delivery_attempt set finished_at = $2, status = $3, response = $4, outcome = $5, detail = $6 where id = $1",
         attempt,
         now,
-        ended.status.map(i32::from),
-        ended.response.replace('\0', "\u{fffd}"),
-        ended.outcome,
-        ended.detail.replace('\0', "\u{fffd}")
+        result.status.map(i32::from),
+        result.response.replace('\0', "\u{fffd}"),
+        result.outcome,
+        result.detail.replace('\0', "\u{fffd}")
     )
     .execute(connection)
     .await
     .map(drop)
 }
 
-/// How far [`prune`] came.
+/// The progress of [`prune`].
 pub(in crate::delivery) struct Pruned {
-    /// Where to go on. None: what follows is young.
+    /// The id to continue after. `None`: the attempts that follow are too young.
     pub next: Option<i64>,
     pub deleted: u64,
 }
 
-/// Deletes attempts from before a moment whose deliveries are done, among the next thousands after an id. They are walked
-/// in their order, so that this costs what there is to delete and no index.
+/// Deletes attempts of deliveries that are done and that started `before`, among the next 5,000 after an id. Walking the
+/// primary key needs no further index, and ends at the first page that is too young.
 pub(in crate::delivery) async fn prune(
     pool: &PgPool,
     after: i64,

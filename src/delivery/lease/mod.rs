@@ -1,7 +1,8 @@
-//! The right to call a site. One holder at a time: a lease with a token and an end (DESIGN.md 2.5).
+//! Leases on sites: the right to call a site, held by one worker or one staff command at a time (DESIGN.md 2.5).
 //!
-//! Whatever a holder writes is fenced: it counts only while the lane still carries the holder's token. A holder that dies
-//! leaves the lane to the next one when the lease ends; what it was sending is then unclear.
+//! A lease has a token and an end. Every write of a holder is fenced: the write succeeds only while `site_lease` still
+//! carries the holder's token. If a holder dies, another takes the site when the lease ends, and treats a call that was
+//! being sent as unclear.
 
 pub(super) mod store;
 
@@ -10,51 +11,56 @@ use sqlx::PgPool;
 use std::time::Duration;
 use time::OffsetDateTime;
 
-/// A held lane.
+/// How long the worker leaves a site to a staff command that found the site leased.
+const STAFF_REQUEST_LIFE: Duration = Duration::from_secs(10);
+
+/// A lease that its holder may use until it ends or is lost.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Lease {
     pub site: SiteId,
     pub token: i64,
 }
 
-/// A lane as it was when taken.
+/// A lease with what the holder before stored in its row.
 #[derive(Debug)]
-pub struct Taken {
+pub struct AcquiredLease {
     pub lease: Lease,
     pub budget: serde_json::Value,
+    /// Failed calls in a row.
     pub failures: u32,
     pub inventory_absent_since: Option<OffsetDateTime>,
 }
 
-/// Takes up to `most` lanes that nobody holds and that have something due, those served longest ago first.
-pub async fn take_due(
+/// Acquires up to `max_sites` sites that nobody holds and that have due work, those served longest ago first.
+pub async fn acquire_due(
     pool: &PgPool,
     now: OffsetDateTime,
     lease: Duration,
-    most: usize,
-) -> Result<Vec<Taken>, sqlx::Error> {
+    max_sites: usize,
+) -> Result<Vec<AcquiredLease>, sqlx::Error> {
     let mut transaction = pool.begin().await?;
-    let taken = store::take_due(&mut transaction, now, now + lease, most as i64).await?;
-    let sites: Vec<i64> = taken.iter().map(|taken| taken.lease.site.0).collect();
-    store::orphans_are_unclear(&mut transaction, &sites, now).await?;
+    let acquired = store::acquire_due(&mut transaction, now, now + lease, max_sites as i64).await?;
+    let sites: Vec<i64> = acquired.iter().map(|acquired| acquired.lease.site.0).collect();
+    store::mark_orphans_unclear(&mut transaction, &sites, now).await?;
     transaction.commit().await?;
-    Ok(taken)
+    Ok(acquired)
 }
 
-/// Takes one lane for staff, whatever is due on it. None: somebody holds it; the worker is asked to let go.
-pub async fn take_one(
+/// Acquires one site for a staff command, whether or not work is due. Returns `None` if another holds the site; the
+/// worker is then asked to release the site.
+pub async fn acquire_for_staff(
     pool: &PgPool,
     site: SiteId,
     now: OffsetDateTime,
     lease: Duration,
-) -> Result<Option<Taken>, sqlx::Error> {
+) -> Result<Option<AcquiredLease>, sqlx::Error> {
     let mut transaction = pool.begin().await?;
-    let taken = store::take_one(&mut transaction, site, now, now + lease).await?;
-    if taken.is_some() {
-        store::orphans_are_unclear(&mut transaction, &[site.0], now).await?;
+    let acquired = store::acquire_for_staff(&mut transaction, site, now, now + lease).await?;
+    if acquired.is_some() {
+        store::mark_orphans_unclear(&mut transaction, &[site.0], now).await?;
     } else {
-        store::want(&mut transaction, site, now + Duration::from_secs(10)).await?;
+        store::request_for_staff(&mut transaction, site, now + STAFF_REQUEST_LIFE).await?;
     }
     transaction.commit().await?;
-    Ok(taken)
+    Ok(acquired)
 }

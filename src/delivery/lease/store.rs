@@ -1,6 +1,6 @@
-//! SQL of the lanes and the stored tokens.
+//! SQL of `site_lease` and `site_token`.
 
-use super::{Lease, Taken};
+use super::{AcquiredLease, Lease};
 use crate::ids::SiteId;
 use sqlx::{PgConnection, PgPool};
 use time::OffsetDateTime;
@@ -13,7 +13,7 @@ struct Row {
     inventory_absent_since: Option<OffsetDateTime>,
 }
 
-impl From<Row> for Taken {
+impl From<Row> for AcquiredLease {
     fn from(row: Row) -> Self {
         Self {
             lease: Lease { site: SiteId(row.site_id), token: row.token },
@@ -24,13 +24,14 @@ impl From<Row> for Taken {
     }
 }
 
-/// `for no key update` does not clash with the foreign keys of an open enqueue; `skip locked` keeps workers apart.
-pub(in crate::delivery) async fn take_due(
+/// `for no key update` does not wait for the foreign key checks of an open enqueue. `skip locked` lets several workers
+/// acquire different sites at the same time.
+pub(in crate::delivery) async fn acquire_due(
     connection: &mut PgConnection,
     now: OffsetDateTime,
     until: OffsetDateTime,
-    most: i64,
-) -> Result<Vec<Taken>, sqlx::Error> {
+    max_sites: i64,
+) -> Result<Vec<AcquiredLease>, sqlx::Error> {
     let rows = sqlx::query_as!(
         Row,
         r#"with free as (
@@ -41,7 +42,7 @@ pub(in crate::delivery) async fn take_due(
                  and (exists (select from delivery d where d.site_id = l.site_id and d.kind = 'receive_invoice'
                               and d.state in ('waiting', 'unclear') and d.due_at <= $1)
                    or exists (select from delivery d where d.site_id = l.site_id and d.kind = 'supplied'
-                              and d.state in ('waiting', 'unclear') and d.due_at <= $1)
+                              and d.state in ('waiting', 'unclear', 'attention') and d.due_at <= $1)
                    or exists (select from delivery d where d.site_id = l.site_id and d.kind = 'receive_invoice'
                               and d.state = 'delivered' and d.due_at <= $1)
                    or exists (select from delivery d where d.site_id = l.site_id and d.state = 'sending'))
@@ -53,19 +54,19 @@ pub(in crate::delivery) async fn take_due(
            returning l.site_id, l.lease_token as "token!", l.budget, l.failures, l.inventory_absent_since"#,
         now,
         until,
-        most
+        max_sites
     )
     .fetch_all(connection)
     .await?;
-    Ok(rows.into_iter().map(Taken::from).collect())
+    Ok(rows.into_iter().map(AcquiredLease::from).collect())
 }
 
-pub(in crate::delivery) async fn take_one(
+pub(in crate::delivery) async fn acquire_for_staff(
     connection: &mut PgConnection,
     site: SiteId,
     now: OffsetDateTime,
     until: OffsetDateTime,
-) -> Result<Option<Taken>, sqlx::Error> {
+) -> Result<Option<AcquiredLease>, sqlx::Error> {
     let row = sqlx::query_as!(
         Row,
         r#"update site_lease set lease_token = nextval('lease_token_seq'), lease_until = $3, staff_request_until = null
@@ -77,10 +78,11 @@ pub(in crate::delivery) async fn take_one(
     )
     .fetch_optional(connection)
     .await?;
-    Ok(row.map(Taken::from))
+    Ok(row.map(AcquiredLease::from))
 }
 
-pub(in crate::delivery) async fn want(
+/// Asks the holder to release the site, and keeps workers from acquiring it before `until`.
+pub(in crate::delivery) async fn request_for_staff(
     connection: &mut PgConnection,
     site: SiteId,
     until: OffsetDateTime,
@@ -91,8 +93,8 @@ pub(in crate::delivery) async fn want(
         .map(drop)
 }
 
-/// What a dead holder was sending: an attempt was begun and never finished, so nobody knows.
-pub(in crate::delivery) async fn orphans_are_unclear(
+/// Marks deliveries that a dead holder was sending as unclear: their attempts were begun and never finished.
+pub(in crate::delivery) async fn mark_orphans_unclear(
     connection: &mut PgConnection,
     sites: &[i64],
     now: OffsetDateTime,
@@ -101,7 +103,7 @@ pub(in crate::delivery) async fn orphans_are_unclear(
         "with orphan as (
              update delivery set state = 'unclear', looks = 0, changed_at = $2::timestamptz,
                     due_at = case kind when 'receive_invoice' then $2::timestamptz end,
-                    last_error = 'it is unclear whether ezyVet got it: the worker stopped before the answer came'
+                    last_error = 'it is unclear whether ezyVet received the call: the worker stopped before the answer came'
              where site_id = any($1) and state = 'sending')
          update delivery_attempt a set finished_at = $2::timestamptz, outcome = 'unclear',
                 detail = 'the worker stopped before the answer came'
@@ -114,39 +116,40 @@ pub(in crate::delivery) async fn orphans_are_unclear(
     .map(drop)
 }
 
-/// What a holder keeps in its lane.
-pub(in crate::delivery) struct Kept<'a> {
+/// What a holder stores in the row of its lease.
+pub(in crate::delivery) struct LeaseState<'a> {
+    /// End of the lease.
     pub until: OffsetDateTime,
     pub budget: &'a serde_json::Value,
     pub failures: i32,
     pub inventory_absent_since: Option<OffsetDateTime>,
 }
 
-/// The fence: extends the lease and stores what the holder knows, and locks the lane until the end of the transaction.
-/// None: the lease is another's by now. Otherwise whether staff want the lane.
-pub(in crate::delivery) async fn keep(
+/// Fences a transaction: extends the lease, stores its state, and locks the row until the transaction ends. Returns `None`
+/// if the lease was lost, otherwise whether a staff command waits for the site.
+pub(in crate::delivery) async fn extend_and_save(
     connection: &mut PgConnection,
     lease: Lease,
-    kept: &Kept<'_>,
+    state: &LeaseState<'_>,
     now: OffsetDateTime,
 ) -> Result<Option<bool>, sqlx::Error> {
     sqlx::query_scalar!(
         r#"update site_lease set lease_until = $3, budget = $4, failures = $5, inventory_absent_since = $6
            where site_id = $1 and lease_token = $2 and lease_until is not null
-           returning coalesce(staff_request_until > $7, false) as "wanted!""#,
+           returning coalesce(staff_request_until > $7, false) as "staff_waiting!""#,
         lease.site.0,
         lease.token,
-        kept.until,
-        kept.budget,
-        kept.failures,
-        kept.inventory_absent_since,
+        state.until,
+        state.budget,
+        state.failures,
+        state.inventory_absent_since,
         now
     )
     .fetch_optional(connection)
     .await
 }
 
-/// Extends the lease. False: it is another's by now.
+/// Extends the lease. Returns `false` if the lease was lost.
 pub(in crate::delivery) async fn renew(
     pool: &PgPool,
     lease: Lease,
@@ -163,11 +166,11 @@ pub(in crate::delivery) async fn renew(
     Ok(renewed.rows_affected() == 1)
 }
 
-/// Gives the lane back. `not_before`: nothing can be sent before.
+/// Releases the lease. No worker acquires the site before `not_before`.
 pub(in crate::delivery) async fn release(
     pool: &PgPool,
     lease: Lease,
-    kept: &Kept<'_>,
+    state: &LeaseState<'_>,
     not_before: Option<OffsetDateTime>,
 ) -> Result<(), sqlx::Error> {
     sqlx::query!(
@@ -175,9 +178,9 @@ pub(in crate::delivery) async fn release(
          where site_id = $1 and lease_token = $2 and lease_until is not null",
         lease.site.0,
         lease.token,
-        kept.budget,
-        kept.failures,
-        kept.inventory_absent_since,
+        state.budget,
+        state.failures,
+        state.inventory_absent_since,
         not_before
     )
     .execute(pool)
@@ -185,7 +188,7 @@ pub(in crate::delivery) async fn release(
     .map(drop)
 }
 
-/// The stored token, sealed, and its end.
+/// Returns the sealed token and its expiry.
 pub(in crate::delivery) async fn find_token(
     pool: &PgPool,
     site: SiteId,
@@ -196,12 +199,12 @@ pub(in crate::delivery) async fn find_token(
     Ok(row.map(|row| (row.token, row.expires_at)))
 }
 
-/// Forgets the token that is about to be replaced; in a transaction that holds the fence.
-pub(in crate::delivery) async fn forget_token(connection: &mut PgConnection, site: SiteId) -> Result<(), sqlx::Error> {
+/// Deletes a token that is about to be replaced. Call in a fenced transaction.
+pub(in crate::delivery) async fn delete_token(connection: &mut PgConnection, site: SiteId) -> Result<(), sqlx::Error> {
     sqlx::query!("delete from site_token where site_id = $1", site.0).execute(connection).await.map(drop)
 }
 
-/// Keeps a new token, if the lease still holds.
+/// Stores a new token if the lease still holds.
 pub(in crate::delivery) async fn store_token(
     pool: &PgPool,
     lease: Lease,

@@ -1,18 +1,22 @@
-//! A held site: its token, its budget, and calls of it that leave a trace.
+//! A leased site: its token, its budget, its circuit breaker, and the calls made to it.
 //!
-//! A call is begun in the database before it leaves, with the budget it draws on, and everything written is fenced by the
-//! lease. The token is refreshed here and nowhere else, once per 401.
+//! Guarantees: a call is begun in the database before it leaves, together with the budget that it uses; every write is
+//! fenced by the lease; the token is refreshed here and nowhere else, once per 401.
+//!
+//! The circuit breaker opens after `SPSI_BREAKER_FAILURES` failed calls in a row: nothing more is begun, and the site is
+//! released until the next probe. The probe is a read, so an outage costs no delivery.
 
+mod call;
 mod token;
 
-use super::attempts::store::{self as attempts, Ended};
-use super::budget::{Budget, Permitted, Ticket};
-use super::lease::{Lease, Taken, store as lease_store};
+pub(super) use call::{CallResult, Purpose};
+
+use super::budget::{Budget, RateLimits, Reservation};
+use super::lease::{AcquiredLease, Lease, store as lease_store};
 use super::policy::Policy;
-use super::store::{self, Due};
 use crate::clinics::sites::{Connection, SiteError};
 use crate::clock::Clock;
-use crate::ezyvet::{Client, Endpoint, Exchange, Limits, Outcome, RateHeaders, Request};
+use crate::ezyvet::{Client, Endpoint, Limits, Outcome, RateHeaders, Request};
 use crate::secret::{KeyRing, random_bytes};
 use sqlx::{PgConnection, PgPool, Postgres, Transaction};
 use std::ops::{Deref, DerefMut};
@@ -22,22 +26,22 @@ use time::OffsetDateTime;
 use token::Tokens;
 use tokio::sync::{Mutex, MutexGuard};
 
+/// Longest wait between two probes of a site in trouble. A probe is one read.
+const MAX_PROBE_WAIT: Duration = Duration::from_secs(300);
 /// Maximum wait for the rate budget while holding the site's lease. A call that must wait longer releases the site.
 const MAX_BUDGET_WAIT: Duration = Duration::from_secs(5);
-/// Maximum number of characters of ezyVet's response that an attempt stores.
-const MAX_STORED_RESPONSE: usize = 4000;
 
-/// Why a step could not go on.
+/// Why a step stopped before it settled its delivery.
 #[derive(Debug, thiserror::Error)]
-pub enum Stop {
+pub enum StopReason {
     #[error("the lease on the site was lost")]
-    Lost,
-    #[error("the site's rate budget is spent until {0}")]
-    Later(OffsetDateTime),
+    LeaseLost,
+    #[error("the site's rate budget is used up until {0}")]
+    RateLimited(OffsetDateTime),
     #[error("no token: {0}")]
     NoToken(Outcome),
-    #[error("the delivery was changed meanwhile")]
-    Changed,
+    #[error("the delivery was changed while the step ran")]
+    DeliveryChanged,
     #[error(transparent)]
     Site(#[from] SiteError),
     #[error(transparent)]
@@ -46,65 +50,39 @@ pub enum Stop {
     Database(#[from] sqlx::Error),
 }
 
-/// What every session shares.
+/// What all sessions of a worker share.
 #[derive(Clone, Debug)]
-pub(super) struct Parts {
+pub(super) struct WorkerContext {
     pub pool: PgPool,
     pub client: Client,
     pub keys: KeyRing,
     pub clock: Clock,
+    /// Life of a lease.
     pub lease: Duration,
 }
 
-/// Why a call is made, as attempts are marked.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Purpose {
-    Send,
-    Look,
-    Receipt,
-    Map,
-}
-
-impl Purpose {
-    const fn name(self) -> &'static str {
-        match self {
-            Self::Send => "send",
-            Self::Look => "look",
-            Self::Receipt => "receipt",
-            Self::Map => "map",
-        }
-    }
-}
-
-struct SiteState {
+/// The part of the session that is stored in the row of the lease.
+struct StoredState {
     budget: Budget,
+    /// Failed calls in a row.
     failures: u32,
     inventory_absent_since: Option<OffsetDateTime>,
 }
 
-/// A call that was made and not settled yet.
-pub(super) struct Made {
-    pub exchange: Exchange,
-    /// None: made by staff, not for a delivery.
-    pub attempt: Option<i64>,
-    /// Of the token that it was made with.
-    generation: u64,
-}
-
-/// A transaction that holds the fence, in its turn.
-pub(super) struct Fenced<'a> {
-    // Dropped in this order: the turn ends when the connection is free.
+/// A transaction in which the lease certainly holds.
+pub(super) struct FencedTransaction<'a> {
+    // Dropped in this order: the lock is free when the connection is.
     transaction: Transaction<'static, Postgres>,
-    _turn: MutexGuard<'a, ()>,
+    _guard: MutexGuard<'a, ()>,
 }
 
-impl Fenced<'_> {
+impl FencedTransaction<'_> {
     pub async fn commit(self) -> Result<(), sqlx::Error> {
         self.transaction.commit().await
     }
 }
 
-impl Deref for Fenced<'_> {
+impl Deref for FencedTransaction<'_> {
     type Target = PgConnection;
 
     fn deref(&self) -> &PgConnection {
@@ -112,62 +90,62 @@ impl Deref for Fenced<'_> {
     }
 }
 
-impl DerefMut for Fenced<'_> {
+impl DerefMut for FencedTransaction<'_> {
     fn deref_mut(&mut self) -> &mut PgConnection {
         &mut self.transaction
     }
 }
 
-/// A held site.
+/// A leased site.
 pub(super) struct Session {
-    pub parts: Parts,
+    pub context: WorkerContext,
     pub site: Connection,
     pub lease: Lease,
-    state: Mutex<SiteState>,
+    state: Mutex<StoredState>,
     tokens: Mutex<Tokens>,
-    lost: AtomicBool,
-    wanted: AtomicBool,
-    /// The site is in trouble: nothing more is begun.
-    tripped: AtomicBool,
-    /// Settlements of a site lock its state's row, so they take turns: whoever waits here keeps no connection from others.
-    turns: Mutex<()>,
-    /// Uids are looked up by one step at a time: the others find them stored.
-    pub mapping: Mutex<()>,
+    lease_lost: AtomicBool,
+    staff_waiting: AtomicBool,
+    /// The circuit breaker: the site is in trouble, and nothing more is begun.
+    circuit_open: AtomicBool,
+    /// Settlements of a site lock the row of its lease. A settlement that waits here occupies no connection.
+    settlement_lock: Mutex<()>,
+    /// Held while uids are looked up.
+    pub mapping_lock: Mutex<()>,
 }
 
 impl Session {
-    pub fn new(parts: Parts, site: Connection, taken: Taken) -> Self {
-        let state = SiteState {
-            budget: Budget::restored(taken.budget, parts.clock.now()),
-            failures: taken.failures,
-            inventory_absent_since: taken.inventory_absent_since,
+    pub fn new(context: WorkerContext, site: Connection, acquired: AcquiredLease) -> Self {
+        let state = StoredState {
+            budget: Budget::restored(acquired.budget, context.clock.now()),
+            failures: acquired.failures,
+            inventory_absent_since: acquired.inventory_absent_since,
         };
         Self {
-            parts,
+            context,
             site,
-            lease: taken.lease,
+            lease: acquired.lease,
             state: Mutex::new(state),
             tokens: Mutex::default(),
-            lost: AtomicBool::new(false),
-            wanted: AtomicBool::new(false),
-            tripped: AtomicBool::new(false),
-            turns: Mutex::default(),
-            mapping: Mutex::default(),
+            lease_lost: AtomicBool::new(false),
+            staff_waiting: AtomicBool::new(false),
+            circuit_open: AtomicBool::new(false),
+            settlement_lock: Mutex::default(),
+            mapping_lock: Mutex::default(),
         }
     }
 
-    /// Whether nothing more should be begun.
+    /// Returns whether the site must be released: nothing more is begun.
     pub fn is_over(&self) -> bool {
-        [&self.lost, &self.wanted, &self.tripped].into_iter().any(|flag| flag.load(Ordering::Relaxed))
+        [&self.lease_lost, &self.staff_waiting, &self.circuit_open].into_iter().any(|flag| flag.load(Ordering::Relaxed))
     }
 
     pub fn now(&self) -> OffsetDateTime {
-        self.parts.clock.now()
+        self.context.clock.now()
     }
 
-    /// A number between 0 and 1, so that many waits do not end at once. A test clock has no chance in it.
+    /// Returns a number between 0 and 1, which keeps many waits from ending at the same time. Always 1 under a test clock.
     pub fn jitter(&self) -> f64 {
-        match self.parts.clock {
+        match self.context.clock {
             Clock::Test(_) => 1.0,
             Clock::System => random_bytes::<2>().map_or(1.0, |bytes| f64::from(u16::from_le_bytes(bytes)) / 65_535.0),
         }
@@ -187,9 +165,9 @@ impl Session {
         }
     }
 
-    fn permitted(&self) -> Permitted {
+    fn rate_limits(&self) -> RateLimits {
         let settings = &self.site.settings;
-        Permitted {
+        RateLimits {
             per_endpoint: settings.rate_per_endpoint,
             per_site: settings.rate_per_site,
             window: settings.rate_window.0,
@@ -201,37 +179,71 @@ impl Session {
         Limits { timeout: settings.call_timeout.0, body_bytes: settings.max_response_bytes as usize }
     }
 
-    /// Since when the site has not granted the inventory scopes, if that was found out a short while ago.
+    /// Returns since when the site has refused the inventory scopes. Returns `None` if it is time to try them again.
     pub async fn inventory_absent(&self) -> Option<OffsetDateTime> {
         let since = self.state.lock().await.inventory_absent_since;
         since.filter(|since| self.now() < *since + self.site.settings.inventory_recheck.0)
     }
 
-    /// Notes whether the site grants the inventory scopes. Stored with the next settlement.
-    pub async fn note_inventory(&self, granted: bool) {
+    /// Records whether the site grants the inventory scopes. Stored with the next settlement.
+    pub async fn record_inventory_grant(&self, granted: bool) {
         let now = self.now();
         let mut state = self.state.lock().await;
         let recheck = self.site.settings.inventory_recheck.0;
-        let known = state.inventory_absent_since.filter(|since| now < *since + recheck);
-        state.inventory_absent_since = if granted { None } else { known.or(Some(now)) };
+        let since = state.inventory_absent_since.filter(|since| now < *since + recheck);
+        state.inventory_absent_since = if granted { None } else { since.or(Some(now)) };
     }
 
-    /// Extends the lease, from beside the calls.
-    pub async fn renew(&self) {
-        let until = self.now() + self.parts.lease;
-        match lease_store::renew(&self.parts.pool, self.lease, until).await {
-            Ok(true) => {}
-            Ok(false) => self.lost.store(true, Ordering::Relaxed),
-            Err(error) => tracing::warn!(site = %self.site.name, %error, "a lease could not be renewed"),
+    /// Tests a site in trouble with one read before anything is sent. Leaves the circuit open if the read fails, too.
+    pub async fn probe_if_in_trouble(&self) {
+        let failures = self.state.lock().await.failures;
+        if failures < self.site.settings.breaker_failures {
+            return;
+        }
+        match self.call_without_delivery(&Request::probe()).await {
+            Ok(exchange) if !exchange.outcome.is_outage() => {
+                tracing::info!(site = %self.site.name, "the site answers again");
+            }
+            failed => {
+                if let Ok(exchange) = failed {
+                    tracing::warn!(site = %self.site.name, outcome = %exchange.outcome, "the site is still in trouble");
+                    let mut state = self.state.lock().await;
+                    // A token that was granted has reset the count.
+                    state.failures = state.failures.max(failures + 1);
+                }
+                self.circuit_open.store(true, Ordering::Relaxed);
+            }
         }
     }
 
-    /// Opens a transaction that holds the fence. Settlements are made in it.
-    pub async fn fenced(&self) -> Result<Fenced<'_>, Stop> {
-        let turn = self.turns.lock().await;
-        let mut transaction = self.parts.pool.begin().await?;
+    /// Permits a send to an endpoint, or returns when to ask again, because too many sends ended unclear.
+    pub async fn permit_send(&self, endpoint: Endpoint) -> Result<(), OffsetDateTime> {
+        let trial = self.site.settings.call_timeout.0;
+        self.state.lock().await.budget.permit_send(endpoint, self.now(), trial)
+    }
+
+    /// Records whether a send ended unclear.
+    pub async fn record_send(&self, endpoint: Endpoint, is_unclear: bool) {
+        let pause = self.site.settings.unclear_wait.0;
+        self.state.lock().await.budget.record_send(endpoint, is_unclear, self.now(), pause);
+    }
+
+    /// Extends the lease while calls are under way.
+    pub async fn renew(&self) {
+        let until = self.now() + self.context.lease;
+        match lease_store::renew(&self.context.pool, self.lease, until).await {
+            Ok(true) => {}
+            Ok(false) => self.lease_lost.store(true, Ordering::Relaxed),
+            Err(error) => tracing::warn!(site = %self.site.name, %error, "cannot renew the lease on a site"),
+        }
+    }
+
+    /// Opens a transaction in which the lease holds, and stores the session's state in it.
+    pub async fn begin_fenced(&self) -> Result<FencedTransaction<'_>, StopReason> {
+        let guard = self.settlement_lock.lock().await;
+        let mut transaction = self.context.pool.begin().await?;
         let now = self.now();
-        // Copied within the turn, so that what is stored last is the newest; the budget goes on being used meanwhile.
+        // Copied under the settlement lock, so that the state stored last is the newest.
         let (budget, failures, inventory_absent_since) = {
             let state = self.state.lock().await;
             (
@@ -240,194 +252,70 @@ impl Session {
                 state.inventory_absent_since,
             )
         };
-        let kept =
-            lease_store::Kept { until: now + self.parts.lease, budget: &budget, failures, inventory_absent_since };
-        match lease_store::keep(&mut transaction, self.lease, &kept, now).await? {
-            Some(wanted) => self.wanted.fetch_or(wanted, Ordering::Relaxed),
+        let until = now + self.context.lease;
+        let state = lease_store::LeaseState { until, budget: &budget, failures, inventory_absent_since };
+        match lease_store::extend_and_save(&mut transaction, self.lease, &state, now).await? {
+            Some(staff_waiting) => self.staff_waiting.fetch_or(staff_waiting, Ordering::Relaxed),
             None => {
-                self.lost.store(true, Ordering::Relaxed);
-                return Err(Stop::Lost);
+                self.lease_lost.store(true, Ordering::Relaxed);
+                return Err(StopReason::LeaseLost);
             }
         };
-        Ok(Fenced { transaction, _turn: turn })
+        Ok(FencedTransaction { transaction, _guard: guard })
     }
 
-    /// Gives the site back. `not_before`: nothing can be sent before, as far as the caller knows.
+    /// Releases the site. `not_before`: the caller knows that nothing can be sent before.
     pub async fn release(&self, not_before: Option<OffsetDateTime>) -> Result<(), sqlx::Error> {
         let state = self.state.lock().await;
         let budget = serde_json::to_value(&state.budget).unwrap_or_default();
-        let kept = lease_store::Kept {
+        let stored = lease_store::LeaseState {
             until: self.now(),
             budget: &budget,
             failures: state.failures as i32,
             inventory_absent_since: state.inventory_absent_since,
         };
-        let probe = self.tripped.load(Ordering::Relaxed).then(|| {
-            let failures = state.failures.saturating_sub(self.site.settings.breaker_failures);
-            self.now() + self.policy().backoff(failures, self.jitter())
+        let next_probe = self.circuit_open.load(Ordering::Relaxed).then(|| {
+            let probes = state.failures.saturating_sub(self.site.settings.breaker_failures);
+            self.now() + self.policy().backoff(probes, self.jitter()).min(MAX_PROBE_WAIT)
         });
-        lease_store::release(&self.parts.pool, self.lease, &kept, probe.max(not_before)).await
+        lease_store::release(&self.context.pool, self.lease, &stored, next_probe.max(not_before)).await
     }
 
-    async fn reserve(&self, endpoint: Endpoint) -> Result<Ticket, Stop> {
+    async fn reserve(&self, endpoint: Endpoint) -> Result<Reservation, StopReason> {
         loop {
             let now = self.now();
-            let free_at = match self.state.lock().await.budget.reserve(endpoint, now, self.permitted()) {
-                Ok(ticket) => return Ok(ticket),
+            let free_at = match self.state.lock().await.budget.reserve(endpoint, now, self.rate_limits()) {
+                Ok(reservation) => return Ok(reservation),
                 Err(free_at) => free_at,
             };
             let wait = (free_at - now).unsigned_abs();
-            if self.lost.load(Ordering::Relaxed) {
-                return Err(Stop::Lost);
+            if self.lease_lost.load(Ordering::Relaxed) {
+                return Err(StopReason::LeaseLost);
             }
             if wait > MAX_BUDGET_WAIT || self.is_over() {
-                return Err(Stop::Later(free_at));
+                return Err(StopReason::RateLimited(free_at));
             }
-            self.parts.clock.sleep(wait).await;
+            self.context.clock.sleep(wait).await;
         }
     }
 
-    async fn landed(&self, ticket: Ticket, outcome: &Outcome, headers: RateHeaders) {
-        let (now, permitted) = (self.now(), self.permitted());
+    async fn end_reservation(&self, reservation: Reservation, outcome: &Outcome, headers: RateHeaders) {
+        let (now, limits) = (self.now(), self.rate_limits());
         let mut state = self.state.lock().await;
         match outcome {
-            Outcome::NeverSent { .. } => state.budget.never_sent(ticket),
-            Outcome::RateLimited { .. } => state.budget.limited(ticket, now, headers, permitted),
-            _ => state.budget.answered(ticket, now, headers, permitted),
+            Outcome::NeverSent { .. } => state.budget.cancel(reservation),
+            Outcome::RateLimited { .. } => state.budget.record_rate_limit(reservation, now, headers, limits),
+            _ => state.budget.record_answer(reservation, now, headers, limits),
         }
         state.failures = if outcome.is_outage() { state.failures.saturating_add(1) } else { 0 };
         if state.failures >= self.site.settings.breaker_failures {
-            self.tripped.store(true, Ordering::Relaxed);
+            self.circuit_open.store(true, Ordering::Relaxed);
         }
-        metrics::counter!("spsi_ezyvet_calls_total", "endpoint" => ticket_name(ticket), "outcome" => outcome.name())
-            .increment(1);
+        let endpoint = reservation.endpoint().name();
+        metrics::counter!("spsi_ezyvet_calls_total", "endpoint" => endpoint, "outcome" => outcome.name()).increment(1);
     }
 
-    /// Makes a call for a delivery: begins an attempt, calls, and on a 401 refreshes the token and repeats, once. `due` is
-    /// brought up to date with what is stored. The caller settles.
-    pub async fn call(&self, due: &mut Due, purpose: Purpose, request: &Request) -> Result<Made, Stop> {
-        self.token(None).await?;
-        let made = self.attempt(Some((due, purpose)), request).await?;
-        if !matches!(made.exchange.outcome, Outcome::Unauthorised { .. }) {
-            return Ok(made);
-        }
-        match self.token(Some(made.generation)).await {
-            Ok(_) => {}
-            // The 401 stands, and is what is settled.
-            Err(Stop::NoToken(_) | Stop::Later(_)) => return Ok(made),
-            Err(stop) => return Err(stop),
-        }
-        if let Err(error) = self.finish(&made).await {
-            tracing::warn!(delivery = %due.id, %error, "an attempt's end could not be written down");
-        }
-        // Where the repetition cannot be begun, the 401 stands too: it is certain that nothing was done.
-        Ok(self.attempt(Some((due, purpose)), request).await.unwrap_or(made))
+    async fn cancel_reservation(&self, reservation: Reservation) {
+        self.state.lock().await.budget.cancel(reservation);
     }
-
-    /// Makes a call for staff, without an attempt.
-    pub async fn call_for_staff(&self, request: &Request) -> Result<Exchange, Stop> {
-        self.token(None).await?;
-        let made = self.attempt(None, request).await?;
-        if !matches!(made.exchange.outcome, Outcome::Unauthorised { .. }) {
-            return Ok(made.exchange);
-        }
-        self.token(Some(made.generation)).await?;
-        Ok(self.attempt(None, request).await?.exchange)
-    }
-
-    async fn attempt(&self, delivery: Option<(&mut Due, Purpose)>, request: &Request) -> Result<Made, Stop> {
-        let ticket = self.reserve(request.endpoint).await?;
-        let attempt = match self.begin(delivery, request).await {
-            Ok(attempt) => attempt,
-            Err(stop) => {
-                self.state.lock().await.budget.never_sent(ticket);
-                return Err(stop);
-            }
-        };
-        let Some((token, generation)) = self.newest_token().await else {
-            self.state.lock().await.budget.never_sent(ticket);
-            let why = "the site's token was lost or refused meanwhile".to_owned();
-            let exchange = Exchange::without_answer(Outcome::NeverSent { why });
-            return Ok(Made { exchange, attempt, generation: 0 });
-        };
-        let exchange = self.parts.client.call(&self.site.base_url, &token, request, self.limits()).await;
-        self.landed(ticket, &exchange.outcome, exchange.rate).await;
-        Ok(Made { exchange, attempt, generation })
-    }
-
-    async fn begin(&self, delivery: Option<(&mut Due, Purpose)>, request: &Request) -> Result<Option<i64>, Stop> {
-        let now = self.now();
-        let mut transaction = self.fenced().await?;
-        let Some((due, purpose)) = delivery else {
-            transaction.commit().await?;
-            return Ok(None);
-        };
-        let sends = purpose == Purpose::Send;
-        if sends && !store::begin_sending(&mut transaction, due, now).await? {
-            return Err(Stop::Changed);
-        }
-        let text = request.as_curl(&self.site.base_url);
-        let attempt = attempts::insert(&mut transaction, due.id, purpose.name(), &text, now).await?;
-        if let Err(error) = transaction.commit().await {
-            if sends && due.state != "sending" {
-                self.take_back(due, attempt).await;
-            }
-            return Err(error.into());
-        }
-        if sends {
-            due.state = "sending".into();
-            due.attempts += 1;
-        }
-        Ok(Some(attempt))
-    }
-
-    /// The database went away just when a call was to be begun: whether that was written down or not, nothing was sent.
-    /// Says so as soon as it can, for otherwise the next holder would have to take it for unclear.
-    async fn take_back(&self, due: &Due, attempt: i64) {
-        let until = self.now() + self.parts.lease;
-        while self.now() < until {
-            let taken_back = async {
-                let mut transaction = self.fenced().await?;
-                store::take_back(&mut transaction, due, attempt, self.now()).await?;
-                Ok(transaction.commit().await?)
-            };
-            match taken_back.await {
-                Ok(()) | Err(Stop::Lost) => return,
-                Err(error) => {
-                    tracing::warn!(delivery = %due.id, %error, "a call that was not made is still marked as begun")
-                }
-            }
-            self.parts.clock.sleep(Duration::from_millis(500)).await;
-        }
-    }
-
-    /// Writes down how a call ended, whoever holds the state by now: it is history.
-    pub async fn finish(&self, made: &Made) -> Result<(), Stop> {
-        let mut connection = self.parts.pool.acquire().await?;
-        Ok(self.finish_in(&mut connection, made).await?)
-    }
-
-    /// [`Self::finish`], in the transaction of a settlement.
-    pub async fn finish_in(&self, connection: &mut PgConnection, made: &Made) -> Result<(), sqlx::Error> {
-        let Some(attempt) = made.attempt else { return Ok(()) };
-        let response: String = made.exchange.body.chars().take(MAX_STORED_RESPONSE).collect();
-        let detail = made.exchange.outcome.to_string();
-        let ended = Ended {
-            status: made.exchange.status,
-            response: &response,
-            outcome: made.exchange.outcome.name(),
-            detail: &detail,
-        };
-        attempts::finish(connection, attempt, &ended, self.now()).await
-    }
-
-    async fn forget_token(&self) -> Result<(), Stop> {
-        let mut transaction = self.fenced().await?;
-        lease_store::forget_token(&mut transaction, self.lease.site).await?;
-        Ok(transaction.commit().await?)
-    }
-}
-
-fn ticket_name(ticket: Ticket) -> &'static str {
-    ticket.endpoint().name()
 }

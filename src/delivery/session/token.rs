@@ -1,7 +1,8 @@
-//! The token of a held site (DESIGN.md 2.6): one lives per credential set, so it is stored, sealed, and asked for only by
-//! the holder of the lease, only when there is none, it is about to end, or ezyVet refused it.
+//! The token of a leased site (DESIGN.md 2.6). One token lives per credential set: a new one kills the old one. So the token
+//! is stored, sealed, and only the holder of the lease requests a new one: if there is none, if it is about to expire, or
+//! if ezyVet refused it.
 
-use super::{Session, Stop};
+use super::{Session, StopReason};
 use crate::config::Deliver;
 use crate::delivery::lease::{Lease, store as lease_store};
 use crate::ezyvet::{Endpoint, Granted, Outcome};
@@ -12,7 +13,7 @@ use time::OffsetDateTime;
 
 /// How long before its expiry a token is replaced; at most a tenth of its life.
 const TOKEN_MARGIN: Duration = Duration::from_secs(60);
-/// Life of a token whose response has no readable expiry. A token that expires earlier is replaced after the first 401.
+/// Life of a token whose answer has no readable expiry. A token that expires earlier is replaced after the first 401.
 const ASSUMED_TOKEN_LIFE: Duration = Duration::from_secs(8 * 3600);
 
 struct Token {
@@ -25,17 +26,17 @@ struct Token {
 pub(super) struct Tokens {
     current: Option<Token>,
     generations: u64,
-    loaded: bool,
-    /// The last try failed: whoever waits for a token gets this too, rather than ask again.
-    trouble: Option<Outcome>,
+    is_loaded: bool,
+    /// How the last request failed. Callers that wait for a token get this error instead of requesting again.
+    failure: Option<Outcome>,
 }
 
 impl Session {
-    /// The token, asked for only where there is none, or where it is about to end, or where it is the one of generation
-    /// `refused`.
-    pub async fn token(&self, refused: Option<u64>) -> Result<(Plain, u64), Stop> {
+    /// Returns the token and its generation. Requests a new token if there is none, if it is about to expire, or if its
+    /// generation is `refused`.
+    pub async fn token(&self, refused: Option<u64>) -> Result<(Plain, u64), StopReason> {
         let mut tokens = self.tokens.lock().await;
-        if !tokens.loaded {
+        if !tokens.is_loaded {
             self.load_token(&mut tokens).await?;
         }
         let usable =
@@ -43,28 +44,28 @@ impl Session {
         if let Some(token) = usable {
             return Ok((token.token.clone(), token.generation));
         }
-        if let Some(trouble) = &tokens.trouble {
-            return Err(Stop::NoToken(trouble.clone()));
+        if let Some(failure) = &tokens.failure {
+            return Err(StopReason::NoToken(failure.clone()));
         }
-        self.ask_for_token(&mut tokens).await
+        self.replace_token(&mut tokens).await
     }
 
-    async fn load_token(&self, tokens: &mut Tokens) -> Result<(), Stop> {
-        if let Some((sealed, expires_at)) = lease_store::find_token(&self.parts.pool, self.lease.site).await? {
-            match self.parts.keys.open(&sealed, &token_owner(self.lease)) {
+    async fn load_token(&self, tokens: &mut Tokens) -> Result<(), StopReason> {
+        if let Some((sealed, expires_at)) = lease_store::find_token(&self.context.pool, self.lease.site).await? {
+            match self.context.keys.open(&sealed, &token_owner(self.lease)) {
                 Ok(token) => {
                     tokens.generations += 1;
                     tokens.current = Some(Token { token, expires_at, generation: tokens.generations });
                 }
-                // A key was removed: another token is asked for.
-                Err(error) => tracing::warn!(site = %self.site.name, %error, "a stored token cannot be read"),
+                // The key was removed: a new token is requested.
+                Err(error) => tracing::warn!(site = %self.site.name, %error, "cannot decrypt the stored token"),
             }
         }
-        tokens.loaded = true;
+        tokens.is_loaded = true;
         Ok(())
     }
 
-    async fn ask_for_token(&self, tokens: &mut Tokens) -> Result<(Plain, u64), Stop> {
+    async fn replace_token(&self, tokens: &mut Tokens) -> Result<(Plain, u64), StopReason> {
         tokens.current = None;
         let wants_inventory = self.site.settings.deliver != Deliver::Invoice;
         let mut granted = self.request_token(wants_inventory).await?;
@@ -79,19 +80,19 @@ impl Session {
         }
         match granted {
             Ok(granted) => {
-                if wants_inventory && !granted.inventory {
-                    self.note_inventory(false).await;
+                if wants_inventory && !granted.has_inventory {
+                    self.record_inventory_grant(false).await;
                 }
                 let now = self.now();
-                // A token that ends within the next call is no use; of a short-lived one at least nine tenths are used.
+                // A token must not expire during a call. At least nine tenths of a short life are used.
                 let margin = TOKEN_MARGIN.min((granted.expires_at - now).unsigned_abs() / 10);
                 let expires_at = granted.expires_at - margin;
-                let sealed = self.parts.keys.seal(granted.token.expose().as_bytes(), &token_owner(self.lease))?;
-                // We hold the only live token; without the database it serves as long as we hold the site.
+                let sealed = self.context.keys.seal(granted.token.expose().as_bytes(), &token_owner(self.lease))?;
+                // If the token cannot be stored, it serves for as long as this session lasts.
                 if let Err(error) =
-                    lease_store::store_token(&self.parts.pool, self.lease, &sealed, expires_at, now).await
+                    lease_store::store_token(&self.context.pool, self.lease, &sealed, expires_at, now).await
                 {
-                    tracing::warn!(site = %self.site.name, %error, "a new token could not be stored");
+                    tracing::warn!(site = %self.site.name, %error, "cannot store the new token");
                 }
                 tokens.generations += 1;
                 let generation = tokens.generations;
@@ -99,38 +100,37 @@ impl Session {
                 Ok((granted.token, generation))
             }
             Err(outcome) => {
-                // Every call needs a token: the site is left alone for a time.
+                // Every call needs a token: open the circuit.
                 let mut state = self.state.lock().await;
                 state.failures = state.failures.max(self.site.settings.breaker_failures);
-                self.tripped.store(true, Ordering::Relaxed);
-                tokens.trouble = Some(outcome.clone());
+                self.circuit_open.store(true, Ordering::Relaxed);
+                tokens.failure = Some(outcome.clone());
                 tracing::warn!(site = %self.site.name, %outcome, "no token");
-                Err(Stop::NoToken(outcome))
+                Err(StopReason::NoToken(outcome))
             }
         }
     }
 
-    /// The token that a call is sent with: the newest, for the one that the call was begun with may have been replaced
-    /// while it waited for its turn. None: the newest was lost, or refused.
+    /// Returns the newest token: the one that a call was begun with may have been replaced while the call waited. Returns
+    /// `None` if the newest was lost or refused.
     pub(super) async fn newest_token(&self) -> Option<(Plain, u64)> {
         let tokens = self.tokens.lock().await;
         tokens.current.as_ref().map(|token| (token.token.clone(), token.generation))
     }
 
-    async fn request_token(&self, inventory: bool) -> Result<Result<Granted, Outcome>, Stop> {
-        let ticket = self.reserve(Endpoint::Token).await?;
-        // Stores the budget with this call in it, makes sure that we still hold the site, and forgets the token that this
-        // call kills: whatever becomes of the answer, nobody calls with that one again.
-        if let Err(stop) = self.forget_token().await {
-            self.state.lock().await.budget.never_sent(ticket);
-            return Err(stop);
+    async fn request_token(&self, with_inventory: bool) -> Result<Result<Granted, Outcome>, StopReason> {
+        let reservation = self.reserve(Endpoint::Token).await?;
+        // The request kills the stored token, whether or not its answer arrives: delete it first.
+        if let Err(reason) = self.delete_token().await {
+            self.cancel_reservation(reservation).await;
+            return Err(reason);
         }
         let (site, settings) = (&self.site, &self.site.settings);
-        let scopes = (settings.scope_separator, inventory);
+        let scopes = (settings.scope_separator, with_inventory);
         let exchange = self
-            .parts
+            .context
             .client
-            .ask_for_token(
+            .request_token(
                 &site.base_url,
                 &site.token_path,
                 &site.credentials,
@@ -140,8 +140,14 @@ impl Session {
             )
             .await;
         let outcome = exchange.granted.as_ref().err().cloned().unwrap_or(Outcome::Done);
-        self.landed(ticket, &outcome, exchange.rate).await;
+        self.end_reservation(reservation, &outcome, exchange.rate).await;
         Ok(exchange.granted)
+    }
+
+    async fn delete_token(&self) -> Result<(), StopReason> {
+        let mut transaction = self.begin_fenced().await?;
+        lease_store::delete_token(&mut transaction, self.lease.site).await?;
+        Ok(transaction.commit().await?)
     }
 }
 

@@ -1,21 +1,21 @@
-//! Calls that staff make: through the same lease, token and budget as the worker's.
+//! Calls that staff make to a site, under the same lease, token and budget as the worker.
 
 use super::StaffError;
 use crate::config::Span;
+use crate::delivery::inventory_mapping::{self, MappingError};
 use crate::delivery::lease;
-use crate::delivery::map::{self, NotMapped};
-use crate::delivery::session::{Session, Stop};
+use crate::delivery::session::{Session, StopReason};
 use crate::delivery::worker::Worker;
 use crate::ezyvet::{Outcome, Request, answers::Separation};
 use crate::ids::SiteId;
 use std::time::Duration;
 
-/// How long between two tries to take a site that the worker holds.
-const BETWEEN_TRIES: Duration = Duration::from_millis(200);
+/// Wait between two tries to lease a site that a worker holds.
+const LEASE_RETRY_INTERVAL: Duration = Duration::from_millis(200);
 /// How long `spsi site test` and `spsi site separations` wait for the worker to release the site.
 const MAX_LEASE_WAIT: Span = Span::seconds(20);
 
-/// One thing that was tried.
+/// One call of [`Worker::test_site`].
 #[derive(Clone, Debug, serde::Serialize)]
 pub struct Check {
     /// `token`, `separations` or `inventory`.
@@ -24,20 +24,20 @@ pub struct Check {
     pub detail: String,
 }
 
-/// Whether a site can be called.
+/// The result of [`Worker::test_site`].
 #[derive(Clone, Debug, serde::Serialize)]
 pub struct SiteCheck {
     pub id: SiteId,
     pub site: String,
-    /// Invoices can be delivered. The inventory system may be missing: then `supplied` is skipped.
+    /// Invoices can be delivered. The inventory scopes may be missing: `supplied` is then skipped.
     pub ok: bool,
     pub checks: Vec<Check>,
 }
 
 impl Worker {
-    /// Tries the token, the separations and the inventory system. Uses the stored token if there is one.
+    /// Calls the site: token (the stored one, if any), separations, inventory.
     pub async fn test_site(&self, id: SiteId) -> Result<SiteCheck, StaffError> {
-        let session = self.hold_for_staff(id).await?;
+        let session = self.lease_for_staff(id).await?;
         let checks = test(&session).await;
         session.release(None).await?;
         let checks = checks?;
@@ -45,29 +45,29 @@ impl Worker {
         Ok(SiteCheck { id, site: session.site.name.clone(), ok, checks })
     }
 
-    /// Reads a site's separations afresh and keeps them.
+    /// Reads a site's separations and stores them.
     pub async fn separations(&self, id: SiteId) -> Result<Vec<Separation>, StaffError> {
-        let session = self.hold_for_staff(id).await?;
-        let read = map::read_separations(&session, None).await;
+        let session = self.lease_for_staff(id).await?;
+        let read = inventory_mapping::read_separations(&session, None).await;
         session.release(None).await?;
         read.map_err(|error| match error {
-            NotMapped::Stop(stop) => stop.into(),
-            NotMapped::Call(_, outcome) => StaffError::Call(outcome.to_string()),
-            NotMapped::Unknown(why) => StaffError::Call(why),
+            MappingError::Stopped(reason) => reason.into(),
+            MappingError::CallFailed(_, outcome) => StaffError::Call(outcome.to_string()),
+            MappingError::Unmapped(reason) | MappingError::WaitForList { reason, .. } => StaffError::Call(reason),
         })
     }
 
-    async fn hold_for_staff(&self, id: SiteId) -> Result<Session, StaffError> {
-        let until = self.parts.clock.now() + MAX_LEASE_WAIT.0;
+    async fn lease_for_staff(&self, id: SiteId) -> Result<Session, StaffError> {
+        let until = self.context.clock.now() + MAX_LEASE_WAIT.0;
         loop {
-            let (now, lease) = (self.parts.clock.now(), self.parts.lease);
-            if let Some(taken) = lease::take_one(&self.parts.pool, id, now, lease).await? {
-                return Ok(self.session(taken).await?);
+            let (now, lease) = (self.context.clock.now(), self.context.lease);
+            if let Some(acquired) = lease::acquire_for_staff(&self.context.pool, id, now, lease).await? {
+                return Ok(self.open_session(acquired).await?);
             }
             if now >= until {
                 return Err(StaffError::SiteBusy(MAX_LEASE_WAIT));
             }
-            self.parts.clock.sleep(BETWEEN_TRIES).await;
+            self.context.clock.sleep(LEASE_RETRY_INTERVAL).await;
         }
     }
 }
@@ -76,21 +76,21 @@ async fn test(session: &Session) -> Result<Vec<Check>, StaffError> {
     let mut checks = Vec::new();
     let token = match session.token(None).await {
         Ok(_) => Check { check: "token", ok: true, detail: "granted".into() },
-        Err(Stop::NoToken(outcome)) => Check { check: "token", ok: false, detail: outcome.to_string() },
-        Err(stop) => return Err(stop.into()),
+        Err(StopReason::NoToken(outcome)) => Check { check: "token", ok: false, detail: outcome.to_string() },
+        Err(reason) => return Err(reason.into()),
     };
-    let granted = token.ok;
+    let has_token = token.ok;
     checks.push(token);
-    if granted {
+    if has_token {
         let calls = [("separations", Request::separations(1)), ("inventory", Request::inventory_products(1))];
         for (check, request) in calls {
-            let outcome = match session.call_for_staff(&request).await {
+            let outcome = match session.call_without_delivery(&request).await {
                 Ok(exchange) => exchange.outcome,
-                Err(Stop::NoToken(outcome)) => outcome,
-                Err(stop) => return Err(stop.into()),
+                Err(StopReason::NoToken(outcome)) => outcome,
+                Err(reason) => return Err(reason.into()),
             };
             if check == "inventory" && matches!(outcome, Outcome::Done | Outcome::Forbidden { .. }) {
-                session.note_inventory(outcome == Outcome::Done).await;
+                session.record_inventory_grant(outcome == Outcome::Done).await;
             }
             let ok = outcome == Outcome::Done;
             checks.push(Check { check, ok, detail: if ok { "answered".into() } else { outcome.to_string() } });

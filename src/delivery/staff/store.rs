@@ -1,4 +1,4 @@
-//! SQL of deliveries, as staff see and change them.
+//! SQL of the staff commands on deliveries.
 
 use super::super::payload::Payload;
 use super::{Attempt, Delivery, Filter, StateCount, Unmapped};
@@ -46,7 +46,7 @@ pub(super) async fn list(pool: &PgPool, filter: &Filter, id: Option<DeliveryId>)
     .await
 }
 
-/// With the same filter as [`list`].
+/// Applies the same filter as [`list`].
 pub(super) async fn count(pool: &PgPool, filter: &Filter) -> Result<Vec<StateCount>, sqlx::Error> {
     sqlx::query_as!(
         StateCount,
@@ -81,8 +81,8 @@ pub(super) async fn count(pool: &PgPool, filter: &Filter) -> Result<Vec<StateCou
     .await
 }
 
-/// Products of open `supplied` calls without a uid. Candidates fit by our code, by the barcode (which one side may write
-/// with leading zeros), or by the name.
+/// Returns the products of open `supplied` deliveries without a uid. A candidate matches by the supplier's code, by the
+/// barcode (ignoring leading zeros), or by the name.
 pub(super) async fn unmapped(pool: &PgPool, site: SiteId) -> Result<Vec<Unmapped>, sqlx::Error> {
     sqlx::query_as!(
         Unmapped,
@@ -100,7 +100,7 @@ pub(super) async fn unmapped(pool: &PgPool, site: SiteId) -> Result<Vec<Unmapped
            cross join jsonb_to_recordset(d.payload -> 'lines') as l (product_id text, supplier_code text)
            left join product p on p.code = l.supplier_code
            where d.site_id = $1 and d.kind = 'supplied' and d.state in ('waiting', 'attention', 'skipped')
-             and not exists (select from site_product k where k.site_id = $1 and k.product_id = l.product_id)
+             and not exists (select from site_product k where k.site_id = $1 and k.product_id = l.product_id and k.uid is not null)
            group by l.product_id order by l.product_id"#,
         site.0
     )
@@ -112,7 +112,7 @@ pub(super) async fn find_differences(pool: &PgPool, id: DeliveryId) -> Result<se
     sqlx::query_scalar!("select differences from delivery where id = $1", id.0).fetch_one(pool).await
 }
 
-/// The payload, and where it goes: base URL and overrides of the site.
+/// Returns the payload, and base URL and setting overrides of the site.
 pub(super) async fn find_payload(
     pool: &PgPool,
     id: DeliveryId,
@@ -140,7 +140,8 @@ pub(super) async fn list_attempts(pool: &PgPool, id: DeliveryId) -> Result<Vec<A
     .await
 }
 
-pub(super) struct Locked {
+/// A delivery that staff are about to change; its row is locked.
+pub(super) struct LockedDelivery {
     pub kind: String,
     pub state: String,
     pub site: Option<i64>,
@@ -150,13 +151,13 @@ pub(super) struct Locked {
     pub after_state: Option<String>,
     pub sent: bool,
     pub shipment: i64,
-    /// The same invoice was sent under another number instead.
+    /// A later delivery of the shipment brings the same invoice under another number.
     pub replaced: bool,
 }
 
-pub(super) async fn lock(connection: &mut PgConnection, id: DeliveryId) -> Result<Option<Locked>, sqlx::Error> {
+pub(super) async fn lock(connection: &mut PgConnection, id: DeliveryId) -> Result<Option<LockedDelivery>, sqlx::Error> {
     sqlx::query_as!(
-        Locked,
+        LockedDelivery,
         r#"select d.kind, d.state, d.site_id as site, d.clinic_id as clinic, c.site_id as clinic_site,
                   d.shipment_id as shipment,
                   exists (select from delivery n
@@ -172,32 +173,37 @@ pub(super) async fn lock(connection: &mut PgConnection, id: DeliveryId) -> Resul
     .await
 }
 
-/// Makes a delivery due now. `resends` is used up: after a decision of staff an unclear outcome is staff's again.
+/// Makes a delivery due now. Keeps `resends`: if the outcome is unclear again, staff decide again. `remap`: discards the
+/// uids, except pinned ones.
 pub(super) async fn requeue(
     connection: &mut PgConnection,
     id: DeliveryId,
     site: SiteId,
     look_first: bool,
-    map_afresh: bool,
+    remap: bool,
     now: OffsetDateTime,
 ) -> Result<(), sqlx::Error> {
     sqlx::query!(
         "update delivery set state = 'waiting', site_id = $2, due_at = $3, changed_at = $3, failures = 0, look_first = $4,
-                looks = 0, map_refreshed = map_refreshed and not $5
+                looks = 0, remapped_at = case when $5 then $3 else remapped_at end
          where id = $1",
         id.0,
         site.0,
         now,
         look_first,
-        map_afresh
+        remap
     )
     .execute(&mut *connection)
     .await?;
     sqlx::query!("update site_lease set not_before = null, failures = 0 where site_id = $1", site.0)
         .execute(&mut *connection)
         .await?;
-    sqlx::query!("select pg_notify('spsi_delivery', $1::bigint::text)", site.0).execute(connection).await?;
-    Ok(())
+    notify_worker(connection, site).await
+}
+
+/// Wakes the workers when the transaction commits.
+pub(super) async fn notify_worker(connection: &mut PgConnection, site: SiteId) -> Result<(), sqlx::Error> {
+    sqlx::query!("select pg_notify('spsi_delivery', $1::bigint::text)", site.0).execute(connection).await.map(drop)
 }
 
 pub(super) async fn lock_payload(connection: &mut PgConnection, id: DeliveryId) -> Result<Payload, sqlx::Error> {
@@ -207,8 +213,8 @@ pub(super) async fn lock_payload(connection: &mut PgConnection, id: DeliveryId) 
         .map(|payload| payload.0)
 }
 
-/// Cancels an invoice's delivery in favour of a new one.
-pub(super) async fn give_way(
+/// Cancels the delivery of an invoice in favour of a new one.
+pub(super) async fn replace(
     connection: &mut PgConnection,
     id: DeliveryId,
     new: DeliveryId,
@@ -241,7 +247,7 @@ pub(super) async fn cancel(
         .await?;
     sqlx::query!(
         "update delivery set state = 'attention', changed_at = $2,
-                last_error = format('delivery %s, which comes first, was cancelled: retry this one to send it all the same, or cancel it too', $1::bigint)
+                last_error = format('delivery %s, which comes first, was cancelled: retry this one to send it without the other, or cancel it, too', $1::bigint)
          where after_id = $1 and state = 'waiting' and due_at is null",
         id.0,
         now

@@ -1,12 +1,14 @@
-//! Deliveries: exactly once in effect, whatever ezyVet does (DESIGN.md 2.4 to 2.7).
+//! Deliveries reach ezyVet exactly once in effect, whatever ezyVet does (DESIGN.md 2.4 to 2.7).
 
 mod candidates;
-mod desk;
+mod mapping;
+mod outage;
+mod scene;
 mod site;
 mod tax;
 
 use crate::support::ezyvet::Fault;
-use desk::Desk;
+use scene::Scene;
 use spsi_partner::clinics;
 use spsi_partner::clock::Clock;
 use spsi_partner::delivery::staff::{self, StaffError};
@@ -19,16 +21,16 @@ const SENT: [&str; 3] = ["receive_invoice delivered", "supplied delivered", "sup
 
 #[tokio::test]
 async fn a_shipment_becomes_an_invoice_and_stock_and_is_received_when_the_clinic_approves() {
-    let desk = Desk::open().await;
-    let order = desk.order(1).await;
-    let first = desk.ship(&order, &[("1", 4)]).await.unwrap();
-    assert_eq!(desk.order_state(&order).await, "part_shipped");
-    let second = desk.ship(&order, &[]).await.unwrap();
-    assert_eq!(desk.order_state(&order).await, "shipped");
+    let scene = Scene::open().await;
+    let order = scene.order(1).await;
+    let first = scene.ship(&order, &[("1", 4)]).await.unwrap();
+    assert_eq!(scene.order_state(&order).await, "part_shipped");
+    let second = scene.ship(&order, &[]).await.unwrap();
+    assert_eq!(scene.order_state(&order).await, "shipped");
     assert_eq!([&*first.invoice_number, &*second.invoice_number], ["INV-000001", "INV-000002"]);
-    desk.step().await;
+    scene.step().await;
     {
-        let world = desk.ezyvet.world();
+        let world = scene.ezyvet.world();
         let job = &world.jobs[0];
         for (field, value) in [
             ("type", "ReceiveInvoice"),
@@ -52,371 +54,371 @@ async fn a_shipment_becomes_an_invoice_and_stock_and_is_received_when_the_clinic
         assert_eq!(locations, ["ownershipSeparation_3", "ownershipSeparation_3", "ownershipSeparation_4"]);
         assert_eq!(world.tokens, 1);
     }
-    // Looked up once, kept after that.
-    assert_eq!(desk.ezyvet.count("GET /v2/product/"), 2);
-    assert_eq!(desk.ezyvet.count("GET /v2/separation"), 1);
-    desk.step_after(15 * MINUTE).await;
-    assert_eq!(desk.deliveries().await[0].state, "delivered");
-    desk.ezyvet.world().approved = vec![first.invoice_number, second.invoice_number];
-    desk.step_after(60 * MINUTE).await;
-    assert_eq!(desk.deliveries().await.iter().filter(|d| d.state == "confirmed").count(), 2);
-    assert_eq!(shipments::find(desk.pool(), first.id).await.unwrap().state, "received");
-    assert_eq!(desk.order_state(&order).await, "received");
+    // The uids are looked up once.
+    assert_eq!(scene.ezyvet.count("GET /v2/product/"), 2);
+    assert_eq!(scene.ezyvet.count("GET /v2/separation"), 1);
+    scene.step_after(15 * MINUTE).await;
+    assert_eq!(scene.deliveries().await[0].state, "delivered");
+    scene.ezyvet.world().approved = vec![first.invoice_number, second.invoice_number];
+    scene.step_after(60 * MINUTE).await;
+    assert_eq!(scene.deliveries().await.iter().filter(|d| d.state == "confirmed").count(), 2);
+    assert_eq!(shipments::find(scene.pool(), first.id).await.unwrap().state, "received");
+    assert_eq!(scene.order_state(&order).await, "received");
 }
 
 #[tokio::test]
 async fn an_invoice_whose_answer_was_cut_off_is_found_and_not_sent_again() {
-    let desk = Desk::open().await;
-    desk.ezyvet.world().approve_at_once = true;
-    desk.ezyvet.break_next("jobqueue", [Fault::DoneThenCut]);
-    desk.shipped().await;
-    desk.step().await;
-    assert_eq!(desk.states().await, ["receive_invoice confirmed", "supplied delivered", "supplied delivered"]);
-    assert_eq!(desk.ezyvet.invoice_numbers(), ["INV-000001"]);
+    let scene = Scene::open().await;
+    scene.ezyvet.world().approve_at_once = true;
+    scene.ezyvet.break_next("jobqueue", [Fault::DoneThenCut]);
+    scene.shipped().await;
+    scene.step().await;
+    assert_eq!(scene.states().await, ["receive_invoice confirmed", "supplied delivered", "supplied delivered"]);
+    assert_eq!(scene.ezyvet.invoice_numbers(), ["INV-000001"]);
 }
 
 #[tokio::test]
-async fn an_invoice_that_never_arrived_is_looked_for_twice_and_sent_again_once_under_its_number() {
-    let desk = Desk::open().await;
-    desk.ezyvet.break_next("jobqueue", [Fault::Hang]);
-    desk.shipped().await;
-    desk.step().await;
-    assert_eq!(desk.states().await, ["receive_invoice unclear", "supplied waiting", "supplied waiting"]);
-    assert_eq!(desk.ezyvet.count("GET /v2/receiveinvoice"), 1);
-    desk.step_after(14 * MINUTE).await;
-    assert_eq!(desk.ezyvet.count("POST /v2/jobqueue"), 1);
-    desk.step_after(2 * MINUTE).await;
-    assert_eq!(desk.states().await, SENT);
-    assert_eq!(desk.ezyvet.count("GET /v2/receiveinvoice"), 2);
-    assert_eq!(desk.ezyvet.invoice_numbers(), ["INV-000001"]);
+async fn an_invoice_that_never_arrived_is_looked_up_twice_and_sent_again_once_under_its_number() {
+    let scene = Scene::open().await;
+    scene.ezyvet.break_next("jobqueue", [Fault::Hang]);
+    scene.shipped().await;
+    scene.step().await;
+    assert_eq!(scene.states().await, ["receive_invoice unclear", "supplied waiting", "supplied waiting"]);
+    assert_eq!(scene.ezyvet.count("GET /v2/receiveinvoice"), 1);
+    scene.step_after(14 * MINUTE).await;
+    assert_eq!(scene.ezyvet.count("POST /v2/jobqueue"), 1);
+    scene.step_after(2 * MINUTE).await;
+    assert_eq!(scene.states().await, SENT);
+    assert_eq!(scene.ezyvet.count("GET /v2/receiveinvoice"), 2);
+    assert_eq!(scene.ezyvet.invoice_numbers(), ["INV-000001"]);
 }
 
 #[tokio::test]
-async fn an_invoice_that_stays_unclear_is_sent_twice_at_the_most_and_then_held() {
-    let desk = Desk::open().await;
-    desk.ezyvet.break_next("jobqueue", [Fault::DoneThenCut, Fault::DoneThenCut]);
-    desk.shipped().await;
+async fn an_invoice_that_stays_unclear_is_sent_at_most_twice_and_then_held() {
+    let scene = Scene::open().await;
+    scene.ezyvet.break_next("jobqueue", [Fault::DoneThenCut, Fault::DoneThenCut]);
+    scene.shipped().await;
     for _ in 0..6 {
-        desk.step_after(20 * MINUTE).await;
+        scene.step_after(20 * MINUTE).await;
     }
-    assert_eq!(desk.ezyvet.count("POST /v2/jobqueue"), 2);
-    let deliveries = desk.deliveries().await;
+    assert_eq!(scene.ezyvet.count("POST /v2/jobqueue"), 2);
+    let deliveries = scene.deliveries().await;
     assert_eq!(deliveries[0].state, "unclear");
     assert!(deliveries[1].last_error.as_ref().unwrap().contains("waits for delivery 1, which is in state unclear"));
-    // The clinic approves at last: we notice.
-    desk.ezyvet.world().approved.push("INV-000001".into());
-    desk.step_after(24 * 60 * MINUTE).await;
-    assert_eq!(desk.states().await, ["receive_invoice confirmed", "supplied delivered", "supplied delivered"]);
+    // The clinic's approval is noticed.
+    scene.ezyvet.world().approved.push("INV-000001".into());
+    scene.step_after(24 * 60 * MINUTE).await;
+    assert_eq!(scene.states().await, ["receive_invoice confirmed", "supplied delivered", "supplied delivered"]);
 }
 
 #[tokio::test]
-async fn an_unclear_invoice_is_left_to_staff_where_the_site_is_set_so() {
-    let desk = Desk::open_with(&["--unclear", "hold"]).await;
-    desk.ezyvet.break_next("jobqueue", [Fault::Hang]);
-    desk.shipped().await;
+async fn an_unclear_invoice_is_left_to_staff_if_the_site_is_set_to_hold() {
+    let scene = Scene::open_with(&["--unclear", "hold"]).await;
+    scene.ezyvet.break_next("jobqueue", [Fault::Hang]);
+    scene.shipped().await;
     for _ in 0..4 {
-        desk.step_after(20 * MINUTE).await;
+        scene.step_after(20 * MINUTE).await;
     }
-    assert_eq!(desk.deliveries().await[0].state, "unclear");
-    assert_eq!(desk.ezyvet.count("POST /v2/jobqueue"), 1);
-    desk.retry(0, false).await.unwrap();
-    desk.step().await;
-    assert_eq!(desk.states().await, SENT);
+    assert_eq!(scene.deliveries().await[0].state, "unclear");
+    assert_eq!(scene.ezyvet.count("POST /v2/jobqueue"), 1);
+    scene.retry(0, false).await.unwrap();
+    scene.step().await;
+    assert_eq!(scene.states().await, SENT);
 }
 
 #[tokio::test]
-async fn an_unclear_supplied_is_held_until_staff_say_that_it_did_not_arrive() {
-    let desk = Desk::open().await;
-    desk.ezyvet.break_next("supplied", [Fault::Hang]);
-    desk.shipped().await;
-    desk.step().await;
-    desk.step_after(24 * 60 * MINUTE).await;
-    assert_eq!(desk.states().await, ["receive_invoice delivered", "supplied unclear", "supplied delivered"]);
-    assert!(matches!(desk.retry(1, false).await, Err(StaffError::MightCountTwice(_))));
-    desk.retry(1, true).await.unwrap();
-    desk.step().await;
-    assert_eq!(desk.states().await, SENT);
-    assert_eq!(desk.ezyvet.world().supplied.len(), 2);
+async fn an_unclear_supplied_waits_until_staff_confirm_that_it_did_not_arrive() {
+    let scene = Scene::open().await;
+    scene.ezyvet.break_next("supplied", [Fault::Hang]);
+    scene.shipped().await;
+    scene.step().await;
+    scene.step_after(24 * 60 * MINUTE).await;
+    assert_eq!(scene.states().await, ["receive_invoice delivered", "supplied unclear", "supplied delivered"]);
+    assert!(matches!(scene.retry(1, false).await, Err(StaffError::MightCountTwice(_))));
+    scene.retry(1, true).await.unwrap();
+    scene.step().await;
+    assert_eq!(scene.states().await, SENT);
+    assert_eq!(scene.ezyvet.world().supplied.len(), 2);
 }
 
 #[tokio::test]
-async fn a_dead_token_is_replaced_once_and_the_call_repeated_once() {
-    let desk = Desk::open().await;
-    desk.ezyvet.break_next("jobqueue", [Fault::TokenKilled]);
-    desk.shipped().await;
-    desk.step().await;
-    assert_eq!(desk.states().await, SENT);
-    assert_eq!(desk.ezyvet.world().tokens, 2);
-    assert_eq!(desk.ezyvet.count("POST /v2/jobqueue"), 2);
-    assert_eq!(desk.ezyvet.invoice_numbers().len(), 1);
-    // The next run uses the stored one.
-    desk.shipped().await;
-    desk.step().await;
-    assert_eq!(desk.ezyvet.world().tokens, 2);
+async fn an_expired_token_is_replaced_once_and_the_call_repeated_once() {
+    let scene = Scene::open().await;
+    scene.ezyvet.break_next("jobqueue", [Fault::TokenKilled]);
+    scene.shipped().await;
+    scene.step().await;
+    assert_eq!(scene.states().await, SENT);
+    assert_eq!(scene.ezyvet.world().tokens, 2);
+    assert_eq!(scene.ezyvet.count("POST /v2/jobqueue"), 2);
+    assert_eq!(scene.ezyvet.invoice_numbers().len(), 1);
+    // The next run uses the stored token.
+    scene.shipped().await;
+    scene.step().await;
+    assert_eq!(scene.ezyvet.world().tokens, 2);
 }
 
 #[tokio::test]
-async fn credentials_that_are_refused_are_not_tried_for_every_delivery() {
-    let desk = Desk::open().await;
+async fn refused_credentials_are_not_tried_again_for_every_delivery() {
+    let scene = Scene::open().await;
     let refused = Fault::Answer(401, r#"{"error":"invalid_client"}"#, vec![]);
-    desk.ezyvet.break_next("token", [refused.clone(), refused]);
+    scene.ezyvet.break_next("token", [refused.clone(), refused]);
     for _ in 0..5 {
-        desk.shipped().await;
+        scene.shipped().await;
     }
-    desk.step().await;
-    assert_eq!(desk.ezyvet.count("POST /oauth/token"), 1);
-    let error = desk.deliveries().await[0].last_error.clone().unwrap();
+    scene.step().await;
+    assert_eq!(scene.ezyvet.count("POST /oauth/token"), 1);
+    let error = scene.deliveries().await[0].last_error.clone().unwrap();
     assert!(error.contains("invalid_client") && error.contains("spsi site test 1"), "{error}");
-    desk.step_after(MINUTE).await;
-    assert_eq!(desk.ezyvet.count("POST /oauth/token"), 2);
-    desk.step_after(5 * MINUTE).await;
-    assert_eq!(desk.ezyvet.invoice_numbers().len(), 5);
+    scene.step_after(MINUTE).await;
+    assert_eq!(scene.ezyvet.count("POST /oauth/token"), 2);
+    scene.step_after(5 * MINUTE).await;
+    assert_eq!(scene.ezyvet.invoice_numbers().len(), 5);
 }
 
 #[tokio::test]
 async fn after_a_429_the_site_waits_exactly_until_the_reset() {
-    let desk = Desk::open().await;
-    desk.ezyvet.break_next("jobqueue", [Fault::Answer(429, "{}", vec![("x-ratelimit-reset", "17")])]);
-    desk.shipped().await;
-    desk.step().await;
-    let calls = desk.ezyvet.world().calls.len();
-    desk.step_after(Duration::from_millis(16_900)).await;
-    assert_eq!(desk.ezyvet.world().calls.len(), calls);
-    desk.step_after(Duration::from_millis(100)).await;
-    assert_eq!(desk.states().await, SENT);
-    assert_eq!(desk.deliveries().await[0].attempts, 1);
+    let scene = Scene::open().await;
+    scene.ezyvet.break_next("jobqueue", [Fault::Answer(429, "{}", vec![("x-ratelimit-reset", "17")])]);
+    scene.shipped().await;
+    scene.step().await;
+    let calls = scene.ezyvet.world().calls.len();
+    scene.step_after(Duration::from_millis(16_900)).await;
+    assert_eq!(scene.ezyvet.world().calls.len(), calls);
+    scene.step_after(Duration::from_millis(100)).await;
+    assert_eq!(scene.states().await, SENT);
+    assert_eq!(scene.deliveries().await[0].attempts, 1);
 }
 
 #[tokio::test]
-async fn a_refusal_is_for_staff_with_ezyvets_words_and_blocks_no_other() {
-    let desk = Desk::open().await;
+async fn a_refused_delivery_shows_staff_ezyvets_text_and_blocks_no_other() {
+    let scene = Scene::open().await;
     let words = r#"{"messages":[{"level":"error","type":"x","text":"No such supplier code."}]}"#;
-    desk.ezyvet.break_next("jobqueue", [Fault::Answer(200, words, vec![])]);
-    desk.shipped().await;
-    desk.shipped().await;
-    desk.step().await;
-    let deliveries = desk.deliveries().await;
+    scene.ezyvet.break_next("jobqueue", [Fault::Answer(200, words, vec![])]);
+    scene.shipped().await;
+    scene.shipped().await;
+    scene.step().await;
+    let deliveries = scene.deliveries().await;
     assert_eq!(deliveries[0].state, "attention");
     assert!(deliveries[0].last_error.as_ref().unwrap().contains("No such supplier code."));
     assert!(deliveries[1].last_error.as_ref().unwrap().contains("waits for delivery 1"));
     assert_eq!(deliveries[3].state, "delivered");
-    assert!(matches!(desk.retry(1, false).await, Err(StaffError::NotItsTurn { .. })));
-    desk.retry(0, false).await.unwrap();
-    desk.step().await;
-    assert_eq!(desk.states().await, [SENT, SENT].concat());
+    assert!(matches!(scene.retry(1, false).await, Err(StaffError::WaitsForOther { .. })));
+    scene.retry(0, false).await.unwrap();
+    scene.step().await;
+    assert_eq!(scene.states().await, [SENT, SENT].concat());
 }
 
 #[tokio::test]
-async fn a_server_error_in_ezyvets_own_words_is_tried_again_after_a_look() {
-    let desk = Desk::open().await;
+async fn after_a_503_an_invoice_is_looked_up_and_sent_again() {
+    let scene = Scene::open().await;
     let busy = Fault::Answer(503, r#"{"messages":["Busy."]}"#, vec![]);
-    desk.ezyvet.break_next("jobqueue", [busy.clone(), busy.clone()]);
-    desk.ezyvet.break_next("supplied", [busy]);
-    desk.shipped().await;
+    scene.ezyvet.break_next("jobqueue", [busy.clone(), busy.clone()]);
+    scene.ezyvet.break_next("supplied", [busy]);
+    scene.shipped().await;
     for _ in 0..4 {
-        desk.step_after(MINUTE).await;
+        scene.step_after(MINUTE).await;
     }
-    assert_eq!(desk.states().await, SENT);
-    assert_eq!(desk.ezyvet.count("GET /v2/receiveinvoice"), 2);
-    assert_eq!(desk.ezyvet.world().supplied.len(), 2);
+    assert_eq!(scene.states().await, SENT);
+    assert_eq!(scene.ezyvet.count("GET /v2/receiveinvoice"), 2);
+    assert_eq!(scene.ezyvet.world().supplied.len(), 2);
 }
 
 #[tokio::test]
-async fn without_the_inventory_scopes_supplied_is_skipped_and_tried_again_a_day_later() {
-    let desk = Desk::open().await;
-    desk.ezyvet.break_next("products", [Fault::Answer(403, r#"{"messages":["Scope."]}"#, vec![])]);
-    desk.shipped().await;
-    desk.step().await;
-    assert_eq!(desk.states().await, ["receive_invoice delivered", "supplied skipped", "supplied skipped"]);
-    desk.shipped().await;
-    desk.step().await;
-    assert_eq!(desk.ezyvet.count("GET /inventory"), 1);
-    desk.clock.advance(25 * 60 * MINUTE);
-    desk.shipped().await;
-    desk.step().await;
-    assert_eq!(desk.states().await[6..], SENT);
+async fn without_the_inventory_scopes_a_supplied_is_skipped_and_the_next_day_tries_them_again() {
+    let scene = Scene::open().await;
+    scene.ezyvet.break_next("products", [Fault::Answer(403, r#"{"messages":["Scope."]}"#, vec![])]);
+    scene.shipped().await;
+    scene.step().await;
+    assert_eq!(scene.states().await, ["receive_invoice delivered", "supplied skipped", "supplied skipped"]);
+    scene.shipped().await;
+    scene.step().await;
+    assert_eq!(scene.ezyvet.count("GET /inventory"), 1);
+    scene.clock.advance(25 * 60 * MINUTE);
+    scene.shipped().await;
+    scene.step().await;
+    assert_eq!(scene.states().await[6..], SENT);
 }
 
 #[tokio::test]
-async fn a_product_that_cannot_be_mapped_holds_only_its_own_call_until_it_is_pinned() {
-    let desk = Desk::open().await;
-    desk.ezyvet.world().inventory = vec![("product_a", "CODE-50001"), ("product_x", "TP2")];
-    desk.shipped().await;
-    desk.step().await;
-    assert_eq!(desk.states().await, ["receive_invoice delivered", "supplied delivered", "supplied attention"]);
-    let error = desk.deliveries().await[2].last_error.clone().unwrap();
+async fn a_product_that_cannot_be_mapped_holds_only_its_own_delivery_until_it_is_pinned() {
+    let scene = Scene::open().await;
+    scene.ezyvet.world().inventory = vec![("product_a", "CODE-50001"), ("product_x", "TP2")];
+    scene.shipped().await;
+    scene.step().await;
+    assert_eq!(scene.states().await, ["receive_invoice delivered", "supplied delivered", "supplied attention"]);
+    let error = scene.deliveries().await[2].last_error.clone().unwrap();
     assert!(
         error.contains("CODE-50002") && error.contains("product_x") && error.contains("spsi site pin 1"),
         "{error}"
     );
-    let site = desk.deliveries().await[0].site_id.map(spsi_partner::ids::SiteId).unwrap();
-    let unmapped = staff::unmapped(desk.pool(), site).await.unwrap();
+    let site = scene.deliveries().await[0].site_id.map(spsi_partner::ids::SiteId).unwrap();
+    let unmapped = staff::unmapped(scene.pool(), site).await.unwrap();
     assert_eq!((unmapped.len(), unmapped[0].id.as_str(), unmapped[0].deliveries.len()), (1, "50002", 1));
     let likely = serde_json::json!([{ "uid": "product_x", "code": "TP2", "name": "TP2", "by": "code" }]);
     assert_eq!(unmapped[0].candidates, likely);
-    staff::pin_product(desk.pool(), desk.clock.now(), "test", site, ("50002", "product_x")).await.unwrap();
-    desk.retry(2, false).await.unwrap();
-    desk.step().await;
-    assert_eq!(desk.states().await, SENT);
-    assert_eq!(desk.ezyvet.world().supplied[1].1[0]["productId"], "product_x");
+    staff::pin_product(scene.pool(), scene.clock.now(), "test", site, ("50002", "product_x")).await.unwrap();
+    scene.retry(2, false).await.unwrap();
+    scene.step().await;
+    assert_eq!(scene.states().await, SENT);
+    assert_eq!(scene.ezyvet.world().supplied[1].1[0]["productId"], "product_x");
 }
 
 #[tokio::test]
-async fn a_worker_that_dies_in_the_middle_of_a_call_loses_and_doubles_nothing() {
+async fn a_worker_that_dies_during_a_call_loses_and_doubles_nothing() {
     for (endpoint, fault) in [("jobqueue", Fault::DoneThenCut), ("jobqueue", Fault::Hang)] {
-        let desk = Desk::open_with(&["--call-timeout", "1h"]).await;
-        desk.ezyvet.world().approve_at_once = true;
+        let scene = Scene::open_with(&["--call-timeout", "1h"]).await;
+        scene.ezyvet.world().approve_at_once = true;
         let done = matches!(fault, Fault::DoneThenCut);
         // The answer never comes; the worker is dropped while it waits.
-        desk.ezyvet.break_next(endpoint, [Fault::Hang]);
+        scene.ezyvet.break_next(endpoint, [Fault::Hang]);
         if done {
-            desk.ezyvet.world().approved.push("INV-000001".into());
+            scene.ezyvet.world().approved.push("INV-000001".into());
         }
-        desk.shipped().await;
+        scene.shipped().await;
         {
-            let mut dying = Box::pin(desk.worker.run_once());
-            while desk.ezyvet.count("POST /v2/jobqueue") == 0 {
+            let mut dying = Box::pin(scene.worker.run_once());
+            while scene.ezyvet.count("POST /v2/jobqueue") == 0 {
                 let short = Duration::from_millis(5);
                 assert!(tokio::time::timeout(short, &mut dying).await.is_err(), "it ended");
             }
         }
-        assert_eq!(desk.deliveries().await[0].state, "sending");
-        desk.step_after(Duration::from_secs(59)).await;
-        assert_eq!(desk.deliveries().await[0].state, "sending");
-        desk.step_after(Duration::from_secs(2)).await;
+        assert_eq!(scene.deliveries().await[0].state, "sending");
+        scene.step_after(Duration::from_secs(59)).await;
+        assert_eq!(scene.deliveries().await[0].state, "sending");
+        scene.step_after(Duration::from_secs(2)).await;
         let expected = if done { "confirmed" } else { "unclear" };
-        assert_eq!(desk.deliveries().await[0].state, expected);
-        desk.step_after(16 * MINUTE).await;
-        assert_eq!(desk.ezyvet.invoice_numbers().len(), usize::from(!done));
-        assert_eq!(desk.ezyvet.world().supplied.len(), 2);
+        assert_eq!(scene.deliveries().await[0].state, expected);
+        scene.step_after(16 * MINUTE).await;
+        assert_eq!(scene.ezyvet.invoice_numbers().len(), usize::from(!done));
+        assert_eq!(scene.ezyvet.world().supplied.len(), 2);
     }
 }
 
 #[tokio::test]
 async fn an_answer_that_comes_after_the_lease_was_lost_still_counts() {
-    let desk = Desk::open_with(&["--call-timeout", "1h"]).await;
-    desk.ezyvet.break_next("jobqueue", [Fault::DoneLate(Duration::from_millis(1500))]);
-    desk.shipped().await;
-    let slow = desk.worker.clone();
+    let scene = Scene::open_with(&["--call-timeout", "1h"]).await;
+    scene.ezyvet.break_next("jobqueue", [Fault::DoneLate(Duration::from_millis(1500))]);
+    scene.shipped().await;
+    let slow = scene.worker.clone();
     let slow = tokio::spawn(async move { slow.run_once().await });
-    while desk.ezyvet.count("POST /v2/jobqueue") == 0 {
+    while scene.ezyvet.count("POST /v2/jobqueue") == 0 {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
-    desk.step_after(Duration::from_secs(61)).await;
-    assert_eq!(desk.deliveries().await[0].state, "unclear");
+    scene.step_after(Duration::from_secs(61)).await;
+    assert_eq!(scene.deliveries().await[0].state, "unclear");
     slow.await.expect("no panic there").ok();
-    assert_eq!(desk.deliveries().await[0].state, "delivered");
-    desk.step_after(16 * MINUTE).await;
-    assert_eq!(desk.states().await, SENT);
-    assert_eq!(desk.ezyvet.invoice_numbers().len(), 1);
+    assert_eq!(scene.deliveries().await[0].state, "delivered");
+    scene.step_after(16 * MINUTE).await;
+    assert_eq!(scene.states().await, SENT);
+    assert_eq!(scene.ezyvet.invoice_numbers().len(), 1);
 }
 
 #[tokio::test]
-async fn an_invoice_that_ezyvet_holds_otherwise_is_flagged_and_says_how() {
-    let desk = Desk::open().await;
-    desk.ezyvet.world().approve_at_once = true;
-    desk.ezyvet.world().shown = serde_json::json!({ "freight": "7.50", "ownership_id": 1 });
-    desk.shipped().await;
-    desk.step().await;
-    desk.step_after(16 * MINUTE).await;
-    let invoice = desk.deliveries().await.remove(0);
+async fn an_invoice_that_differs_in_ezyvet_is_flagged_with_the_differences() {
+    let scene = Scene::open().await;
+    scene.ezyvet.world().approve_at_once = true;
+    scene.ezyvet.world().shown = serde_json::json!({ "freight": "7.50", "ownership_id": 1 });
+    scene.shipped().await;
+    scene.step().await;
+    scene.step_after(16 * MINUTE).await;
+    let invoice = scene.deliveries().await.remove(0);
     assert_eq!((invoice.state.as_str(), invoice.differs, invoice.stale), ("confirmed", true, false));
-    let detail = staff::show(desk.pool(), &desk.settings.site, invoice.id).await.unwrap();
+    let detail = staff::show(scene.pool(), &scene.settings.site, invoice.id).await.unwrap();
     let expected = serde_json::json!([{ "what": "freight", "sent": "0", "stored": "7.50" }]);
     assert_eq!(detail.differences, expected);
     let differing = staff::Filter { differing: true, ..staff::Filter::default() };
-    assert_eq!(staff::list(desk.pool(), &differing).await.unwrap().len(), 1);
+    assert_eq!(staff::list(scene.pool(), &differing).await.unwrap().len(), 1);
 }
 
 #[tokio::test]
-async fn an_invoice_that_nobody_approves_becomes_stale_and_is_found() {
-    let desk = Desk::open_with(&["--receipt-give-up", "1h"]).await;
-    desk.shipped().await;
+async fn an_invoice_that_the_clinic_never_approves_becomes_stale() {
+    let scene = Scene::open_with(&["--receipt-give-up", "1h"]).await;
+    scene.shipped().await;
     for _ in 0..8 {
-        desk.step_after(30 * MINUTE).await;
+        scene.step_after(30 * MINUTE).await;
     }
     let stale = staff::Filter { stale: true, ..staff::Filter::default() };
-    let found = staff::list(desk.pool(), &stale).await.unwrap();
+    let found = staff::list(scene.pool(), &stale).await.unwrap();
     assert_eq!(found.len(), 1);
     assert_eq!((found[0].state.as_str(), found[0].stale, found[0].due_at), ("delivered", true, None));
 }
 
 #[tokio::test]
-async fn a_clinic_has_a_tax_code_of_its_own_and_one_that_the_site_does_not_know_waits_for_staff() {
-    let desk = Desk::open_with(&["--known-tax-codes", "S,GST"]).await;
+async fn an_invoice_has_the_clinics_tax_code_and_waits_for_staff_if_the_site_does_not_know_it() {
+    let scene = Scene::open_with(&["--known-tax-codes", "S,GST"]).await;
     let clinic_tax_code = async |code: &str| {
         let pairs = [format!("tax_code={code}")];
-        clinics::set(desk.pool(), desk.clock.now(), "test", &desk.settings.clinic, "harbour", &pairs).await.unwrap();
+        clinics::set(scene.pool(), scene.clock.now(), "test", &scene.settings.clinic, "harbour", &pairs).await.unwrap();
     };
     for (code, state) in [("GST", "delivered"), ("", "delivered"), ("VAT", "attention")] {
         clinic_tax_code(code).await;
-        let order = desk.order(1).await;
-        desk.ship(&order, &[("1", 1)]).await.unwrap();
-        desk.step().await;
-        let deliveries = desk.deliveries().await;
+        let order = scene.order(1).await;
+        scene.ship(&order, &[("1", 1)]).await.unwrap();
+        scene.step().await;
+        let deliveries = scene.deliveries().await;
         let invoice = deliveries.iter().rfind(|delivery| delivery.kind == "receive_invoice").unwrap();
         assert_eq!(invoice.state, state, "{code}: {invoice:?}");
-        let sent = staff::show(desk.pool(), &desk.settings.site, invoice.id).await.unwrap();
+        let sent = staff::show(scene.pool(), &scene.settings.site, invoice.id).await.unwrap();
         let expected = if code.is_empty() { "S" } else { code };
         assert_eq!(serde_json::to_value(&sent).unwrap()["payload"]["lines"][0]["tax_code"], expected);
     }
 }
 
 #[tokio::test]
-async fn what_practice_systems_refuse_is_not_sent_unless_staff_insist() {
-    let desk = Desk::open().await;
-    let order = desk.order(1).await;
+async fn an_invoice_that_practice_systems_refuse_is_not_sent_unless_staff_turn_the_check_off() {
+    let scene = Scene::open().await;
+    let order = scene.order(1).await;
     let blank = "update purchase_order_line set location_id = ' ' where ezyvet_id = '2'";
-    sqlx::raw_sql(blank).execute(desk.pool()).await.unwrap();
-    desk.ship(&order, &[]).await.unwrap();
-    desk.step().await;
-    let invoice = desk.deliveries().await.remove(0);
+    sqlx::raw_sql(blank).execute(scene.pool()).await.unwrap();
+    scene.ship(&order, &[]).await.unwrap();
+    scene.step().await;
+    let invoice = scene.deliveries().await.remove(0);
     assert_eq!((invoice.state.as_str(), invoice.attempts), ("attention", 0));
     assert!(invoice.last_error.as_ref().unwrap().contains("missing_location: line 2:"), "{invoice:?}");
-    assert_eq!(desk.ezyvet.count("POST /v2/jobqueue"), 0);
-    sqlx::raw_sql("update site set settings = '{\"check_invoices\": \"off\"}'").execute(desk.pool()).await.unwrap();
-    desk.retry(0, false).await.unwrap();
-    desk.step().await;
-    assert_eq!(desk.deliveries().await[0].state, "delivered");
+    assert_eq!(scene.ezyvet.count("POST /v2/jobqueue"), 0);
+    sqlx::raw_sql("update site set settings = '{\"check_invoices\": \"off\"}'").execute(scene.pool()).await.unwrap();
+    scene.retry(0, false).await.unwrap();
+    scene.step().await;
+    assert_eq!(scene.deliveries().await[0].state, "delivered");
 }
 
 #[tokio::test]
-async fn an_invoice_that_did_not_arrive_is_sent_under_a_new_number_and_the_rest_follows_it() {
-    let desk = Desk::open_with(&["--unclear", "hold"]).await;
-    desk.ezyvet.break_next("jobqueue", [Fault::Hang]);
-    let shipment = desk.shipped().await;
+async fn an_invoice_that_did_not_arrive_is_reissued_under_a_new_number_and_its_supplied_follow() {
+    let scene = Scene::open_with(&["--unclear", "hold"]).await;
+    scene.ezyvet.break_next("jobqueue", [Fault::Hang]);
+    let shipment = scene.shipped().await;
     for _ in 0..3 {
-        desk.step_after(20 * MINUTE).await;
+        scene.step_after(20 * MINUTE).await;
     }
-    let old = desk.deliveries().await.remove(0);
+    let old = scene.deliveries().await.remove(0);
     assert_eq!(old.state, "unclear");
     let reissue = async |known_absent| {
-        shipments::reissue(desk.pool(), &desk.settings.site, desk.clock.now(), "test", old.id, known_absent).await
+        shipments::reissue(scene.pool(), &scene.settings.site, scene.clock.now(), "test", old.id, known_absent).await
     };
     assert!(matches!(reissue(false).await, Err(ShipError::Delivery(StaffError::State { .. }))));
     assert_eq!(reissue(true).await.unwrap().invoice_number, "INV-000002");
-    // Not a second time by mistake, and no number is lost by trying.
-    assert!(reissue(true).await.is_err() && desk.retry(0, true).await.is_err());
-    desk.step().await;
-    assert_eq!(desk.ezyvet.invoice_numbers(), ["INV-000002"]);
-    let [states, sent] = [desk.states().await, SENT.map(str::to_owned).to_vec()];
+    // A second reissue is refused and uses up no number.
+    assert!(reissue(true).await.is_err() && scene.retry(0, true).await.is_err());
+    scene.step().await;
+    assert_eq!(scene.ezyvet.invoice_numbers(), ["INV-000002"]);
+    let [states, sent] = [scene.states().await, SENT.map(str::to_owned).to_vec()];
     assert_eq!(states, ["receive_invoice cancelled", &sent[1], &sent[2], &sent[0]]);
-    assert!(desk.deliveries().await[0].last_error.as_ref().unwrap().contains("INV-000002"));
-    let numbers = shipments::find(desk.pool(), shipment.id).await.unwrap().invoice_numbers;
+    assert!(scene.deliveries().await[0].last_error.as_ref().unwrap().contains("INV-000002"));
+    let numbers = shipments::find(scene.pool(), shipment.id).await.unwrap().invoice_numbers;
     assert_eq!(numbers, ["INV-000001", "INV-000002"]);
-    assert_eq!(desk.shipped().await.invoice_number, "INV-000003");
+    assert_eq!(scene.shipped().await.invoice_number, "INV-000003");
 }
 
 #[tokio::test]
-async fn many_are_counted_and_retried_by_a_filter() {
-    let desk = Desk::open().await;
+async fn deliveries_are_counted_and_retried_by_a_filter() {
+    let scene = Scene::open().await;
     let refused = Fault::Answer(422, r#"{"messages":["No."]}"#, vec![]);
-    desk.ezyvet.break_next("jobqueue", [refused.clone(), refused]);
+    scene.ezyvet.break_next("jobqueue", [refused.clone(), refused]);
     for _ in 0..3 {
-        desk.shipped().await;
+        scene.shipped().await;
     }
-    desk.step().await;
-    let counts = staff::count(desk.pool(), &staff::Filter::default()).await.unwrap();
+    scene.step().await;
+    let counts = staff::count(scene.pool(), &staff::Filter::default()).await.unwrap();
     let counts: Vec<_> = counts.iter().map(|c| (c.state.as_str(), c.count, c.receive_invoice, c.supplied)).collect();
     assert_eq!(counts, [("attention", 2, 2, 0), ("delivered", 3, 1, 2), ("waiting", 4, 0, 4)]);
     let filter = |states: &[&str], site: &str| staff::Filter {
@@ -425,172 +427,172 @@ async fn many_are_counted_and_retried_by_a_filter() {
         ..staff::Filter::default()
     };
     let retry_all =
-        async |filter| staff::retry_all(desk.pool(), desk.clock.now(), "test", &filter, false).await.unwrap();
+        async |filter| staff::retry_all(scene.pool(), scene.clock.now(), "test", &filter, false).await.unwrap();
     let none = retry_all(filter(&["attention"], "elsewhere")).await;
     assert_eq!((none.retried.len(), none.left.len()), (0, 0));
-    // Oldest first: what waits for another that is retried too is left, and said.
+    // Oldest first: a delivery that follows another retried one is not retried, and reported.
     let bulk = retry_all(filter(&["attention", "waiting"], "harbour")).await;
     assert_eq!((bulk.retried.len(), bulk.left.len()), (2, 4));
-    desk.step().await;
-    assert_eq!(desk.states().await, [SENT, SENT, SENT].concat());
+    scene.step().await;
+    assert_eq!(scene.states().await, [SENT, SENT, SENT].concat());
 }
 
 #[tokio::test]
-async fn a_gateway_error_is_unclear_whatever_it_says() {
-    let desk = Desk::open().await;
+async fn a_gateway_error_is_unclear_whatever_its_body() {
+    let scene = Scene::open().await;
     let gateway = Fault::Answer(502, r#"{"messages":[{"level":"error","text":"Bad gateway."}]}"#, vec![]);
-    desk.ezyvet.break_next("jobqueue", [gateway.clone()]);
-    desk.ezyvet.break_next("supplied", [gateway]);
-    desk.shipped().await;
-    desk.step_after(MINUTE).await;
-    assert_eq!(desk.deliveries().await[0].state, "unclear");
-    desk.step_after(16 * MINUTE).await;
-    assert_eq!(desk.states().await, ["receive_invoice delivered", "supplied unclear", "supplied delivered"]);
+    scene.ezyvet.break_next("jobqueue", [gateway.clone()]);
+    scene.ezyvet.break_next("supplied", [gateway]);
+    scene.shipped().await;
+    scene.step_after(MINUTE).await;
+    assert_eq!(scene.deliveries().await[0].state, "unclear");
+    scene.step_after(16 * MINUTE).await;
+    assert_eq!(scene.states().await, ["receive_invoice delivered", "supplied unclear", "supplied delivered"]);
 }
 
 #[tokio::test]
-async fn a_site_that_cannot_be_reached_is_left_alone_and_probed_until_it_is_back() {
-    let desk = Desk::open().await;
+async fn a_site_that_cannot_be_reached_is_probed_until_it_answers() {
+    let scene = Scene::open().await;
     for _ in 0..3 {
-        desk.shipped().await;
+        scene.shipped().await;
     }
-    let nowhere = "update site set base_url = 'http://127.0.0.1:1'";
-    sqlx::raw_sql(nowhere).execute(desk.pool()).await.unwrap();
-    desk.step().await;
-    desk.step_after(MINUTE).await;
-    let first = desk.deliveries().await.remove(0);
+    let unreachable = "update site set base_url = 'http://127.0.0.1:1'";
+    sqlx::raw_sql(unreachable).execute(scene.pool()).await.unwrap();
+    scene.step().await;
+    scene.step_after(MINUTE).await;
+    let first = scene.deliveries().await.remove(0);
     assert_eq!(first.state, "waiting");
     assert!(first.last_error.as_ref().unwrap().contains("not reached"), "{first:?}");
-    sqlx::query("update site set base_url = $1").bind(&desk.ezyvet.url).execute(desk.pool()).await.unwrap();
-    desk.step_after(10 * MINUTE).await;
-    assert_eq!(desk.states().await, [SENT, SENT, SENT].concat());
+    sqlx::query("update site set base_url = $1").bind(&scene.ezyvet.url).execute(scene.pool()).await.unwrap();
+    scene.step_after(10 * MINUTE).await;
+    assert_eq!(scene.states().await, [SENT, SENT, SENT].concat());
 }
 
 #[tokio::test]
 async fn a_payload_of_a_newer_version_waits_and_delays_no_other() {
-    let desk = Desk::open().await;
-    desk.shipped().await;
-    desk.shipped().await;
+    let scene = Scene::open().await;
+    scene.shipped().await;
+    scene.shipped().await;
     let newer = "update delivery set payload = payload || '{\"format\": \"receive_invoice/9\"}' where id = 1";
-    sqlx::raw_sql(newer).execute(desk.pool()).await.unwrap();
-    desk.step().await;
-    desk.step().await;
-    let deliveries = desk.deliveries().await;
+    sqlx::raw_sql(newer).execute(scene.pool()).await.unwrap();
+    scene.step().await;
+    scene.step().await;
+    let deliveries = scene.deliveries().await;
     assert_eq!(deliveries[0].state, "waiting");
     assert!(deliveries[0].last_error.as_ref().unwrap().contains("receive_invoice/9"));
     assert_eq!(deliveries[3].state, "delivered");
 }
 
 #[tokio::test]
-async fn two_workers_at_once_deliver_everything_once() {
-    let desk = Desk::open_with(&["--rate-per-endpoint", "1000", "--rate-per-site", "3000"]).await;
+async fn several_workers_at_once_deliver_everything_once() {
+    let scene = Scene::open_with(&["--rate-per-endpoint", "1000", "--rate-per-site", "3000"]).await;
     for _ in 0..12 {
-        desk.shipped().await;
+        scene.shipped().await;
     }
-    let others: Vec<_> = (0..3).map(|_| desk.worker.clone()).collect();
+    let others: Vec<_> = (0..3).map(|_| scene.worker.clone()).collect();
     let runs = others.iter().map(|worker| worker.run_once());
     for run in futures_util::future::join_all(runs).await {
         run.unwrap();
     }
-    desk.step().await;
-    let mut numbers = desk.ezyvet.invoice_numbers();
+    scene.step().await;
+    let mut numbers = scene.ezyvet.invoice_numbers();
     numbers.sort();
     assert_eq!(numbers, (1..=12).map(|n| format!("INV-{n:06}")).collect::<Vec<_>>());
-    assert_eq!(desk.ezyvet.world().supplied.len(), 24);
-    assert_eq!(desk.ezyvet.world().tokens, 1);
+    assert_eq!(scene.ezyvet.world().supplied.len(), 24);
+    assert_eq!(scene.ezyvet.world().tokens, 1);
 }
 
 #[tokio::test]
-async fn a_running_worker_takes_a_new_shipment_at_once_and_stops_when_told() {
-    // A poll that is too rare to help: the notification must.
-    let desk = Desk::open_at(&["--worker-poll", "30s"], Clock::System).await;
+async fn a_running_worker_sends_a_new_shipment_at_once_and_releases_its_sites_on_shutdown() {
+    // The poll is too rare: only the notification wakes the worker in time.
+    let scene = Scene::open_at(&["--worker-poll", "30s"], Clock::System).await;
     let (trigger, shutdown) = shutdown::channel();
-    let worker = desk.worker.clone();
+    let worker = scene.worker.clone();
     let running = tokio::spawn(async move { worker.run(shutdown).await });
-    // The first shipment proves that the worker is up; the second is the one that is timed.
+    // The first shipment proves that the worker runs; the second is timed.
     for expected in 1..=2 {
-        let shipped_at = desk.clock.now();
-        desk.shipped().await;
-        while desk.ezyvet.world().supplied.len() < expected * 2 {
+        let shipped_at = scene.clock.now();
+        scene.shipped().await;
+        while scene.ezyvet.world().supplied.len() < expected * 2 {
             tokio::time::sleep(Duration::from_millis(5)).await;
-            assert!(desk.clock.now() - shipped_at < Duration::from_secs(if expected == 1 { 20 } else { 3 }));
+            assert!(scene.clock.now() - shipped_at < Duration::from_secs(if expected == 1 { 20 } else { 3 }));
         }
     }
     trigger.pull();
     running.await.unwrap();
     let free = "select lease_until is null from site_lease";
-    assert!(sqlx::query_scalar::<_, bool>(free).fetch_one(desk.pool()).await.unwrap());
+    assert!(sqlx::query_scalar::<_, bool>(free).fetch_one(scene.pool()).await.unwrap());
 }
 
 #[tokio::test]
-async fn what_is_outstanding_leaves_once_even_if_two_ship_at_the_same_time() {
-    let desk = Desk::open().await;
-    let order = desk.order(1).await;
-    let (one, other) = tokio::join!(desk.ship(&order, &[("1", 6)]), desk.ship(&order, &[("1", 6)]));
+async fn outstanding_goods_leave_once_even_if_two_ship_at_the_same_time() {
+    let scene = Scene::open().await;
+    let order = scene.order(1).await;
+    let (one, other) = tokio::join!(scene.ship(&order, &[("1", 6)]), scene.ship(&order, &[("1", 6)]));
     let refused = [&one, &other].into_iter().filter(|result| matches!(result, Err(ShipError::Plan(_)))).count();
     assert_eq!(refused, 1);
-    assert_eq!(desk.ship(&order, &[("1", 4)]).await.unwrap().invoice_number, "INV-000002");
-    assert!(matches!(desk.ship(&order, &[("9", 1)]).await, Err(ShipError::Plan(_))));
+    assert_eq!(scene.ship(&order, &[("1", 4)]).await.unwrap().invoice_number, "INV-000002");
+    assert!(matches!(scene.ship(&order, &[("9", 1)]).await, Err(ShipError::Plan(_))));
 }
 
 #[tokio::test]
-async fn a_clinic_without_a_site_has_its_deliveries_kept_for_staff() {
-    let desk = Desk::open().await;
-    let order = desk.order(2).await;
-    desk.ship(&order, &[]).await.unwrap();
-    assert!(desk.deliveries().await.iter().all(|delivery| delivery.state == "attention"));
-    assert!(matches!(desk.retry(0, false).await, Err(StaffError::NoSite(2))));
-    sqlx::raw_sql("update clinic set site_id = 1 where id = 2").execute(desk.pool()).await.unwrap();
+async fn deliveries_of_a_clinic_without_a_site_wait_for_staff() {
+    let scene = Scene::open().await;
+    let order = scene.order(2).await;
+    scene.ship(&order, &[]).await.unwrap();
+    assert!(scene.deliveries().await.iter().all(|delivery| delivery.state == "attention"));
+    assert!(matches!(scene.retry(0, false).await, Err(StaffError::NoSite(2))));
+    sqlx::raw_sql("update clinic set site_id = 1 where id = 2").execute(scene.pool()).await.unwrap();
     for index in 0..3 {
-        desk.retry(index, false).await.ok();
-        desk.step().await;
+        scene.retry(index, false).await.ok();
+        scene.step().await;
     }
-    assert_eq!(desk.states().await, SENT);
+    assert_eq!(scene.states().await, SENT);
 }
 
 #[tokio::test]
-async fn staff_calls_use_the_stored_token_and_the_attempts_show_no_secret() {
-    let desk = Desk::open().await;
-    desk.shipped().await;
-    desk.step().await;
-    let check = desk.worker.test_site(spsi_partner::ids::SiteId(1)).await.unwrap();
+async fn staff_commands_use_the_stored_token_and_attempts_show_no_secret() {
+    let scene = Scene::open().await;
+    scene.shipped().await;
+    scene.step().await;
+    let check = scene.worker.test_site(spsi_partner::ids::SiteId(1)).await.unwrap();
     assert!(check.ok && check.checks.len() == 3, "{check:?}");
-    assert_eq!(desk.worker.separations(spsi_partner::ids::SiteId(1)).await.unwrap().len(), 3);
-    assert_eq!(desk.ezyvet.world().tokens, 1);
-    let first = desk.deliveries().await[0].id;
-    let detail = staff::show(desk.pool(), &desk.settings.site, first).await.unwrap();
+    assert_eq!(scene.worker.separations(spsi_partner::ids::SiteId(1)).await.unwrap().len(), 3);
+    assert_eq!(scene.ezyvet.world().tokens, 1);
+    let first = scene.deliveries().await[0].id;
+    let detail = staff::show(scene.pool(), &scene.settings.site, first).await.unwrap();
     let text = serde_json::to_string(&detail).unwrap();
     assert!(text.contains("$EZYVET_TOKEN") && !text.contains("token-1") && !text.contains("s3cret"), "{text}");
     assert_eq!(detail.history.len(), 1);
 }
 
 #[tokio::test]
-async fn requests_and_answers_go_after_a_time_where_the_delivery_is_done_and_nowhere_else() {
-    let desk = Desk::open_with(&["--attempts-kept-for", "30d", "--receipt-give-up", "1h"]).await;
+async fn attempts_are_deleted_after_a_time_if_their_delivery_is_done() {
+    let scene = Scene::open_with(&["--attempts-kept-for", "30d", "--receipt-give-up", "1h"]).await;
     let refused = Fault::Answer(422, r#"{"messages":["No."]}"#, vec![]);
-    desk.shipped().await;
-    desk.step().await;
-    desk.ezyvet.break_next("jobqueue", [refused]);
-    desk.shipped().await;
+    scene.shipped().await;
+    scene.step().await;
+    scene.ezyvet.break_next("jobqueue", [refused]);
+    scene.shipped().await;
     for _ in 0..8 {
-        desk.step_after(30 * MINUTE).await;
+        scene.step_after(30 * MINUTE).await;
     }
     let attempts = async || {
         let mut counts = Vec::new();
-        for delivery in desk.deliveries().await {
-            counts.push(staff::show(desk.pool(), &desk.settings.site, delivery.id).await.unwrap().history.len());
+        for delivery in scene.deliveries().await {
+            counts.push(staff::show(scene.pool(), &scene.settings.site, delivery.id).await.unwrap().history.len());
         }
         counts
     };
     let before = attempts().await;
-    desk.worker.prune().await;
+    scene.worker.prune().await;
     assert_eq!(attempts().await, before);
-    desk.clock.advance(31 * 24 * 60 * MINUTE);
-    desk.worker.prune().await;
-    // The refused invoice is still for staff, and its history with it.
+    scene.clock.advance(31 * 24 * 60 * MINUTE);
+    scene.worker.prune().await;
+    // The refused invoice waits for staff and keeps its history.
     assert_eq!(attempts().await, [0, 0, 0, 1, 0, 0]);
-    assert_eq!(desk.states().await[3], "receive_invoice attention");
-    desk.retry(3, false).await.unwrap();
-    desk.step().await;
-    assert_eq!(desk.states().await[3..], SENT);
+    assert_eq!(scene.states().await[3], "receive_invoice attention");
+    scene.retry(3, false).await.unwrap();
+    scene.step().await;
+    assert_eq!(scene.states().await[3..], SENT);
 }

@@ -1,21 +1,21 @@
-//! Which tax an invoice bears, from what is set to what is sent.
+//! The tax of an invoice, from the settings to the call.
 
-use super::desk::Desk;
+use super::scene::Scene;
 use spsi_partner::clinics;
 use spsi_partner::delivery::staff;
 
-async fn set(desk: &Desk, pairs: &[&str]) -> Result<(), clinics::ClinicError> {
+async fn set(scene: &Scene, pairs: &[&str]) -> Result<(), clinics::ClinicError> {
     let pairs: Vec<String> = pairs.iter().map(|pair| (*pair).to_owned()).collect();
-    clinics::set(desk.pool(), desk.clock.now(), "test", &desk.settings.clinic, "harbour", &pairs).await
+    clinics::set(scene.pool(), scene.clock.now(), "test", &scene.settings.clinic, "harbour", &pairs).await
 }
 
 #[tokio::test]
-async fn a_clinics_rate_is_on_its_invoices_where_the_product_has_none_or_where_it_goes_first() {
-    let desk = Desk::open().await;
+async fn an_invoice_has_the_clinics_rate_if_the_product_has_none_or_the_clinic_overrides_it() {
+    let scene = Scene::open().await;
     let zero_rated =
         "insert into product (code, name, type, category, units_per_outer, unit_of_measure, list_price, tax_code,
                           tax_rate) values ('TP2', 'Pet food', 'food', 'food', 1, 'bag', 4, 'Z', 0)";
-    sqlx::raw_sql(zero_rated).execute(desk.pool()).await.unwrap();
+    sqlx::raw_sql(zero_rated).execute(scene.pool()).await.unwrap();
     let cases: [(&[&str], [[&str; 3]; 2]); 4] = [
         (&[], [["S", "10", "0.4"], ["Z", "0", "0"]]),
         (&["tax_rate=12.5", "tax_code=GST"], [["GST", "12.5", "0.5"], ["Z", "0", "0"]]),
@@ -23,39 +23,39 @@ async fn a_clinics_rate_is_on_its_invoices_where_the_product_has_none_or_where_i
         (&["tax_rate=", "tax_code=", "tax_overrides_product=false"], [["S", "10", "0.4"], ["Z", "0", "0"]]),
     ];
     for (pairs, expected) in cases {
-        set(&desk, pairs).await.unwrap();
-        desk.shipped().await;
-        desk.step().await;
-        let deliveries = desk.deliveries().await;
+        set(&scene, pairs).await.unwrap();
+        scene.shipped().await;
+        scene.step().await;
+        let deliveries = scene.deliveries().await;
         let invoice = deliveries.iter().rfind(|delivery| delivery.kind == "receive_invoice").unwrap();
         assert_eq!(invoice.state, "delivered", "{invoice:?}");
-        let job = desk.ezyvet.world().jobs.last().unwrap().clone();
+        let job = scene.ezyvet.world().jobs.last().unwrap().clone();
         let sent = |line: usize, field: &str| job[&format!("data[body][line_item][{line}][{field}]")].clone();
         for (line, expected) in expected.iter().enumerate() {
             assert_eq!(["tax_code", "tax_rate", "tax"].map(|field| sent(line, field)), *expected, "{pairs:?} {line}");
         }
     }
-    let shown = clinics::show(desk.pool(), &desk.settings.clinic, "harbour").await.unwrap();
+    let shown = clinics::show(scene.pool(), &scene.settings.clinic, "harbour").await.unwrap();
     assert_eq!(serde_json::to_value(&shown).unwrap()["tax_rate"], serde_json::Value::Null);
-    set(&desk, &["tax_rate=15.00"]).await.unwrap();
-    let shown = clinics::show(desk.pool(), &desk.settings.clinic, "harbour").await.unwrap();
+    set(&scene, &["tax_rate=15.00"]).await.unwrap();
+    let shown = clinics::show(scene.pool(), &scene.settings.clinic, "harbour").await.unwrap();
     assert_eq!(serde_json::to_value(&shown).unwrap()["tax_rate"], "15");
     for wrong in ["tax_rate=-1", "tax_rate=101", "tax_rate=ten"] {
-        assert!(set(&desk, &[wrong]).await.unwrap_err().to_string().contains("tax_rate"));
+        assert!(set(&scene, &[wrong]).await.unwrap_err().to_string().contains("tax_rate"));
     }
 }
 
 #[tokio::test]
-async fn a_price_that_is_billed_otherwise_bears_the_clinics_rate() {
-    let desk = Desk::open().await;
-    set(&desk, &["tax_rate=20"]).await.unwrap();
-    let order = desk.order(1).await;
+async fn a_changed_price_has_the_clinics_rate() {
+    let scene = Scene::open().await;
+    set(&scene, &["tax_rate=20"]).await.unwrap();
+    let order = scene.order(1).await;
     let prices = vec![("1".to_owned(), "8".parse().unwrap())];
     let new = spsi_partner::shipments::NewShipment { order, prices, ..Default::default() };
-    let settings = &desk.settings.site;
-    let shipped = spsi_partner::shipments::ship(desk.pool(), settings, desk.clock.now(), "test", &new).await.unwrap();
+    let settings = &scene.settings.site;
+    let shipped = spsi_partner::shipments::ship(scene.pool(), settings, scene.clock.now(), "test", &new).await.unwrap();
     let invoice = spsi_partner::ids::DeliveryId(shipped.deliveries[0]);
-    let frozen = staff::show(desk.pool(), settings, invoice).await.unwrap().payload;
+    let frozen = staff::show(scene.pool(), settings, invoice).await.unwrap().payload;
     let line = &frozen["lines"][0];
     assert_eq!([&line["price"], &line["tax"], &line["tax_rate"]], ["8", "1.6", "20"]);
 }

@@ -1,34 +1,56 @@
-//! SQL of what was looked up at a site.
+//! SQL of the lists and mappings of a site.
 
+use super::List;
 use crate::ezyvet::InventoryProduct;
 use crate::ezyvet::answers::Separation;
 use crate::ids::SiteId;
 use sqlx::{PgConnection, PgPool};
 use time::OffsetDateTime;
 
-/// Product id and uid of those that are known.
+/// Returns product id and uid of those products that are pinned, or mapped by a list read since `remapped_at`.
 pub(in crate::delivery) async fn find_products(
     pool: &PgPool,
     site: SiteId,
     product_ids: &[String],
+    remapped_at: Option<OffsetDateTime>,
 ) -> Result<Vec<(String, String)>, sqlx::Error> {
     let rows = sqlx::query!(
-        "select product_id, uid from site_product where site_id = $1 and product_id = any($2)",
+        r#"select product_id, uid as "uid!" from site_product
+           where site_id = $1 and product_id = any($2) and uid is not null
+             and (pinned or $3::timestamptz is null or fetched_at >= $3)"#,
         site.0,
-        product_ids
+        product_ids,
+        remapped_at
     )
     .fetch_all(pool)
     .await?;
     Ok(rows.into_iter().map(|row| (row.product_id, row.uid)).collect())
 }
 
-pub(in crate::delivery) async fn keep_product(
+/// Returns the code of a product without a uid, and when ezyVet gave it.
+pub(in crate::delivery) async fn find_code(
+    pool: &PgPool,
+    site: SiteId,
+    product_id: &str,
+) -> Result<Option<(String, OffsetDateTime)>, sqlx::Error> {
+    let row = sqlx::query!(
+        "select code, fetched_at from site_product where site_id = $1 and product_id = $2 and uid is null",
+        site.0,
+        product_id
+    )
+    .fetch_optional(pool)
+    .await?;
+    Ok(row.map(|row| (row.code, row.fetched_at)))
+}
+
+/// Stores a product's code and, if one was found, its uid. Leaves a pinned product unchanged.
+pub(in crate::delivery) async fn save_product(
     pool: &PgPool,
     site: SiteId,
     product_id: &str,
     code: &str,
-    uid: &str,
-    now: OffsetDateTime,
+    uid: Option<&str>,
+    fetched_at: OffsetDateTime,
 ) -> Result<(), sqlx::Error> {
     sqlx::query!(
         "insert into site_product (site_id, product_id, code, uid, fetched_at) values ($1, $2, $3, $4, $5)
@@ -39,14 +61,14 @@ pub(in crate::delivery) async fn keep_product(
         product_id,
         code,
         uid,
-        now
+        fetched_at
     )
     .execute(pool)
     .await
     .map(drop)
 }
 
-/// Staff say which inventory product it is.
+/// Pins a product to the inventory product that staff name.
 pub(in crate::delivery) async fn pin_product(
     connection: &mut PgConnection,
     site: SiteId,
@@ -72,18 +94,25 @@ pub(in crate::delivery) async fn find_separation(
     pool: &PgPool,
     site: SiteId,
     id: &str,
+    remapped_at: Option<OffsetDateTime>,
 ) -> Result<Option<String>, sqlx::Error> {
-    sqlx::query_scalar!("select uid from site_separation where site_id = $1 and separation_id = $2", site.0, id)
-        .fetch_optional(pool)
-        .await
+    sqlx::query_scalar!(
+        "select uid from site_separation
+         where site_id = $1 and separation_id = $2 and ($3::timestamptz is null or fetched_at >= $3)",
+        site.0,
+        id,
+        remapped_at
+    )
+    .fetch_optional(pool)
+    .await
 }
 
-/// Replaces what is known of a site's separations.
-pub(in crate::delivery) async fn keep_separations(
+/// Replaces the separations of a site, and makes its unmapped deliveries due.
+pub(in crate::delivery) async fn save_separations(
     pool: &PgPool,
     site: SiteId,
     all: &[Separation],
-    now: OffsetDateTime,
+    read_at: OffsetDateTime,
 ) -> Result<(), sqlx::Error> {
     let mut transaction = pool.begin().await?;
     sqlx::query!("delete from site_separation where site_id = $1", site.0).execute(&mut *transaction).await?;
@@ -99,14 +128,16 @@ pub(in crate::delivery) async fn keep_separations(
         &column(|separation| separation.name.clone()),
         &column(|separation| separation.kind.clone()),
         &parents as &[Option<String>],
-        now
+        read_at
     )
     .execute(&mut *transaction)
     .await?;
+    save_read_at(&mut transaction, site, List::Separations, read_at).await?;
     transaction.commit().await
 }
 
-pub(in crate::delivery) async fn find_inventory(
+/// Returns up to five inventory products that have exactly this code.
+pub(in crate::delivery) async fn find_inventory_products(
     pool: &PgPool,
     site: SiteId,
     code: &str,
@@ -121,8 +152,8 @@ pub(in crate::delivery) async fn find_inventory(
     .await
 }
 
-/// Products that may be meant, where no code fits: by the supplier's own code, the same code in another spelling, our
-/// barcode or our name.
+/// Returns up to five likely inventory products if none has the code: by the supplier's own code, by the same code in other
+/// letter case, by our barcode or by our name.
 pub(in crate::delivery) async fn find_candidates(
     pool: &PgPool,
     site: SiteId,
@@ -143,22 +174,58 @@ pub(in crate::delivery) async fn find_candidates(
     .await
 }
 
-/// When the list was last read. None: never, or it was empty.
-pub(in crate::delivery) async fn inventory_read_at(
+/// Returns when a list was last read in full, empty or not. Returns `None` if it was never read.
+pub(in crate::delivery) async fn find_read_at(
     pool: &PgPool,
     site: SiteId,
+    list: List,
 ) -> Result<Option<OffsetDateTime>, sqlx::Error> {
-    sqlx::query_scalar!("select max(fetched_at) from site_inventory_product where site_id = $1", site.0)
-        .fetch_one(pool)
+    sqlx::query_scalar!("select read_at from site_list where site_id = $1 and list = $2", site.0, list.name())
+        .fetch_optional(pool)
         .await
 }
 
-/// Replaces what is known of a site's inventory products.
-pub(in crate::delivery) async fn keep_inventory(
+async fn save_read_at(
+    connection: &mut PgConnection,
+    site: SiteId,
+    list: List,
+    read_at: OffsetDateTime,
+) -> Result<(), sqlx::Error> {
+    sqlx::query!(
+        "insert into site_list (site_id, list, read_at) values ($1, $2, $3)
+         on conflict (site_id, list) do update set read_at = excluded.read_at",
+        site.0,
+        list.name(),
+        read_at
+    )
+    .execute(&mut *connection)
+    .await?;
+    wake_unmapped(connection, site, read_at).await
+}
+
+/// Makes every delivery of a site due that could not be mapped.
+pub(in crate::delivery) async fn wake_unmapped(
+    connection: &mut PgConnection,
+    site: SiteId,
+    now: OffsetDateTime,
+) -> Result<(), sqlx::Error> {
+    sqlx::query!(
+        "update delivery set due_at = $2
+         where site_id = $1 and kind = 'supplied' and state = 'attention' and due_at > $2",
+        site.0,
+        now
+    )
+    .execute(connection)
+    .await
+    .map(drop)
+}
+
+/// Replaces the inventory products of a site, and makes its unmapped deliveries due.
+pub(in crate::delivery) async fn save_inventory_products(
     pool: &PgPool,
     site: SiteId,
     all: &[InventoryProduct],
-    now: OffsetDateTime,
+    read_at: OffsetDateTime,
 ) -> Result<(), sqlx::Error> {
     let mut transaction = pool.begin().await?;
     sqlx::query!("delete from site_inventory_product where site_id = $1", site.0).execute(&mut *transaction).await?;
@@ -170,31 +237,39 @@ pub(in crate::delivery) async fn keep_inventory(
         &column(|product| product.uid.clone()),
         &column(|product| product.code.clone()),
         &column(|product| product.name.clone()),
-        now
+        read_at
     )
     .execute(&mut *transaction)
     .await?;
+    save_read_at(&mut transaction, site, List::InventoryProducts, read_at).await?;
     transaction.commit().await
 }
 
-/// Forgets these products (unless pinned), this location, and the list of inventory products.
-pub(in crate::delivery) async fn forget(
-    pool: &PgPool,
+/// Deletes the codes and uids of these products, unless they are pinned.
+pub(in crate::delivery) async fn delete_products(
+    connection: &mut PgConnection,
     site: SiteId,
     product_ids: &[String],
-    location_id: &str,
 ) -> Result<(), sqlx::Error> {
     sqlx::query!(
-        "with product as (
-             delete from site_product where site_id = $1 and product_id = any($2) and not pinned),
-         location as (
-             delete from site_separation where site_id = $1 and separation_id = $3)
-         delete from site_inventory_product where site_id = $1",
+        "delete from site_product where site_id = $1 and product_id = any($2) and not pinned",
         site.0,
-        product_ids,
-        location_id
+        product_ids
     )
-    .execute(pool)
+    .execute(connection)
     .await
     .map(drop)
+}
+
+/// Marks the lists of a site as never read, unless they were read after `now`: the next delivery that needs a list reads
+/// it at once.
+pub(in crate::delivery) async fn expire_lists(
+    connection: &mut PgConnection,
+    site: SiteId,
+    now: OffsetDateTime,
+) -> Result<(), sqlx::Error> {
+    sqlx::query!("delete from site_list where site_id = $1 and read_at <= $2", site.0, now)
+        .execute(connection)
+        .await
+        .map(drop)
 }

@@ -1,4 +1,4 @@
-//! A supplier with one clinic, an ezyVet of its own, and a worker that is stepped by hand.
+//! A test scene: a supplier with one clinic, a simulated ezyVet site, and a worker that tests step by hand.
 
 use crate::support::database::TestDatabase;
 use crate::support::ezyvet::Ezyvet;
@@ -23,7 +23,7 @@ struct Defaults {
     settings: Settings,
 }
 
-pub struct Desk {
+pub struct Scene {
     pub database: TestDatabase,
     pub ezyvet: Ezyvet,
     pub settings: Settings,
@@ -31,12 +31,12 @@ pub struct Desk {
     pub worker: Worker,
 }
 
-impl Desk {
+impl Scene {
     pub async fn open() -> Self {
         Self::open_with(&[]).await
     }
 
-    /// Flags as `serve` takes them.
+    /// With flags of `spsi serve`.
     pub async fn open_with(flags: &[&str]) -> Self {
         Self::open_at(flags, Clock::test(START)).await
     }
@@ -58,7 +58,7 @@ impl Desk {
             settings: Overrides::new(),
         };
         let pool = database.pool();
-        sites::add(pool, &keys, &settings.site, START, "test", new).await.expect("a site");
+        sites::add(pool, &keys, &settings.site, START, "test", new).await.expect("the site is added");
         sqlx::raw_sql(
             "insert into clinic (name, site_id, client_id, secret_hash, created_at)
              values ('Harbour Vets', 1, 'harbour', '', now()), ('Siteless', null, 'siteless', '', now())",
@@ -74,7 +74,7 @@ impl Desk {
         self.database.pool()
     }
 
-    /// An accepted order of lines 1 (10 units, location 3) and 2 (5 units, location 4). Gives its number.
+    /// Inserts an accepted order of lines 1 (10 units, location 3) and 2 (5 units, location 4). Returns its number.
     pub async fn order(&self, clinic: i64) -> String {
         sqlx::query_scalar::<_, String>(
             "with o as (
@@ -109,7 +109,7 @@ impl Desk {
         shipments::ship(self.pool(), &self.settings.site, self.clock.now(), "test", &new).await
     }
 
-    /// A new order of the clinic with a site, shipped whole: one invoice, two supplied calls.
+    /// Ships a new order of the clinic with a site in full: one invoice, two `supplied`.
     pub async fn shipped(&self) -> Shipment {
         let order = self.order(1).await;
         self.ship(&order, &[]).await.expect("shipped")
@@ -124,7 +124,7 @@ impl Desk {
         self.step().await;
     }
 
-    /// Kind and state of every delivery, oldest first.
+    /// Returns kind and state of every delivery, oldest first.
     pub async fn states(&self) -> Vec<String> {
         self.deliveries().await.iter().map(|delivery| format!("{} {}", delivery.kind, delivery.state)).collect()
     }

@@ -1,0 +1,149 @@
+//! The two lists that uids come from, and how old a list may be.
+
+use super::{MappingError, store};
+use crate::delivery::session::{Purpose, Session};
+use crate::delivery::store::DueDelivery;
+use crate::ezyvet::{Endpoint, InventoryProduct, Outcome, Page, Request, answers};
+use std::time::Duration;
+use time::OffsetDateTime;
+
+/// Maximum number of pages, of 200 items each, that are read of one list: a site that repeats a page cannot use up the whole
+/// rate budget.
+const MAX_LIST_PAGES: u32 = 500;
+
+/// A list of a site that is stored as a whole.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::delivery) enum List {
+    InventoryProducts,
+    Separations,
+}
+
+impl List {
+    /// As `site_list.list` spells it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::InventoryProducts => "inventory_products",
+            Self::Separations => "separations",
+        }
+    }
+}
+
+/// Whether a stored list can decide that an id has no uid.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::delivery) enum ListAge {
+    /// Read recently enough, at this time.
+    Current(OffsetDateTime),
+    /// Too old or never read: read it now.
+    Expired,
+    /// Too old to decide, and too young to be read again before `until`.
+    TooYoung { read_at: OffsetDateTime, until: OffsetDateTime },
+}
+
+impl ListAge {
+    fn of(read_at: Option<OffsetDateTime>, needed_since: OffsetDateTime, life: Duration, now: OffsetDateTime) -> Self {
+        match read_at {
+            Some(read_at) if read_at >= needed_since => Self::Current(read_at),
+            Some(read_at) if now < read_at + life => Self::TooYoung { read_at, until: read_at + life },
+            _ => Self::Expired,
+        }
+    }
+}
+
+/// Compares a stored list with what the delivery needs: a list that was read after the delivery was created and after its
+/// uids were discarded. A delivery that is checked again needs a list that is younger than `SPSI_INVENTORY_RECHECK`.
+pub(super) async fn age(session: &Session, due: &DueDelivery, list: List) -> Result<ListAge, sqlx::Error> {
+    let (settings, now) = (&session.site.settings, session.now());
+    let read_at = store::find_read_at(&session.context.pool, session.site.id, list).await?;
+    let mut needed_since = due.history.remapped_at.map_or(due.created_at, |at| at.max(due.created_at));
+    if due.state == "attention" {
+        needed_since = needed_since.max(now - settings.inventory_recheck.0 + Duration::from_micros(1));
+    }
+    Ok(ListAge::of(read_at, needed_since, settings.inventory_list_life.0, now))
+}
+
+/// Reads and stores every page of the site's separations, for a delivery or for staff.
+pub(in crate::delivery) async fn read_separations(
+    session: &Session,
+    mut due: Option<&mut DueDelivery>,
+) -> Result<Vec<answers::Separation>, MappingError> {
+    let (mut all, read_at) = (Vec::new(), session.now());
+    for page in 1..=MAX_LIST_PAGES {
+        let body = read(session, due.as_deref_mut(), &Request::separations(page)).await?;
+        let answer = answers::separations(&body).ok_or_else(|| not_a_list(Endpoint::Separation))?;
+        let is_last = is_last(page, &answer);
+        all.extend(answer.items);
+        if is_last {
+            break;
+        }
+    }
+    store::save_separations(&session.context.pool, session.site.id, &all, read_at).await?;
+    Ok(all)
+}
+
+/// Reads and stores every page of the site's inventory products. Returns when the reading began.
+pub(super) async fn read_inventory_products(
+    session: &Session,
+    due: &mut DueDelivery,
+) -> Result<OffsetDateTime, MappingError> {
+    let (mut all, read_at): (Vec<InventoryProduct>, _) = (Vec::new(), session.now());
+    for page in 1..=MAX_LIST_PAGES {
+        let body = read(session, Some(due), &Request::inventory_products(page)).await?;
+        let answer = answers::inventory_products(&body).ok_or_else(|| not_a_list(Endpoint::InventoryProducts))?;
+        let (is_last, before) = (is_last(page, &answer), all.len());
+        all.extend(answer.items.into_iter().filter(|item| !item.uid.is_empty()));
+        // A site that ignores `page` sends the first page again and again.
+        if is_last || before > 0 && all[before..].first() == all.first() {
+            break;
+        }
+    }
+    store::save_inventory_products(&session.context.pool, session.site.id, &all, read_at).await?;
+    Ok(read_at)
+}
+
+/// By the site's own count of pages if it gives one. Otherwise a page with fewer items than the largest limit is the last.
+fn is_last<T>(page: u32, answer: &Page<T>) -> bool {
+    answer.size == 0 || answer.pages.map_or(answer.size < 200, |pages| u64::from(page) >= pages)
+}
+
+/// Makes a call that reads, for a delivery or for staff, and returns the body of the answer.
+pub(super) async fn read(
+    session: &Session,
+    due: Option<&mut DueDelivery>,
+    request: &Request,
+) -> Result<String, MappingError> {
+    let exchange = match due {
+        Some(due) => {
+            let result = session.call(due, Purpose::MapIds, request).await?;
+            session.finish(&result).await?;
+            result.exchange
+        }
+        None => session.call_without_delivery(request).await?,
+    };
+    match exchange.outcome {
+        Outcome::Done => Ok(exchange.body),
+        other => Err(MappingError::CallFailed(request.endpoint, other)),
+    }
+}
+
+fn not_a_list(endpoint: Endpoint) -> MappingError {
+    MappingError::CallFailed(endpoint, Outcome::Unclear { why: "the answer is not a list".into() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use time::macros::datetime;
+
+    #[test]
+    fn a_list_decides_only_if_it_is_newer_than_what_needs_it_and_is_not_read_twice_in_its_life() {
+        let (read_at, life) = (datetime!(2026-11-21 12:00 UTC), Duration::from_secs(600));
+        let age = |needed: i64, now: i64| {
+            let at = |seconds| read_at + time::Duration::seconds(seconds);
+            ListAge::of(Some(read_at), at(needed), life, at(now))
+        };
+        assert_eq!(age(0, 9_999), ListAge::Current(read_at));
+        assert_eq!(age(1, 599), ListAge::TooYoung { read_at, until: read_at + life });
+        assert_eq!(age(1, 600), ListAge::Expired);
+        assert_eq!(ListAge::of(None, read_at, life, read_at), ListAge::Expired);
+    }
+}
