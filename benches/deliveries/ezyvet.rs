@@ -1,5 +1,5 @@
-//! Many ezyVet sites on one address, each under a path of its own (`/s7/v2/jobqueue`), that answer at once and count as
-//! ezyVet does: per endpoint and over all, in fixed windows that open with a site's first call.
+//! Many simulated ezyVet sites at one address, each under a path of its own (`/s7/v2/jobqueue`). They answer at once and
+//! apply ezyVet's rate limits: per endpoint and per site, in fixed windows that begin with a site's first call.
 
 use actix_web::web::{self, Data};
 use actix_web::{App, HttpRequest, HttpResponse, HttpServer};
@@ -10,7 +10,7 @@ use std::net::TcpListener;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
-/// What the sites have seen.
+/// The calls that the sites received.
 pub struct Counts {
     limits: Limits,
     began: Instant,
@@ -19,7 +19,7 @@ pub struct Counts {
     pub refused: u64,
 }
 
-/// The sites; they answer as long as the process lives.
+/// The simulated sites. They answer as long as the process runs.
 #[derive(Clone)]
 pub struct Ezyvet {
     pub url: String,
@@ -44,7 +44,7 @@ impl Ezyvet {
         Self { url, counts }
     }
 
-    /// Begins to count anew under these limits.
+    /// Resets the counts and sets the limits.
     pub fn reset(&self, limits: Limits) {
         let mut counts = self.lock();
         counts.limits = limits;
@@ -52,13 +52,13 @@ impl Ezyvet {
         counts.sites.clear();
     }
 
-    /// Calls taken and refused since the last reset.
+    /// Returns the calls accepted and refused since the last reset.
     pub fn calls(&self) -> (u64, u64) {
         let counts = self.lock();
         (counts.calls, counts.refused)
     }
 
-    /// When the first call of a site arrived.
+    /// Returns when the first call to a site arrived.
     pub fn first_call(&self, site: u64) -> Option<Instant> {
         self.lock().sites.get(&site).map(|(_, at)| *at)
     }

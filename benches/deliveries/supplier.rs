@@ -1,4 +1,4 @@
-//! A supplier with many sites, in a Postgres of its own that is as durable as in production.
+//! A supplier with many sites, on a Postgres of its own with production durability.
 
 use super::ezyvet::Ezyvet;
 use clap::Parser;
@@ -20,19 +20,19 @@ struct Defaults {
     settings: Settings,
 }
 
-/// An invoice of two lines, as it is frozen.
+/// A stored payload: an invoice of two lines.
 const INVOICE: &str = r#"{"format":"receive_invoice/1","invoice_number":"INV-000001","date":1795262400,"due_date":1797854400,"comments":"For PO 15000032.","freight":"4","freight_tax":"10","ownership_id":"1","lines":[{"quantity":"2","price":"4.25","tax":"0.425","tax_rate":"10","tax_code":"S","supplier_code":"TP1","location_id":"3","purchase_order_item_id":"9","batch":{"name":"B1","expiry":1830297600}},{"quantity":"1","price":"4","tax":"0","tax_rate":"0","tax_code":"S","supplier_code":"TP2","location_id":"4","purchase_order_item_id":"10"}]}"#;
 
-/// See the module.
+/// A database with sites, clinics and orders.
 pub struct Supplier {
     pub pool: PgPool,
     keys: KeyRing,
-    // Dropped in this order: the server before its directory.
+    // Dropped in this order: the server stops before its directory is deleted.
     embedded: Option<Embedded>,
     _directory: TempDir,
 }
 
-/// A worker at work.
+/// A running worker.
 pub struct Working {
     trigger: ShutdownTrigger,
     task: JoinHandle<()>,
@@ -46,10 +46,10 @@ impl Working {
 }
 
 impl Supplier {
-    /// With so many sites at an address, each with a clinic, an order of two lines, and a token that is good for a day.
+    /// Creates `sites` sites at `url`, each with a clinic, an order of two lines, and a token with a life of one day.
     pub async fn with_sites(url: &str, sites: i64) -> Self {
         let directory = tempfile::Builder::new().prefix("spsi-bench").tempdir_in("/tmp").expect("a directory");
-        open_to_all(directory.path());
+        make_accessible(directory.path());
         let settings =
             postgres::Settings { data_dir: Some(directory.path().join("data")), ..postgres::Settings::default() };
         let embedded = postgres::start(&settings).await.expect("a Postgres");
@@ -98,7 +98,7 @@ impl Supplier {
         sqlx::raw_sql(AssertSqlSafe(statement)).execute(&self.pool).await.expect("done").rows_affected()
     }
 
-    /// So many invoices, each of a shipment of its own, due now at each of these sites, and the word of them.
+    /// Inserts `each` invoices, due now, each of a shipment of its own, at each of these sites, and notifies the worker.
     pub async fn enqueue(&self, sites: std::ops::RangeInclusive<i64>, each: i64) {
         let (first, last) = (sites.start(), sites.end());
         self.run(&format!(
@@ -114,7 +114,7 @@ impl Supplier {
         .await;
     }
 
-    /// So many invoices that were approved long ago, over all sites, each with the two calls that it took.
+    /// Inserts `deliveries` approved invoices over all sites, each with two attempts.
     pub async fn add_history(&self, deliveries: i64, sites: i64) {
         self.run(&format!(
             "insert into shipment (order_id, clinic_id, state, shipped_at, received_at)
@@ -131,13 +131,13 @@ impl Supplier {
         self.run("vacuum analyze").await;
     }
 
-    async fn open(&self) -> i64 {
+    async fn count_open(&self) -> i64 {
         let open = "select (select count(*) from delivery where state in ('waiting', 'unclear'))
                            + (select count(*) from delivery where state = 'sending')";
         sqlx::query_scalar(open).fetch_one(&self.pool).await.expect("counted")
     }
 
-    /// A worker with these flags of `serve`, on a pool of its own.
+    /// Starts a worker with flags of `spsi serve`, on a pool of its own.
     pub async fn work(&self, flags: &[&str]) -> Working {
         let settings = Defaults::parse_from(["spsi"].iter().chain(flags)).settings;
         let url = self.embedded.as_ref().expect("a Postgres").url();
@@ -147,12 +147,12 @@ impl Supplier {
         Working { trigger, task: tokio::spawn(async move { worker.run(shutdown).await }) }
     }
 
-    /// Has a worker deliver everything that is due, which takes so many calls, and gives the time that it took.
+    /// Runs a worker until everything due is delivered, in `calls` calls. Returns the time.
     pub async fn drain(&self, flags: &[&str], ezyvet: &Ezyvet, calls: u64) -> Duration {
         let began = Instant::now();
         let working = self.work(flags).await;
-        // Counted there: to ask the database all the time would be a load of its own.
-        while ezyvet.calls().0 < calls || self.open().await > 0 {
+        // The site's count comes first: polling the database all the time would be a load of its own.
+        while ezyvet.calls().0 < calls || self.count_open().await > 0 {
             tokio::time::sleep(Duration::from_millis(2)).await;
         }
         let took = began.elapsed();
@@ -168,8 +168,8 @@ impl Supplier {
     }
 }
 
-/// Postgres does not run as root, and whom it runs as must get there.
-fn open_to_all(directory: &std::path::Path) {
+/// Makes a directory accessible to the user that Postgres runs as.
+fn make_accessible(directory: &std::path::Path) {
     use std::os::unix::fs::PermissionsExt;
     std::fs::set_permissions(directory, std::fs::Permissions::from_mode(0o755)).expect("opened");
 }
