@@ -25,8 +25,7 @@ alter table delivery drop column map_refreshed;
 -- In state `attention`, a due time means: not mapped, checked again at this time. Every other `attention` waits for staff.
 alter table delivery add constraint delivery_recheck_is_supplied
     check (state <> 'attention' or due_at is null or kind = 'supplied');
-drop index delivery_due;
-create index delivery_due on delivery (site_id, kind, due_at, id) where state in ('waiting', 'unclear', 'attention');
+create index delivery_recheck on delivery (site_id, due_at, id) where state = 'attention';
 -- Only deliveries that could not be mapped named these commands.
 update delivery set due_at = now()
 where kind = 'supplied' and state = 'attention' and site_id is not null

@@ -42,7 +42,9 @@ pub(in crate::delivery) async fn acquire_due(
                  and (exists (select from delivery d where d.site_id = l.site_id and d.kind = 'receive_invoice'
                               and d.state in ('waiting', 'unclear') and d.due_at <= $1)
                    or exists (select from delivery d where d.site_id = l.site_id and d.kind = 'supplied'
-                              and d.state in ('waiting', 'unclear', 'attention') and d.due_at <= $1)
+                              and d.state in ('waiting', 'unclear') and d.due_at <= $1)
+                   or exists (select from delivery d where d.site_id = l.site_id and d.kind = 'supplied'
+                              and d.state = 'attention' and d.due_at <= $1)
                    or exists (select from delivery d where d.site_id = l.site_id and d.kind = 'receive_invoice'
                               and d.state = 'delivered' and d.due_at <= $1)
                    or exists (select from delivery d where d.site_id = l.site_id and d.state = 'sending'))
