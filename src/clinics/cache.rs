@@ -3,39 +3,16 @@
 //! A change replaces the whole cache. It reaches every process at once by a database notification, and within the refresh
 //! interval if the notification is lost.
 
-use super::store;
-use crate::config::{ClinicSettings, Overrides};
-use crate::ids::ClinicId;
+use super::store::{self, CachedClinicRow};
+use crate::config::ClinicSettings;
 use arc_swap::ArcSwap;
 use sqlx::PgPool;
-use sqlx::types::Json;
 use std::collections::HashMap;
 use std::sync::Arc;
-use time::OffsetDateTime;
-
-/// A row of `clinic`.
-pub struct ClinicRow {
-    pub id: ClinicId,
-    pub name: String,
-    pub client_id: String,
-    pub secret_hash: String,
-    pub previous_secret_hash: Option<String>,
-    pub previous_secret_until: Option<OffsetDateTime>,
-    pub token_generation: i64,
-    pub active: bool,
-    pub price_list_id: Option<i64>,
-    pub hidden_categories: Vec<String>,
-    pub hidden_products: Vec<String>,
-    pub only_categories: Vec<String>,
-    pub only_products: Vec<String>,
-    pub restricted_licence: bool,
-    pub on_hold: bool,
-    pub settings: Json<Overrides>,
-}
 
 /// A clinic with its effective settings.
 pub struct CachedClinic {
-    pub row: ClinicRow,
+    pub row: CachedClinicRow,
     pub settings: ClinicSettings,
 }
 

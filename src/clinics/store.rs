@@ -27,6 +27,26 @@ pub struct ClinicRow {
     pub settings: Json<Overrides>,
 }
 
+/// The columns of a clinic that identify and serve a request.
+pub struct CachedClinicRow {
+    pub id: ClinicId,
+    pub name: String,
+    pub client_id: String,
+    pub secret_hash: String,
+    pub previous_secret_hash: Option<String>,
+    pub previous_secret_until: Option<OffsetDateTime>,
+    pub token_generation: i64,
+    pub active: bool,
+    pub price_list_id: Option<i64>,
+    pub hidden_categories: Vec<String>,
+    pub hidden_products: Vec<String>,
+    pub only_categories: Vec<String>,
+    pub only_products: Vec<String>,
+    pub restricted_licence: bool,
+    pub on_hold: bool,
+    pub settings: Json<Overrides>,
+}
+
 pub async fn insert(
     connection: &mut PgConnection,
     now: OffsetDateTime,
@@ -173,13 +193,13 @@ pub async fn find_or_insert_price_list(connection: &mut PgConnection, name: &str
 }
 
 /// Returns every clinic for [`super::cache`], and the version of the clinics, from one snapshot.
-pub async fn load_clinic_cache(pool: &PgPool) -> Result<(i64, Vec<super::cache::ClinicRow>), sqlx::Error> {
+pub async fn load_clinic_cache(pool: &PgPool) -> Result<(i64, Vec<CachedClinicRow>), sqlx::Error> {
     let mut transaction = pool.begin_with("begin isolation level repeatable read read only").await?;
     let version = sqlx::query_scalar!("select value from data_version where name = 'clinics'")
         .fetch_one(&mut *transaction)
         .await?;
     let rows = sqlx::query_as!(
-        super::cache::ClinicRow,
+        CachedClinicRow,
         r#"select id as "id: ClinicId", name, client_id, secret_hash, previous_secret_hash, previous_secret_until, token_generation,
                   state = 'active' as "active!", price_list_id, hidden_categories, hidden_products, only_categories, only_products,
                   restricted_licence, on_hold, settings as "settings: Json<Overrides>"

@@ -1,6 +1,7 @@
 //! The two lists that uids come from, and how old a list may be.
 
-use super::{MappingError, store};
+use super::MappingError;
+use super::store::{self, List};
 use crate::delivery::session::{Purpose, Session};
 use crate::delivery::store::DueDelivery;
 use crate::ezyvet::{Endpoint, InventoryProduct, Outcome, Page, Request, answers};
@@ -11,24 +12,7 @@ use time::OffsetDateTime;
 /// rate budget.
 const MAX_LIST_PAGES: u32 = 500;
 
-/// A list of a site that is stored as a whole.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::delivery) enum List {
-    InventoryProducts,
-    Separations,
-}
-
-impl List {
-    /// As `site_list.list` spells it.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::InventoryProducts => "inventory_products",
-            Self::Separations => "separations",
-        }
-    }
-}
-
-/// Whether a stored list can decide that an id has no uid.
+/// The age of a stored list, compared with what needs the list to decide that an id has no uid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::delivery) enum ListAge {
     /// Read recently enough, at this time.

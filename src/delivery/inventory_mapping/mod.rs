@@ -10,7 +10,10 @@
 mod list;
 pub(super) mod store;
 
-pub(super) use list::{List, ListAge, read_separations};
+pub(super) use list::read_separations;
+
+use list::ListAge;
+use store::List;
 
 use super::payload::Supplied;
 use super::session::{Session, StopReason};

@@ -1,11 +1,27 @@
 //! SQL of the lists and mappings of a site.
 
-use super::List;
 use crate::ezyvet::InventoryProduct;
 use crate::ezyvet::answers::Separation;
 use crate::ids::SiteId;
 use sqlx::{PgConnection, PgPool};
 use time::OffsetDateTime;
+
+/// A list of a site that is stored as a whole.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::delivery) enum List {
+    InventoryProducts,
+    Separations,
+}
+
+impl List {
+    /// As `site_list.list` spells it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::InventoryProducts => "inventory_products",
+            Self::Separations => "separations",
+        }
+    }
+}
 
 /// Returns product id and uid of those products that are pinned, or mapped by a list read since `remapped_at`.
 pub(in crate::delivery) async fn find_products(
