@@ -22,7 +22,7 @@ use std::time::Duration;
 use time::OffsetDateTime;
 
 pub use settings::set;
-pub use store::ClinicRow;
+pub use store::{CachedClinicRow, ClinicRow};
 
 /// Why a command about a clinic failed.
 #[derive(Debug, thiserror::Error)]
