@@ -1,41 +1,42 @@
-//! The query of `/products`, read as its author meant it, whatever client library wrote it (SPSI.md 4).
+//! Parses the query of `/products` (SPSI.md 4).
 //!
-//! Guarantees: every unambiguous way of writing an array reads back as that array; a query that is not text, or a
-//! `limit` or `page` that is not one whole number, is refused with the parameter's name. Refuses nothing else: unknown
-//! parameters are ignored, and no input panics.
+//! Client libraries write array parameters in a dozen ways, and ezyVet's way is not documented. Guarantees: every
+//! unambiguous spelling of an array parses as that array. The parser refuses a query that is not valid text or is over
+//! the limits, and a `limit` or `page` that is not one whole number; the error names the parameter. Unknown parameters
+//! are ignored, and no input panics.
 
 use serde_json::value::RawValue;
 use std::borrow::Cow;
 use std::fmt;
 use std::ops::Range;
 
-/// What `/products` was asked (SPSI.md 1). No values of a kind: no filter of that kind. Values are never empty.
+/// The parsed query of `/products` (SPSI.md 1). An empty list means no filter. Values are never empty.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct ProductQuery {
-    /// Any of these in the name.
+    /// Alternatives: the product name contains at least one of them.
     pub names: Vec<String>,
-    /// Any of these in the supplier code.
+    /// Alternatives for the supplier code.
     pub codes: Vec<String>,
-    /// Any of these in the category.
+    /// Alternatives for the category.
     pub categories: Vec<String>,
-    /// Most products to return; `None` is everything.
+    /// Maximum number of products to return; `None` returns all.
     pub limit: Option<u64>,
-    /// Zero-based.
+    /// Zero-based page number.
     pub page: u64,
 }
 
-/// How much a query may hold before it is refused.
+/// Maximum sizes; a larger query is refused.
 #[derive(Clone, Copy, Debug)]
 pub struct QueryLimits {
-    /// Length of the raw query.
+    /// Bytes of the raw query.
     pub query_bytes: usize,
-    /// Values of one parameter.
+    /// Number of values of one parameter.
     pub values: usize,
-    /// Length of one value.
+    /// Characters of one value.
     pub value_characters: usize,
 }
 
-/// A parameter that `/products` knows.
+/// A query parameter of `/products`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Parameter {
     Name,
@@ -45,23 +46,23 @@ pub enum Parameter {
     Page,
 }
 
-/// Why a query is refused; all of these are a 400.
+/// The reason for refusing a query; each is a 400.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum QueryError {
-    #[error("the query is longer than {most} bytes")]
-    TooLong { most: usize },
-    #[error("{} has an invalid escape, or bytes that are not UTF-8", named(*.parameter))]
+    #[error("the query is longer than {max} bytes")]
+    TooLong { max: usize },
+    #[error("{} has an invalid percent escape or bytes that are not UTF-8", .parameter.map_or("the query", Parameter::as_str))]
     NotText { parameter: Option<Parameter> },
-    #[error("{parameter} has more than {most} values")]
-    TooManyValues { parameter: Parameter, most: usize },
-    #[error("{parameter} has a value of more than {most} characters")]
-    ValueTooLong { parameter: Parameter, most: usize },
-    #[error("{parameter} must be one whole number, not negative")]
+    #[error("{parameter} has more than {max} values")]
+    TooManyValues { parameter: Parameter, max: usize },
+    #[error("{parameter} has a value of more than {max} characters")]
+    ValueTooLong { parameter: Parameter, max: usize },
+    #[error("{parameter} must be one whole number, zero or more")]
     NotAWholeNumber { parameter: Parameter },
 }
 
 impl QueryError {
-    /// The parameter at fault, where it is a single known one: the `fields` of ezyVet's envelope.
+    /// Returns the parameter at fault, for `fields` of ezyVet's error envelope. `None` if no known parameter is at fault.
     pub fn parameter(&self) -> Option<Parameter> {
         match self {
             Self::TooLong { .. } => None,
@@ -73,14 +74,10 @@ impl QueryError {
     }
 }
 
-fn named(parameter: Option<Parameter>) -> &'static str {
-    parameter.map_or("the query", Parameter::as_str)
-}
-
 impl Parameter {
     const ALL: [Self; 5] = [Self::Name, Self::Code, Self::Category, Self::Limit, Self::Page];
 
-    /// As it is spelt in the query.
+    /// Returns the name of the parameter in the query.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Name => "name",
@@ -91,14 +88,14 @@ impl Parameter {
         }
     }
 
-    /// The parameter that a decoded key means, and whether the key itself says that it is an element of a list:
-    /// `name[]`, `name[7]`, and Zope's `name:list`.
-    fn of_key(key: &str) -> Option<(Self, bool)> {
+    /// Returns the parameter of a decoded key, and whether the key marks a list element: `name[]`, `name[7]`, and Zope's
+    /// `name:list`.
+    fn parse_key(key: &str) -> Option<(Self, bool)> {
         Self::ALL.into_iter().find_map(|parameter| match key.strip_prefix(parameter.as_str())? {
             "" => Some((parameter, false)),
             ":list" => Some((parameter, true)),
-            mark => {
-                let index = mark.strip_prefix('[')?.strip_suffix(']')?;
+            suffix => {
+                let index = suffix.strip_prefix('[')?.strip_suffix(']')?;
                 index.bytes().all(|byte| byte.is_ascii_digit()).then_some((parameter, true))
             }
         })
@@ -111,54 +108,55 @@ impl fmt::Display for Parameter {
     }
 }
 
-/// One parameter as it arrived: every occurrence, raw and decoded.
+/// All occurrences of one parameter.
 #[derive(Default)]
 struct Argument<'a> {
+    /// The raw and the decoded value of each occurrence, in order of arrival.
     occurrences: Vec<(&'a [u8], String)>,
-    element_key: bool,
+    /// At least one key marks a list element.
+    has_element_key: bool,
 }
 
 impl ProductQuery {
-    /// Reads the raw query, without its `?`, as it stood in the request line: raw brackets and raw UTF-8 are accepted.
+    /// Parses the raw query of the request line, without its `?`. Raw brackets and raw UTF-8 are accepted.
     pub fn parse(raw: &[u8], limits: &QueryLimits) -> Result<Self, QueryError> {
         if raw.len() > limits.query_bytes {
-            return Err(QueryError::TooLong { most: limits.query_bytes });
+            return Err(QueryError::TooLong { max: limits.query_bytes });
         }
         let mut arguments: [Argument<'_>; Parameter::ALL.len()] = Default::default();
         for pair in raw.split(|byte| *byte == b'&') {
-            let at = pair.iter().position(|byte| *byte == b'=');
-            let (key, value) = at.map_or((pair, &[][..]), |at| (&pair[..at], &pair[at + 1..]));
+            let equals = pair.iter().position(|byte| *byte == b'=');
+            let (key, value) = equals.map_or((pair, &[][..]), |index| (&pair[..index], &pair[index + 1..]));
             let key = decode(key).ok_or(QueryError::NotText { parameter: None })?;
-            let known = Parameter::of_key(&key);
-            let parameter = known.map(|(parameter, _)| parameter);
+            let (parameter, is_element_key) = Parameter::parse_key(&key).unzip();
             let decoded = decode(value).ok_or(QueryError::NotText { parameter })?;
-            if let Some((parameter, element_key)) = known {
+            if let Some(parameter) = parameter {
                 let argument = &mut arguments[parameter as usize];
-                argument.element_key |= element_key;
+                argument.has_element_key |= is_element_key == Some(true);
                 argument.occurrences.push((value, decoded));
             }
         }
         let mut lists: [Vec<String>; Parameter::ALL.len()] = Default::default();
         for ((parameter, argument), list) in Parameter::ALL.into_iter().zip(arguments).zip(&mut lists) {
-            *list = elements(argument, parameter)?;
-            check(list, parameter, limits)?;
+            *list = parse_elements(argument, parameter)?;
+            check_limits(list, parameter, limits)?;
         }
         let [names, codes, categories, limit, page] = lists;
         Ok(Self {
             names,
             codes,
             categories,
-            limit: whole_number(&limit, Parameter::Limit)?,
-            page: whole_number(&page, Parameter::Page)?.unwrap_or(0),
+            limit: parse_whole_number(&limit, Parameter::Limit)?,
+            page: parse_whole_number(&page, Parameter::Page)?.unwrap_or(0),
         })
     }
 
-    /// True where no filter narrows the catalogue.
+    /// Returns true if no filter is set.
     pub fn is_unfiltered(&self) -> bool {
         self.names.is_empty() && self.codes.is_empty() && self.categories.is_empty()
     }
 
-    /// How many matches to pass over and how many to return. A page without a limit lies behind everything.
+    /// Returns how many matches to skip and how many to take. A page above 0 without a limit is empty.
     pub fn window(&self) -> (u64, u64) {
         match self.limit {
             Some(limit) => (limit.saturating_mul(self.page), limit),
@@ -168,38 +166,38 @@ impl ProductQuery {
     }
 }
 
-fn check(list: &[String], parameter: Parameter, limits: &QueryLimits) -> Result<(), QueryError> {
+fn check_limits(list: &[String], parameter: Parameter, limits: &QueryLimits) -> Result<(), QueryError> {
     if list.len() > limits.values {
-        return Err(QueryError::TooManyValues { parameter, most: limits.values });
+        return Err(QueryError::TooManyValues { parameter, max: limits.values });
     }
     if list.iter().any(|value| value.chars().nth(limits.value_characters).is_some()) {
-        return Err(QueryError::ValueTooLong { parameter, most: limits.value_characters });
+        return Err(QueryError::ValueTooLong { parameter, max: limits.value_characters });
     }
     Ok(())
 }
 
-/// Rule 4: one run of digits is the number, nothing is absent, anything else is refused.
-fn whole_number(list: &[String], parameter: Parameter) -> Result<Option<u64>, QueryError> {
-    let refusal = QueryError::NotAWholeNumber { parameter };
+/// Applies rule 4 of SPSI.md 4: one run of digits is the number, an empty list is absent, anything else is refused.
+fn parse_whole_number(list: &[String], parameter: Parameter) -> Result<Option<u64>, QueryError> {
+    let error = QueryError::NotAWholeNumber { parameter };
     match list {
         [] => Ok(None),
-        [digits] if digits.bytes().all(|byte| byte.is_ascii_digit()) => digits.parse().map(Some).map_err(|_| refusal),
-        _ => Err(refusal),
+        [digits] if digits.bytes().all(|byte| byte.is_ascii_digit()) => digits.parse().map(Some).map_err(|_| error),
+        _ => Err(error),
     }
 }
 
-/// Rules 2 and 3. Empty elements are dropped: they would match everything.
-fn elements(argument: Argument<'_>, parameter: Parameter) -> Result<Vec<String>, QueryError> {
+/// Applies rules 2 and 3 of SPSI.md 4. Drops empty elements, because an empty filter value matches every product.
+fn parse_elements(argument: Argument<'_>, parameter: Parameter) -> Result<Vec<String>, QueryError> {
     let mut occurrences = argument.occurrences;
     let mut list = match &mut *occurrences {
-        [(raw, decoded)] if !argument.element_key => {
+        [(raw, decoded)] if !argument.has_element_key => {
             let enclosed = decoded.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
             match enclosed {
-                Some(inner) => json_scalars(decoded).unwrap_or_else(|| bare_list(inner)),
-                None if raw.contains(&b',') => between_commas(raw, &[b" ", b"+", b"%20"])
+                Some(inner) => parse_json_strings(decoded).unwrap_or_else(|| parse_bare_list(inner)),
+                None if raw.contains(&b',') => split_at_commas(raw, &[b" ", b"+", b"%20"])
                     .map(|part| decode(&raw[part]).ok_or(QueryError::NotText { parameter: Some(parameter) }))
                     .collect::<Result<_, _>>()?,
-                None => between_commas(decoded.as_bytes(), &[b" "]).map(|part| decoded[part].to_owned()).collect(),
+                None => split_at_commas(decoded.as_bytes(), &[b" "]).map(|part| decoded[part].to_owned()).collect(),
             }
         }
         _ => occurrences.into_iter().map(|(_, decoded)| decoded).collect(),
@@ -208,11 +206,21 @@ fn elements(argument: Argument<'_>, parameter: Parameter) -> Result<Vec<String>,
     Ok(list)
 }
 
-/// The elements of a JSON array of scalars, numbers as they are spelt; null is an empty element. `None`: not that.
-fn json_scalars(text: &str) -> Option<Vec<String>> {
-    let raw: Vec<&RawValue> = serde_json::from_str(text).ok()?;
-    raw.into_iter()
-        .map(|value| match value.get() {
+/// Returns the elements of a JSON array of scalars that holds at least one string. `None` for any other text.
+///
+/// Only a client that writes JSON quotes its strings, so `null` beside a string is JSON null and becomes an empty
+/// element. Without any string, `[42,1.50,1e3,true,null]` may equally be the documented bare list of five codes: `None`
+/// lets it be read as one, which keeps every element as written. In both cases numbers, `true` and `false` are the text
+/// as written.
+fn parse_json_strings(text: &str) -> Option<Vec<String>> {
+    let elements: Vec<&RawValue> = serde_json::from_str(text).ok()?;
+    let is_string = |element: &&RawValue| element.get().starts_with('"');
+    if !elements.iter().any(is_string) {
+        return None;
+    }
+    elements
+        .into_iter()
+        .map(|element| match element.get() {
             "null" => Some(String::new()),
             text if text.starts_with('"') => serde_json::from_str(text).ok(),
             text if text.starts_with(['[', '{']) => None,
@@ -221,29 +229,32 @@ fn json_scalars(text: &str) -> Option<Vec<String>> {
         .collect()
 }
 
-/// The documented bare list, `2m-bandage,1m-bandage` without its brackets.
-fn bare_list(inner: &str) -> Vec<String> {
+/// Splits the inside of the documented bare list, `[2m-bandage,1m-bandage]`.
+fn parse_bare_list(inner: &str) -> Vec<String> {
     inner.split(',').map(|part| unquote(part.trim()).to_owned()).collect()
 }
 
+/// Removes one matching pair of quotes.
 fn unquote(text: &str) -> &str {
     let without = |quote| text.strip_prefix(quote).and_then(|rest: &str| rest.strip_suffix(quote));
     without('"').or_else(|| without('\'')).unwrap_or(text)
 }
 
-/// Splits at commas; one that a space follows, as these ways spell it, is text (`STERILE WATER, USP`).
-fn between_commas(text: &[u8], spaces: &[&[u8]]) -> impl Iterator<Item = Range<usize>> {
-    let separates = |at: usize| text[at] == b',' && !spaces.iter().any(|space| text[at + 1..].starts_with(space));
-    let mut start = Some(0);
+/// Splits at commas and returns the ranges. A comma before one of these spellings of a space is text (`STERILE WATER,
+/// USP`).
+fn split_at_commas(text: &[u8], spaces: &[&[u8]]) -> impl Iterator<Item = Range<usize>> {
+    let is_separator =
+        |index: usize| text[index] == b',' && !spaces.iter().any(|space| text[index + 1..].starts_with(space));
+    let mut next_start = Some(0);
     std::iter::from_fn(move || {
-        let from = start?;
-        let comma = (from..text.len()).find(|at| separates(*at));
-        start = comma.map(|at| at + 1);
-        Some(from..comma.unwrap_or(text.len()))
+        let start = next_start?;
+        let comma = (start..text.len()).find(|index| is_separator(*index));
+        next_start = comma.map(|index| index + 1);
+        Some(start..comma.unwrap_or(text.len()))
     })
 }
 
-/// Undoes form encoding once: `+` is a space, `%XX` a byte. `None` for an invalid escape or what is not UTF-8 then.
+/// Decodes form encoding once: `+` is a space, `%XX` a byte. `None` for an invalid escape or a result that is not UTF-8.
 fn decode(raw: &[u8]) -> Option<String> {
     let mut bytes = Cow::Borrowed(raw);
     if raw.iter().any(|byte| matches!(byte, b'+' | b'%')) {

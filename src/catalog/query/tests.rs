@@ -1,4 +1,4 @@
-//! The rules by example, and by the way in which each client library writes a list.
+//! Examples for each rule, and the spellings of common client libraries as a property test.
 
 use super::*;
 use proptest::prelude::*;
@@ -46,14 +46,24 @@ fn the_documented_bare_list_is_a_list() {
 }
 
 #[test]
-fn numbers_in_a_json_list_keep_their_spelling() {
-    assert_eq!(names("name=[42,1.50]"), ["42", "1.50"]);
-    assert_eq!(names("name=[1e2,-0,true,null,\"\"]"), ["1e2", "-0", "true"]);
+fn elements_of_an_unquoted_list_are_texts_as_written() {
+    assert_eq!(names("name=[42,1.50,1e3,null]"), ["42", "1.50", "1e3", "null"]);
+    assert_eq!(names("name=[ null , true ,-0,false]"), ["null", "true", "-0", "false"]);
+    assert_eq!(names("name=[null]"), ["null"]);
+    assert_eq!(names("name=%5Bnull%2C42%5D"), ["null", "42"]);
     assert_eq!(names("name=[007]"), ["007"]);
+    assert!(parse("limit=[null]").is_err(), "`null` is a text, not a number and not an empty list");
 }
 
 #[test]
-fn a_listed_element_is_taken_word_for_word() {
+fn null_beside_a_quoted_string_is_an_empty_element() {
+    assert_eq!(names("name=[\"a\",null]"), ["a"]);
+    assert_eq!(names("name=[1e2,-0,true,null,\"\"]"), ["1e2", "-0", "true"]);
+    assert_eq!(names("name=[\"null\"]"), ["null"]);
+}
+
+#[test]
+fn a_value_of_an_element_key_is_one_element_as_written() {
     assert_eq!(names("name[]=[a,b]"), ["[a,b]"]);
     assert_eq!(names("name[]=%22a%22"), ["\"a\""]);
     assert_eq!(names("name=a,b&name=c"), ["a,b", "c"]);
@@ -84,7 +94,7 @@ fn a_semicolon_never_splits() {
 }
 
 #[test]
-fn halves_of_brackets_and_quotes_are_text() {
+fn unpaired_brackets_and_quotes_are_text() {
     assert_eq!(names("name=[a"), ["[a"]);
     assert_eq!(names("name=a]"), ["a]"]);
     assert_eq!(names("name=["), ["["]);
@@ -106,7 +116,7 @@ fn unknown_parameters_are_ignored() {
 }
 
 #[test]
-fn what_is_not_text_is_refused_with_the_parameter() {
+fn invalid_text_is_refused_with_the_parameter() {
     for raw in ["name=%", "name=%4", "name=%zz", "name=%ff", "name[]=%C3", "name=%u00e9", "name=%+1"] {
         assert_eq!(parse(raw), Err(QueryError::NotText { parameter: Some(Parameter::Name) }), "{raw}");
     }
@@ -166,16 +176,17 @@ fn a_limit_that_is_no_whole_number_is_refused_by_name() {
 }
 
 #[test]
-fn what_is_beyond_the_limits_is_refused() {
+fn a_query_over_a_limit_is_refused() {
     let limits = QueryLimits { query_bytes: 30, values: 2, value_characters: 3 };
     let parse = |raw: &str| ProductQuery::parse(raw.as_bytes(), &limits);
     assert!(parse("name=a,b&code=éèê").is_ok());
-    assert_eq!(parse("name=a,b,c"), Err(QueryError::TooManyValues { parameter: Parameter::Name, most: 2 }));
-    assert_eq!(parse("code=abcd"), Err(QueryError::ValueTooLong { parameter: Parameter::Code, most: 3 }));
-    assert_eq!(parse(&"x".repeat(31)), Err(QueryError::TooLong { most: 30 }));
+    assert_eq!(parse("name=a,b,c"), Err(QueryError::TooManyValues { parameter: Parameter::Name, max: 2 }));
+    assert_eq!(parse("code=abcd"), Err(QueryError::ValueTooLong { parameter: Parameter::Code, max: 3 }));
+    assert_eq!(parse(&"x".repeat(31)), Err(QueryError::TooLong { max: 30 }));
 }
 
-/// PHP's urlencode, Python's quote_plus, Go's QueryEscape, Java's URLEncoder: they differ in what else they leave raw.
+/// Encodes as PHP's urlencode, Python's quote_plus, Go's QueryEscape and Java's URLEncoder do; they differ in the
+/// characters that they leave raw.
 fn form_encode(text: &str, raw: &str, space: &str) -> String {
     text.chars()
         .map(|c| match c {
@@ -198,7 +209,7 @@ fn each(values: &[String], write: impl Fn(usize, &str) -> String) -> String {
     values.iter().enumerate().map(|(index, value)| write(index, value)).collect::<Vec<_>>().join("&")
 }
 
-/// Every unambiguous spelling of this list for this key, with who writes it.
+/// Returns every unambiguous spelling of the list for the key, with the client that writes it.
 fn spellings(key: &str, values: &[String]) -> Vec<(&'static str, String)> {
     let mut all = vec![
         ("PHP http_build_query", each(values, |i, v| format!("{key}%5B{i}%5D={}", form_encode(v, "-_.", "+")))),
@@ -225,8 +236,7 @@ fn spellings(key: &str, values: &[String]) -> Vec<(&'static str, String)> {
             all.push(("commas", format!("{key}={comma}")));
         }
     }
-    let plain =
-        |value: &String| value.trim() == value && !value.contains([',', '"', '\'', '[', ']', '{']) && value != "null";
+    let plain = |value: &String| value.trim() == value && !value.contains([',', '"', '\'', '[', ']', '{']);
     if values.iter().all(plain) {
         all.push((
             "bare list",
@@ -237,7 +247,7 @@ fn spellings(key: &str, values: &[String]) -> Vec<(&'static str, String)> {
     all
 }
 
-/// What a careless client must still encode.
+/// Encodes only the characters that a query cannot hold raw.
 fn raw_but_delimiters(text: &str) -> String {
     text.replace('%', "%25").replace('&', "%26").replace('+', "%2B").replace('#', "%23")
 }
@@ -245,6 +255,7 @@ fn raw_but_delimiters(text: &str) -> String {
 fn values() -> impl Strategy<Value = Vec<String>> {
     let value = prop_oneof![
         3 => "[a-zA-Z0-9 .,-]{1,12}",
+        2 => "null|true|false|-?[0-9]{1,3}(\\.[0-9]{1,2})?(e[0-9])?",
         3 => "[%_\\\\\"'\\[\\],;+&=#éßΣ☃ a]{1,8}",
         1 => any::<String>().prop_filter("no element is empty", |text| !text.is_empty()),
     ];
@@ -255,9 +266,9 @@ proptest! {
     #[test]
     fn every_unambiguous_spelling_reads_back(names in values(), codes in values(), categories in values(), limit: u64, page: u64) {
         let numbers = [limit.to_string(), page.to_string()];
-        let wanted = ProductQuery { names, codes, categories, limit: Some(limit), page };
+        let expected = ProductQuery { names, codes, categories, limit: Some(limit), page };
         let lists = [
-            spellings("name", &wanted.names), spellings("code", &wanted.codes), spellings("category", &wanted.categories),
+            spellings("name", &expected.names), spellings("code", &expected.codes), spellings("category", &expected.categories),
             spellings("limit", &numbers[..1]), spellings("page", &numbers[1..]),
         ];
         for list in &lists {
@@ -265,9 +276,29 @@ proptest! {
                 let rest = lists.iter().filter(|other| !std::ptr::eq(*other, list)).map(|other| &other[0].1);
                 let query = rest.chain([spelling]).map(String::as_str).collect::<Vec<_>>().join("&");
                 let read = parse(&query);
-                prop_assert_eq!(read.as_ref(), Ok(&wanted), "{}: {}", client, query);
+                prop_assert_eq!(read.as_ref(), Ok(&expected), "{}: {}", client, query);
             }
         }
+    }
+
+    /// Model: with at least one string the list is JSON, where null is dropped; without a string every element is text.
+    #[test]
+    fn a_json_list_of_scalars_reads_as_the_rule_says(
+        elements in proptest::collection::vec(prop_oneof![
+            Just(("null".to_owned(), None)),
+            "true|false|0|-?[1-9][0-9]{0,2}(\\.[0-9]{1,2})?(e[0-9])?".prop_map(|text| (text.clone(), Some(text))),
+            "[a-z, \\[\"]{1,5}".prop_map(|text| (serde_json::to_string(&text).unwrap(), Some(text))),
+        ], 1..5),
+        separator in proptest::sample::select(vec![",", ", ", " ,"]),
+    ) {
+        let texts: Vec<String> = elements.iter().map(|(text, _)| text.clone()).collect();
+        let is_json = texts.iter().any(|text| text.starts_with('"'));
+        let expected: Vec<String> = if is_json {
+            elements.into_iter().filter_map(|(_, value)| value).collect()
+        } else {
+            texts.clone()
+        };
+        prop_assert_eq!(names(&format!("name={}", uri_component(&format!("[{}]", texts.join(separator))))), expected);
     }
 
     #[test]
