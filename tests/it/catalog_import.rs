@@ -172,8 +172,8 @@ async fn all_errors_of_both_files_are_reported_together_and_nothing_is_applied()
         r#"prices.csv line 4, clinic "nobody": is neither the id nor the client id of a clinic"#,
         r#"prices.csv line 4, contract_price "-1": must not be negative"#,
         r#"products.csv line 3, list_price "cheap": is not a number"#,
-        r#"products.csv line 4, code "A": is on line 2 already"#,
-        r#"products.csv line 5, code "B": is on line 3 already"#,
+        r#"products.csv line 4, code "A": is already on line 2"#,
+        r#"products.csv line 5, code "B": is already on line 3"#,
         r#"products.csv line 5, name: is empty"#,
         r#"products.csv line 5, units_per_outer "0": must be more than zero"#,
     ];
@@ -218,7 +218,7 @@ async fn a_prices_file_adds_changes_and_removes_contract_prices() {
 
     let twice = format!("clinic,code,contract_price\nvet-1,P001,1\n{},P001,2\n", clinic.id);
     let error = run(pool, NOW, (None, file("prices.csv", twice)), &ImportOptions::default()).await.expect_err("twice");
-    assert_eq!(reasons(error), [r#"prices.csv line 3, code "P001": has this price on line 2 already"#]);
+    assert_eq!(reasons(error), [r#"prices.csv line 3, code "P001": already has a price on line 2"#]);
 }
 
 #[tokio::test]

@@ -1,7 +1,7 @@
-//! The catalogue as the CSV that the import reads: importing what was exported changes nothing, and exporting again
-//! gives the same bytes.
+//! Exports the catalogue as the CSV of the import. Importing an export changes nothing, and a second export has the same
+//! bytes.
 //!
-//! Rows are in byte order of the code. The columns are those of DESIGN.md 3; `restricted` follows only where some
+//! Rows are in byte order of the code. The columns are those of DESIGN.md 3, with `restricted` only if at least one
 //! product is restricted.
 
 mod store;
@@ -12,21 +12,21 @@ use futures_util::TryStreamExt;
 use sqlx::PgPool;
 use std::io::Write;
 
-/// Why an export ended early. What was written until then is not a catalogue.
+/// The reason why an export failed. The output is incomplete.
 #[derive(Debug, thiserror::Error)]
 pub enum ExportError {
     #[error("cannot write the catalogue")]
     Write(#[from] csv::Error),
-    #[error("the database failed")]
+    #[error("a database statement failed")]
     Store(#[from] sqlx::Error),
 }
 
-/// Writes every product, withdrawn ones and those without a price included, as of one moment; returns how many.
+/// Writes all products, including those withdrawn or without a price, in one consistent read. Returns their number.
 pub async fn export(pool: &PgPool, writer: impl Write + Send) -> Result<u64, ExportError> {
     let mut transaction = pool.begin().await?;
-    store::freeze(&mut transaction).await?;
-    let with_restricted = store::any_restricted(&mut transaction).await?;
-    let columns = if with_restricted { PRODUCT_COLUMNS } else { &PRODUCT_COLUMNS[..PRODUCT_COLUMNS.len() - 1] };
+    store::set_repeatable_read(&mut transaction).await?;
+    let has_restricted = store::has_restricted(&mut transaction).await?;
+    let columns = if has_restricted { PRODUCT_COLUMNS } else { &PRODUCT_COLUMNS[..PRODUCT_COLUMNS.len() - 1] };
     let mut writer = csv::WriterBuilder::new().from_writer(writer);
     writer.write_record(columns)?;
     let mut products = store::all_products(&mut transaction);

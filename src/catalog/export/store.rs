@@ -4,7 +4,7 @@ use futures_util::stream::BoxStream;
 use rust_decimal::Decimal;
 use sqlx::PgConnection;
 
-/// A product as the table holds it.
+/// A row of the product table.
 pub(super) struct ProductRow {
     pub code: String,
     pub name: String,
@@ -24,17 +24,17 @@ pub(super) struct ProductRow {
     pub restricted: bool,
 }
 
-/// Lets every statement of the transaction see the same moment.
-pub(super) async fn freeze(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
+/// Lets all statements of the transaction read the same state.
+pub(super) async fn set_repeatable_read(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
     sqlx::query!("set transaction isolation level repeatable read, read only").execute(connection).await?;
     Ok(())
 }
 
-pub(super) async fn any_restricted(connection: &mut PgConnection) -> Result<bool, sqlx::Error> {
+pub(super) async fn has_restricted(connection: &mut PgConnection) -> Result<bool, sqlx::Error> {
     sqlx::query_scalar!(r#"select exists (select from product where restricted) as "any!""#).fetch_one(connection).await
 }
 
-/// All products, as a stream: memory does not grow with the catalogue.
+/// Streams all products, so that memory does not grow with the catalogue.
 pub(super) fn all_products(connection: &mut PgConnection) -> BoxStream<'_, Result<ProductRow, sqlx::Error>> {
     sqlx::query_as!(
         ProductRow,

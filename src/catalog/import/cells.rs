@@ -1,5 +1,5 @@
-//! One cell of a file: a text, a number, a yes or no, a date, a list of addresses. Pure; a refusal says why in the
-//! words of the person who wrote the file.
+//! Parses one cell of a file: text, number, boolean, date, list of URLs. Pure functions. Error texts complete a sentence
+//! that begins with column and value, for the person who wrote the file.
 
 use super::format::DecimalMark;
 use crate::values::{DecimalError, parse_decimal};
@@ -7,26 +7,26 @@ use rust_decimal::Decimal;
 use std::str::FromStr;
 use time::Date;
 
-/// Why a cell cannot be taken.
+/// The reason why a cell is invalid.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum CellError {
     #[error("is empty")]
     Empty,
     #[error("is longer than {0} characters")]
     TooLong(usize),
-    #[error("holds a line break or another control character; is a quote left open, or the encoding wrong?")]
+    #[error("contains a line break or another control character; check for an open quote and for the right encoding")]
     Control,
-    #[error("is not UTF-8, though the file is; save the file anew, or say --encoding")]
+    #[error("is not UTF-8, but the rest of the file is; save the file as UTF-8, or set `--encoding`")]
     NotUtf8,
     #[error(transparent)]
     Number(#[from] DecimalError),
-    #[error("has a comma and a point: thousands separators are not read")]
+    #[error("has a comma and a point; remove the thousands separators")]
     Thousands,
-    #[error("may mean thousands or decimals: say --decimal comma or --decimal point")]
+    #[error("may have a thousands separator or a decimal comma; set `--decimal comma` or `--decimal point`")]
     Ambiguous,
-    #[error("has a decimal comma, but the file uses the point{}", since(.0))]
+    #[error("has a decimal comma, but the file uses the point{}", first_line(.0))]
     Comma(Option<u64>),
-    #[error("has a decimal point, but the file uses the comma{}", since(.0))]
+    #[error("has a decimal point, but the file uses the comma{}", first_line(.0))]
     Point(Option<u64>),
     #[error("must not be negative")]
     Negative,
@@ -34,24 +34,25 @@ pub enum CellError {
     NotPositive,
     #[error("must be from 0 to 100")]
     NotAPercentage,
-    #[error("must be 1 or 0 (true, false, yes, no are read too)")]
+    #[error("must be 1 or 0 (or true, false, yes, no)")]
     NotABoolean,
     #[error("must be a date like 2026-07-31")]
     NotADate,
     #[error("must be http:// or https:// addresses, separated by spaces or |")]
     NotAnAddress,
-    #[error("is a number that a spreadsheet has shortened: format the column as text and export it again")]
+    #[error("was shortened by a spreadsheet; format the column as text and export it again")]
     Shortened,
 }
 
-fn since(line: &Option<u64>) -> String {
+/// Names the line that settled the decimal mark.
+fn first_line(line: &Option<u64>) -> String {
     line.map(|line| format!(" (first on line {line})")).unwrap_or_default()
 }
 
-/// A text without control characters. An unbalanced quote would otherwise swallow rows unseen.
-pub(super) fn text(value: &str, most: usize) -> Result<&str, CellError> {
-    if value.len() > most && value.chars().count() > most {
-        Err(CellError::TooLong(most))
+/// Accepts a text without control characters. A line break would mean that an unbalanced quote swallowed rows.
+pub(super) fn text(value: &str, max: usize) -> Result<&str, CellError> {
+    if value.len() > max && value.chars().count() > max {
+        Err(CellError::TooLong(max))
     } else if value.chars().any(char::is_control) {
         Err(CellError::Control)
     } else {
@@ -59,12 +60,13 @@ pub(super) fn text(value: &str, most: usize) -> Result<&str, CellError> {
     }
 }
 
-/// A [`text`] that must be there.
-pub(super) fn required_text(value: &str, most: usize) -> Result<&str, CellError> {
-    if value.is_empty() { Err(CellError::Empty) } else { text(value, most) }
+/// Accepts a [`text`] that is not empty.
+pub(super) fn required_text(value: &str, max: usize) -> Result<&str, CellError> {
+    if value.is_empty() { Err(CellError::Empty) } else { text(value, max) }
 }
 
-/// A code on a pack: kept as text, for leading zeros count. `8.71E+12` is what a spreadsheet makes of one.
+/// Accepts a barcode as text, because leading zeros matter. Refuses `8.71E+12`, the form of a barcode that a spreadsheet
+/// has shortened.
 pub(super) fn barcode(value: &str) -> Result<&str, CellError> {
     let upper = value.to_ascii_uppercase();
     if let Some((mantissa, exponent)) = upper.split_once("E+")
@@ -76,7 +78,7 @@ pub(super) fn barcode(value: &str) -> Result<&str, CellError> {
     text(value, 100)
 }
 
-/// `1`, `0`, and the words for them in any case.
+/// Parses `1`, `true`, `yes`, `0`, `false`, `no`, in any case.
 pub(super) fn boolean(value: &str) -> Result<bool, CellError> {
     match value.to_ascii_lowercase().as_str() {
         "1" | "true" | "yes" => Ok(true),
@@ -85,7 +87,7 @@ pub(super) fn boolean(value: &str) -> Result<bool, CellError> {
     }
 }
 
-/// A date as ISO 8601 writes it, or nothing.
+/// Parses an ISO 8601 date; an empty cell is `None`.
 pub(super) fn optional_date(value: &str) -> Result<Option<Date>, CellError> {
     let format = time::macros::format_description!("[year]-[month]-[day]");
     if value.is_empty() {
@@ -94,7 +96,7 @@ pub(super) fn optional_date(value: &str) -> Result<Option<Date>, CellError> {
     Date::parse(value, format).map(Some).map_err(|_| CellError::NotADate)
 }
 
-/// Addresses of pages about a product, separated by white space or `|`.
+/// Parses http and https URLs, separated by white space or `|`.
 pub(super) fn addresses(value: &str) -> Result<Vec<&str>, CellError> {
     let addresses: Vec<_> = value.split(|c: char| c.is_whitespace() || c == '|').filter(|a| !a.is_empty()).collect();
     for address in &addresses {
@@ -107,11 +109,12 @@ pub(super) fn addresses(value: &str) -> Result<Vec<&str>, CellError> {
     Ok(addresses)
 }
 
-/// Reads the numbers of one file, all with the same decimal mark. Where none is given, the first number that shows one
-/// settles it; `1,500` alone cannot.
+/// Parses the numbers of one file, all with the same decimal mark. Without a given mark, the first number with a mark
+/// settles it; `1,500` is ambiguous and cannot settle it.
 #[derive(Debug, Default)]
 pub(super) struct Numbers {
     mark: Option<DecimalMark>,
+    /// The line that settled the mark; `None` if the mark was given.
     settled_on: Option<u64>,
 }
 
@@ -120,13 +123,13 @@ impl Numbers {
         Self { mark, settled_on: None }
     }
 
-    /// The mark, where the file rather than a flag settled it.
+    /// Returns the mark if the file settled it.
     pub(super) fn detected(&self) -> Option<DecimalMark> {
         self.settled_on.and(self.mark)
     }
 
     pub(super) fn parse(&mut self, value: &str, line: u64) -> Result<Decimal, CellError> {
-        let number = match (value.contains('.'), value.split_once(',')) {
+        let (number, mark) = match (value.contains('.'), value.split_once(',')) {
             (false, None) => return Ok(parse_decimal(value)?),
             (true, Some(_)) => return Err(CellError::Thousands),
             (true, None) => {
@@ -145,13 +148,13 @@ impl Numbers {
             }
         };
         if self.mark.is_none() {
-            (self.mark, self.settled_on) = (Some(number.1), Some(line));
+            (self.mark, self.settled_on) = (Some(mark), Some(line));
         }
-        Ok(number.0)
+        Ok(number)
     }
 }
 
-/// One to three digits that could be thousands: `1` in `1,500`, but not `0` in `0,500`.
+/// Returns true if these digits before a comma may be thousands: `1` in `1,500`, but not `0` in `0,500`.
 fn looks_grouped(whole: &str) -> bool {
     let digits = whole.trim_start_matches(['+', '-']);
     (1..=3).contains(&digits.len()) && !digits.starts_with('0') && u32::from_str(digits).is_ok()
@@ -168,17 +171,17 @@ mod tests {
     }
 
     #[test]
-    fn points_are_read_where_nothing_speaks_against() {
+    fn decimal_points_are_the_default() {
         assert_eq!(read(None, &["10", "1.50", "1.500"]), [Ok("10".into()), Ok("1.5".into()), Ok("1.5".into())]);
     }
 
     #[test]
-    fn a_decimal_comma_is_found_out() {
+    fn a_decimal_comma_is_detected() {
         assert_eq!(read(None, &["7", "12,5", "1,500"]), [Ok("7".into()), Ok("12.5".into()), Ok("1.5".into())]);
     }
 
     #[test]
-    fn what_could_be_thousands_is_refused_until_the_mark_is_known() {
+    fn an_ambiguous_comma_is_refused_until_the_mark_is_known() {
         assert_eq!(read(None, &["1,500", "0,500"]), [Err(CellError::Ambiguous), Ok("0.5".into())]);
         assert_eq!(read(Some(DecimalMark::Comma), &["1,500"]), [Ok("1.5".into())]);
         assert_eq!(read(None, &["1,234.50"]), [Err(CellError::Thousands)]);
@@ -192,7 +195,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_number_is_refused_in_plain_words() {
+    fn a_text_that_is_not_a_number_is_refused() {
         assert_eq!(read(None, &["12 EUR"])[0].as_ref().unwrap_err().to_string(), "is not a number");
         assert_eq!(
             read(None, &["1234567890123"])[0].as_ref().unwrap_err().to_string(),

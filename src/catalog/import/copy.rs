@@ -1,13 +1,14 @@
-//! Rows as `copy .. from stdin` takes them in its text format.
+//! Writes rows in the text format of `copy .. from stdin`.
 
 use rust_decimal::Decimal;
 use std::fmt::{Display, Write};
 
-/// Lines for COPY, one cell after the other.
+/// Builds lines for COPY, cell by cell.
 #[derive(Debug, Default)]
 pub(super) struct CopyLines {
     text: String,
-    begun: bool,
+    /// The current line has at least one cell.
+    has_cells: bool,
 }
 
 impl CopyLines {
@@ -15,7 +16,7 @@ impl CopyLines {
         self.text.len()
     }
 
-    /// The lines gathered so far; starts anew.
+    /// Returns the lines so far and starts again with none.
     pub(super) fn take(&mut self) -> Vec<u8> {
         std::mem::take(&mut self.text).into_bytes()
     }
@@ -37,7 +38,7 @@ impl CopyLines {
         self.plain(value.map(|value| if value { 't' } else { 'f' }))
     }
 
-    /// A value whose text holds nothing to escape.
+    /// Appends a value whose text needs no escaping.
     pub(super) fn plain(&mut self, value: Option<impl Display>) -> &mut Self {
         self.separate();
         match value {
@@ -61,14 +62,14 @@ impl CopyLines {
 
     pub(super) fn end(&mut self) {
         self.text.push('\n');
-        self.begun = false;
+        self.has_cells = false;
     }
 
     fn separate(&mut self) {
-        if self.begun {
+        if self.has_cells {
             self.text.push('\t');
         }
-        self.begun = true;
+        self.has_cells = true;
     }
 }
 

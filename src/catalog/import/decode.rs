@@ -1,32 +1,33 @@
-//! From the bytes of a file to text: line ends and letters.
+//! Decodes the bytes of a file: line ends and character encoding.
 
 use super::format::{Encoding, decode_windows_1252};
 use csv::{ByteRecord, StringRecord};
 use std::io::{self, Read};
 
-/// Turns bytes into text. Where nothing says the encoding, the first record that is not plain ASCII settles it.
+/// Decodes records. Without a given encoding, the first record that is not ASCII settles it.
 #[derive(Debug)]
 pub(super) struct Decoder {
     given: Option<Encoding>,
-    pub found: Option<Encoding>,
+    /// The encoding that the content settled.
+    pub detected: Option<Encoding>,
 }
 
 impl Decoder {
     pub(super) fn new(given: Option<Encoding>) -> Self {
-        Self { given, found: None }
+        Self { given, detected: None }
     }
 
-    /// Moves the record over; returns the cells that are not what the encoding wants, read as well as can be.
+    /// Decodes a record into `text`. Returns the indices of cells with invalid bytes, which are replaced.
     pub(super) fn decode(&mut self, record: &mut ByteRecord, text: &mut StringRecord) -> Vec<usize> {
-        let settled = self.given.or(self.found);
+        let settled = self.given.or(self.detected);
         let ascii = record.as_slice().is_ascii();
         if ascii || settled != Some(Encoding::Windows1252) {
             match StringRecord::from_byte_record(std::mem::take(record)) {
                 Ok(decoded) => {
                     if !ascii && settled.is_none() {
-                        self.found = Some(Encoding::Utf8);
+                        self.detected = Some(Encoding::Utf8);
                     }
-                    // The old text's memory serves the next record.
+                    // Reuses the memory of the old text for the next record.
                     *record = std::mem::replace(text, decoded).into_byte_record();
                     return Vec::new();
                 }
@@ -34,71 +35,71 @@ impl Decoder {
             }
         }
         if settled.is_none() {
-            self.found = Some(Encoding::Windows1252);
+            self.detected = Some(Encoding::Windows1252);
         }
-        let windows = self.given.or(self.found) == Some(Encoding::Windows1252);
+        let is_windows = self.given.or(self.detected) == Some(Encoding::Windows1252);
         text.clear();
-        let mut bad = Vec::new();
+        let mut invalid = Vec::new();
         for (index, cell) in record.iter().enumerate() {
-            if windows {
+            if is_windows {
                 text.push_field(&decode_windows_1252(cell));
             } else {
                 let cell = String::from_utf8_lossy(cell);
                 if matches!(cell, std::borrow::Cow::Owned(_)) {
-                    bad.push(index);
+                    invalid.push(index);
                 }
                 text.push_field(&cell);
             }
         }
-        bad
+        invalid
     }
 }
 
-/// Makes every line end a line feed and ends the last line with one, so that line numbers can be told.
+/// Converts all line ends to line feeds and terminates the last line, so that line numbers can be counted.
 pub(super) struct LineEnds<R> {
     inner: R,
     skip_line_feed: bool,
-    ended: bool,
+    has_ended: bool,
     last: u8,
 }
 
 impl<R> LineEnds<R> {
     pub(super) fn new(inner: R) -> Self {
-        Self { inner, skip_line_feed: false, ended: false, last: b'\n' }
+        Self { inner, skip_line_feed: false, has_ended: false, last: b'\n' }
     }
 }
 
 impl<R: Read> Read for LineEnds<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        while !self.ended && !buffer.is_empty() {
+        while !self.has_ended && !buffer.is_empty() {
             let read = match self.inner.read(buffer) {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
                 read => read?,
             };
             if read == 0 {
-                self.ended = true;
+                self.has_ended = true;
                 if self.last == b'\n' {
                     break;
                 }
                 buffer[0] = b'\n';
                 return Ok(1);
             }
-            let mut kept = 0;
+            let mut length = 0;
             if self.skip_line_feed || memchr::memchr(b'\r', &buffer[..read]).is_some() {
                 for index in 0..read {
                     let byte = buffer[index];
                     let after_return = std::mem::replace(&mut self.skip_line_feed, byte == b'\r');
                     if !(after_return && byte == b'\n') {
-                        buffer[kept] = if byte == b'\r' { b'\n' } else { byte };
-                        kept += 1;
+                        buffer[length] = if byte == b'\r' { b'\n' } else { byte };
+                        length += 1;
                     }
                 }
             } else {
-                kept = read;
+                length = read;
             }
-            if kept > 0 {
-                self.last = buffer[kept - 1];
-                return Ok(kept);
+            if length > 0 {
+                self.last = buffer[length - 1];
+                return Ok(length);
             }
         }
         Ok(0)

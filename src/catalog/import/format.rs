@@ -1,43 +1,43 @@
-//! How a supplier's file is written: delimiter, encoding, decimal mark, header names. What is not given is detected;
-//! what cannot be told apart for sure is refused, never guessed.
+//! The format of a supplier's file: delimiter, encoding, decimal mark, header names. Formats that are not given are
+//! detected; an ambiguous format is refused.
 
 use std::collections::BTreeMap;
 use std::str::FromStr;
 
-/// How to read a file. `None` means: find out from the file.
+/// The format of a file. `None`: detect it.
 #[derive(Clone, Debug, Default)]
 pub struct FormatOptions {
     pub delimiter: Option<Delimiter>,
     pub encoding: Option<Encoding>,
     pub decimal: Option<DecimalMark>,
-    /// Foreign header names; they count for the products file and the prices file alike.
+    /// Foreign header names, for the products file and the prices file.
     pub mapping: Mapping,
 }
 
-/// The byte between two cells.
+/// The byte between cells.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Delimiter(pub u8);
 
-/// What the bytes beyond ASCII mean. UTF-8 may start with a byte order mark.
+/// The character encoding. UTF-8 may start with a byte order mark.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Encoding {
     Utf8,
     Windows1252,
 }
 
-/// What stands between the whole and the decimals of a number. Thousands separators are not read.
+/// The decimal separator. Thousands separators are refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DecimalMark {
     Point,
     Comma,
 }
 
-/// A flag or mapping that cannot be understood; the text says what would be.
+/// An invalid flag or mapping.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum FormatError {
     #[error("{0:?} is not a delimiter: give comma, semicolon, tab, pipe, or the character itself")]
     Delimiter(String),
-    #[error("{0:?} is not an encoding that we read: give utf-8 or windows-1252")]
+    #[error("{0:?} is not a supported encoding: give utf-8 or windows-1252")]
     Encoding(String),
     #[error("{0:?} is not a decimal mark: give point or comma")]
     DecimalMark(String),
@@ -90,7 +90,7 @@ impl FromStr for DecimalMark {
     }
 }
 
-/// Where our columns are in a foreign file.
+/// Maps our columns to the headers of a foreign file.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Mapping(BTreeMap<String, Mapped>);
 
@@ -102,8 +102,8 @@ pub(super) enum Mapped {
 }
 
 impl Mapping {
-    /// Reads a mapping file: `column = Header in the file` a line, or `column := value` where the file has no such
-    /// column and every row gets the same value. Empty lines and lines that start with `#` are skipped.
+    /// Parses a mapping file. A line is `column = Header in the file`, or `column := value` to give every row the same
+    /// value. Empty lines and lines that start with `#` are skipped.
     pub fn parse(text: &str) -> Result<Self, FormatError> {
         let mut entries = BTreeMap::new();
         for (index, text) in text.trim_start_matches('\u{feff}').lines().enumerate() {
@@ -111,15 +111,15 @@ impl Mapping {
             if text.is_empty() || text.starts_with('#') {
                 continue;
             }
-            let wrong = || FormatError::MappingLine { line, text: text.to_owned() };
-            let (column, value) = text.split_once('=').ok_or_else(wrong)?;
+            let invalid = || FormatError::MappingLine { line, text: text.to_owned() };
+            let (column, value) = text.split_once('=').ok_or_else(invalid)?;
             let (column, constant) = match column.trim_end().strip_suffix(':') {
                 Some(column) => (column, true),
                 None => (column, false),
             };
             let (column, value) = (column.trim().to_ascii_lowercase(), value.trim().to_owned());
             if column.is_empty() || value.is_empty() && !constant {
-                return Err(wrong());
+                return Err(invalid());
             }
             let mapped = if constant { Mapped::Constant(value) } else { Mapped::Header(value) };
             if entries.insert(column.clone(), mapped).is_some() {
@@ -129,7 +129,7 @@ impl Mapping {
         Ok(Self(entries))
     }
 
-    pub(super) fn of(&self, column: &str) -> Option<&Mapped> {
+    pub(super) fn find(&self, column: &str) -> Option<&Mapped> {
         self.0.get(column)
     }
 
@@ -138,22 +138,22 @@ impl Mapping {
     }
 }
 
-/// The delimiter that comes most often outside quotes in the header line; a comma where none comes.
+/// Returns the most frequent delimiter outside quotes in the header line; a comma if there is none.
 pub(super) fn detect_delimiter(header: &[u8]) -> u8 {
-    let mut quoted = false;
+    let mut is_quoted = false;
     let mut counts = [(b',', 0), (b';', 0), (b'\t', 0), (b'|', 0)];
     for byte in header {
-        quoted ^= *byte == b'"';
-        if let Some(entry) = counts.iter_mut().find(|entry| entry.0 == *byte && !quoted) {
+        is_quoted ^= *byte == b'"';
+        if let Some(entry) = counts.iter_mut().find(|entry| entry.0 == *byte && !is_quoted) {
             entry.1 += 1;
         }
     }
-    // The first of equals: max_by_key would give the last.
+    // Reversed, because `max_by_key` returns the last of equal counts.
     counts.iter().rev().max_by_key(|entry| entry.1).map_or(b',', |entry| entry.0)
 }
 
-/// The characters of Windows-1252, whose bytes 0x80 to 0x9f differ from Latin-1. The five bytes without a meaning
-/// become control characters, which the row checks refuse.
+/// Decodes Windows-1252, which differs from Latin-1 in the bytes 0x80 to 0x9f. The five undefined bytes become control
+/// characters, which the row checks refuse.
 pub(super) fn decode_windows_1252(bytes: &[u8]) -> String {
     const HIGH: [char; 32] = [
         '€', '\u{81}', '‚', 'ƒ', '„', '…', '†', '‡', 'ˆ', '‰', 'Š', '‹', 'Œ', '\u{8d}', 'Ž', '\u{8f}', '\u{90}', '‘',
@@ -173,7 +173,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_delimiter_of_the_header_is_found() {
+    fn the_delimiter_of_the_header_is_detected() {
         for (header, delimiter) in [
             ("code,name", b','),
             ("code;name;price", b';'),
@@ -189,13 +189,13 @@ mod tests {
     #[test]
     fn a_mapping_names_headers_and_constants() {
         let mapping = Mapping::parse("# ours = theirs\n\ncode = Artikel Nr.\ntype := medication\n").unwrap();
-        assert_eq!(mapping.of("code"), Some(&Mapped::Header("Artikel Nr.".to_owned())));
-        assert_eq!(mapping.of("type"), Some(&Mapped::Constant("medication".to_owned())));
-        assert_eq!(mapping.of("name"), None);
+        assert_eq!(mapping.find("code"), Some(&Mapped::Header("Artikel Nr.".to_owned())));
+        assert_eq!(mapping.find("type"), Some(&Mapped::Constant("medication".to_owned())));
+        assert_eq!(mapping.find("name"), None);
     }
 
     #[test]
-    fn a_wrong_mapping_line_is_named() {
+    fn an_invalid_mapping_line_is_named() {
         assert!(matches!(Mapping::parse("code = A\nname"), Err(FormatError::MappingLine { line: 2, .. })));
         assert!(matches!(Mapping::parse("code = A\ncode = B"), Err(FormatError::MappedTwice { line: 2, .. })));
     }
@@ -206,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn flags_are_read_by_name_and_by_character() {
+    fn flags_are_parsed_by_name_and_by_character() {
         assert_eq!("tab".parse(), Ok(Delimiter(b'\t')));
         assert_eq!(";".parse(), Ok(Delimiter(b';')));
         assert!("ab".parse::<Delimiter>().is_err());

@@ -1,9 +1,11 @@
-//! Import of a supplier's catalogue and contract prices.
+//! Imports a supplier's catalogue and contract prices.
 //!
-//! Guarantees: one import is one transaction, products and prices together; of two imports at once the second waits; a
-//! file with errors changes nothing, and all its errors are told at once; an import that would take more products off
-//! sale than the limit allows stops and asks. Memory does not grow with the file. It refuses to guess: a price without a
-//! pack size, a number that may mean thousands or decimals, a letter that fits no encoding are errors.
+//! Guarantees: one import is one transaction, products and prices together. Of two concurrent imports, the second waits. A
+//! file with errors changes nothing, and all errors are reported together. An import that would take more products off
+//! sale than the limit fails and asks for `--allow-withdrawals`. Memory does not grow with the file.
+//!
+//! The import never guesses: a price without a pack size, a number that may have thousands separators or decimals, and a
+//! byte that is invalid in the encoding are errors.
 
 mod cells;
 mod copy;
@@ -37,19 +39,19 @@ use stage::{stage_prices, stage_products};
 use std::io::Read;
 use time::OffsetDateTime;
 
-/// How many of the codes that would be withdrawn an error names.
+/// Number of products that the error about too many withdrawals names.
 const NAMED_CODES: i64 = 10;
 
-/// A file: its name, as errors and the record show it, and its content.
+/// A file: its name for errors and the audit record, and its content.
 pub struct SourceFile {
     pub name: String,
     pub content: Box<dyn Read + Send>,
 }
 
-/// What a products file is for.
+/// The kind of a products file.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum ImportKind {
-    /// The whole catalogue: products that the file lacks are withdrawn.
+    /// The whole catalogue: products that are not in the file are withdrawn.
     #[default]
     Full,
     /// `code,stock_available`: nothing else changes.
@@ -58,15 +60,15 @@ pub enum ImportKind {
     Prices,
 }
 
-/// How to import.
+/// The options of an import.
 #[derive(Clone, Debug)]
 pub struct ImportOptions {
     pub kind: ImportKind,
-    /// Go beyond the limit.
+    /// Ignore the withdrawal limit.
     pub allow_withdrawals: bool,
-    /// The share of the products for sale, in percent, that one import may take off sale.
+    /// Maximum share of the products for sale that one import may take off sale, in percent.
     pub withdrawal_limit_percent: Decimal,
-    /// Do everything, then undo it: the summary is that of the real import.
+    /// Run the whole import, then roll it back: the summary equals that of the real import.
     pub dry_run: bool,
     pub format: FormatOptions,
 }
@@ -83,12 +85,12 @@ impl Default for ImportOptions {
     }
 }
 
-/// How far an import is.
+/// The progress of an import.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Progress<'a> {
-    /// Another import runs.
+    /// Another import is running.
     Waiting,
-    /// Rows and bytes of that file so far.
+    /// Rows and bytes of the file read so far.
     Reading {
         file: &'a str,
         rows: u64,
@@ -98,8 +100,8 @@ pub enum Progress<'a> {
     Storing,
 }
 
-/// Applies the files, or with `dry_run` finds out what they would change. `actor` goes into the audit record. The pool
-/// needs one free connection; it is held until the files are read to their end.
+/// Applies the files, or with `dry_run` computes what they would change. `actor` is recorded in the audit log. Holds one
+/// connection of the pool until the end.
 pub async fn import(
     pool: &PgPool,
     now: OffsetDateTime,
@@ -122,7 +124,7 @@ pub async fn import(
         progress(Progress::Waiting);
         store::lock_imports(connection).await?;
     }
-    store::allow_memory(connection).await?;
+    store::set_work_memory(connection).await?;
     store::empty_staging(connection).await?;
 
     let mut summary = ImportSummary { file: names.0, prices_file: names.1, ..Default::default() };
@@ -148,7 +150,7 @@ pub async fn import(
     progress(Progress::Comparing);
     if with_products {
         let lost = compare(connection, full, &mut summary).await?;
-        if let Some(error) = guard(connection, full, lost, options).await? {
+        if let Some(error) = check_withdrawals(connection, full, lost, options).await? {
             if !options.dry_run {
                 return Err(error);
             }
@@ -179,14 +181,14 @@ pub async fn import(
     Ok(summary)
 }
 
-/// A column that we do not know in a mapping is a slip of the pen: the mapped column would be missed in silence.
+/// Refuses unknown columns in a mapping. A misspelt column would otherwise be ignored silently.
 fn check_mapping(mapping: &Mapping) -> Result<(), ImportError> {
-    let known = |column: &&str| PRODUCT_COLUMNS.contains(column) || prices::COLUMNS.known.contains(column);
-    let unknown: Vec<_> = mapping.columns().filter(|column| !known(column)).map(str::to_owned).collect();
+    let is_known = |column: &&str| PRODUCT_COLUMNS.contains(column) || prices::COLUMNS.known.contains(column);
+    let unknown: Vec<_> = mapping.columns().filter(|column| !is_known(column)).map(str::to_owned).collect();
     if unknown.is_empty() { Ok(()) } else { Err(ImportError::Mapping(unknown)) }
 }
 
-/// Fills in the counts of products. Returns how many of how many would not be for sale any more.
+/// Fills in the product counts of the summary. Returns how many products would go off sale, and how many are for sale now.
 async fn compare(
     connection: &mut PgConnection,
     full: bool,
@@ -194,7 +196,7 @@ async fn compare(
 ) -> Result<(u64, u64), sqlx::Error> {
     let compared = store::compare(connection).await?;
     let active = store::count_active(connection).await?;
-    // No code is staged twice, so those that are not named are the rest.
+    // No code is staged twice, so the absent products are the difference.
     let (absent_all, absent_listed) =
         if full { (active.all - compared.named_active, active.listed - compared.named_listed) } else { (0, 0) };
     summary.new = compared.new.unsigned_abs();
@@ -211,8 +213,8 @@ async fn compare(
     Ok(((compared.lost + absent_listed).unsigned_abs(), active.listed.unsigned_abs()))
 }
 
-/// The refusal of an import that takes too much off sale.
-async fn guard(
+/// Returns the error of an import that takes more products off sale than the limit.
+async fn check_withdrawals(
     connection: &mut PgConnection,
     full: bool,
     (lost, listed): (u64, u64),

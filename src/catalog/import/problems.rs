@@ -1,21 +1,21 @@
-//! What is wrong with the files of an import: all of it at once, so that one look at the list is enough to mend them.
+//! The errors in the files of an import, collected so that the supplier can correct all of them at once.
 
 use serde::Serialize;
 use std::fmt;
 
-/// The most errors that are listed one by one. All are counted.
+/// Maximum number of errors that are listed. All errors are counted.
 pub const LISTED_ERRORS: usize = 1_000;
 
-/// The most characters of a wrong value that are repeated.
+/// Maximum characters of an invalid value that are shown.
 const SHOWN_CHARACTERS: usize = 80;
 
-/// A row that cannot be taken.
+/// An error in a row.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub struct RowError {
     pub file: String,
     /// The line on which the row begins; the header is line 1.
     pub line: u64,
-    /// Empty where the row as a whole is wrong.
+    /// Empty if the error concerns the whole row.
     pub column: String,
     pub value: String,
     pub reason: String,
@@ -32,17 +32,17 @@ impl fmt::Display for RowError {
     }
 }
 
-/// A header row that does not fit. None of the file's rows was looked at.
+/// An invalid header row. The rows of the file were not checked.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct HeaderError {
     pub file: String,
-    /// Required columns that are not there.
+    /// Required columns that the file lacks.
     pub missing: Vec<String>,
-    /// Columns that are there more than once.
+    /// Columns that occur more than once.
     pub repeated: Vec<String>,
-    /// What else is wrong, in words.
+    /// Other errors, as texts.
     pub other: Vec<String>,
-    /// The header as we read it.
+    /// The header as read.
     pub found: Vec<String>,
 }
 
@@ -50,9 +50,9 @@ impl fmt::Display for HeaderError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} line 1", self.file)?;
         let mut separator = ": ";
-        for (words, columns) in [("missing columns", &self.missing), ("repeated columns", &self.repeated)] {
+        for (label, columns) in [("missing columns", &self.missing), ("repeated columns", &self.repeated)] {
             if !columns.is_empty() {
-                write!(f, "{separator}{words}: {}", columns.join(", "))?;
+                write!(f, "{separator}{label}: {}", columns.join(", "))?;
                 separator = "; ";
             }
         }
@@ -64,13 +64,13 @@ impl fmt::Display for HeaderError {
     }
 }
 
-/// Everything that is wrong, of both files. Nothing was applied.
+/// All errors of both files. Nothing was applied.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Refusal {
     pub headers: Vec<HeaderError>,
-    /// By file and line, at most [`LISTED_ERRORS`] of each file and kind.
+    /// Sorted by file and line; at most [`LISTED_ERRORS`] a file.
     pub errors: Vec<RowError>,
-    /// How many rows' errors there are in all.
+    /// Number of row errors, including those that are not listed.
     pub count: u64,
 }
 
@@ -102,7 +102,7 @@ impl fmt::Display for Refusal {
     }
 }
 
-/// Gathers the row errors of one file.
+/// Collects the row errors of one file.
 #[derive(Debug)]
 pub(super) struct Problems {
     file: String,
@@ -111,7 +111,7 @@ pub(super) struct Problems {
 }
 
 impl Problems {
-    pub(super) fn of(file: &str) -> Self {
+    pub(super) fn new(file: &str) -> Self {
         Self { file: file.to_owned(), errors: Vec::new(), count: 0 }
     }
 
@@ -131,7 +131,7 @@ mod tests {
 
     #[test]
     fn every_error_has_its_line_and_all_are_counted() {
-        let mut problems = Problems::of("a.csv");
+        let mut problems = Problems::new("a.csv");
         for line in 2..2_002 {
             problems.add(line, "list_price", "abc", "is not a number");
         }
@@ -145,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn a_header_error_names_all_that_is_missing() {
+    fn a_header_error_names_all_missing_columns() {
         let error = HeaderError {
             file: "a.csv".into(),
             missing: vec!["code".into(), "list_price".into()],

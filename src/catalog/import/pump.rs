@@ -1,5 +1,5 @@
-//! Moves a file's rows towards the database: a thread reads and checks, the caller sends on what is ready. Memory holds a
-//! few chunks, however long the file.
+//! Streams a file's rows towards the database: a thread reads and checks them, the caller sends the chunks. Memory holds
+//! only a few chunks.
 
 use super::cells::Numbers;
 use super::copy::CopyLines;
@@ -9,23 +9,23 @@ use super::read::{Columns, ReadError, Row, Table};
 use std::io::Read;
 use tokio::sync::mpsc;
 
-/// A chunk is sent when it has grown to so many bytes.
-const CHUNK: usize = 128 * 1024;
+/// A chunk is sent when it reaches this many bytes.
+const CHUNK_BYTES: usize = 128 * 1024;
 
-/// What a kind of file makes of its rows.
+/// Checks the rows of one kind of file.
 pub(super) trait Rows: Send + 'static {
     fn columns(&self) -> Columns;
 
-    /// Checks a row, reports every error in it, and writes its line for COPY.
+    /// Checks a row, reports all its errors, and writes its line for COPY.
     fn row(&mut self, row: &Row<'_>, problems: &mut Problems, lines: &mut CopyLines);
 
     fn numbers(&self) -> &Numbers;
 
-    /// What the person who imports should know, though nothing is wrong.
+    /// Returns remarks for the user that are not errors.
     fn notes(&self) -> Vec<String>;
 }
 
-/// Lines for COPY, and how far the file has been read.
+/// Lines for COPY, and the rows and bytes of the file read so far.
 #[derive(Debug)]
 pub(super) struct Chunk {
     pub lines: Vec<u8>,
@@ -33,7 +33,7 @@ pub(super) struct Chunk {
     pub bytes: u64,
 }
 
-/// A file that was read to its end, or whose header did not fit.
+/// The result of reading a file: to its end, or up to an invalid header.
 #[derive(Debug)]
 pub(super) struct Pumped {
     pub rows: u64,
@@ -42,7 +42,7 @@ pub(super) struct Pumped {
     pub notes: Vec<String>,
 }
 
-/// Reads a whole file, on a thread that may block. Stops early when nobody takes the chunks any more.
+/// Reads a whole file; blocks the thread. Stops early if the receiver of the chunks is dropped.
 pub(super) fn pump<R: Rows>(
     file: &str,
     read: Box<dyn Read + Send>,
@@ -50,7 +50,7 @@ pub(super) fn pump<R: Rows>(
     mut rows: R,
     chunks: &mpsc::Sender<Chunk>,
 ) -> Result<Pumped, csv::Error> {
-    let mut pumped = Pumped { rows: 0, header: None, problems: Problems::of(file), notes: Vec::new() };
+    let mut pumped = Pumped { rows: 0, header: None, problems: Problems::new(file), notes: Vec::new() };
     match pump_rows(file, read, format, &mut rows, chunks, &mut pumped) {
         Ok(()) => Ok(pumped),
         Err(ReadError::Header(header)) => Ok(Pumped { header: Some(header), ..pumped }),
@@ -69,7 +69,7 @@ fn pump_rows<R: Rows>(
     let mut table = Table::open(file, read, rows.columns(), format)?;
     let mut lines = CopyLines::default();
     loop {
-        let more = match table.next(&mut pumped.problems)? {
+        let has_row = match table.next(&mut pumped.problems)? {
             None => false,
             Some(row) => {
                 rows.row(&row, &mut pumped.problems, &mut lines);
@@ -77,9 +77,9 @@ fn pump_rows<R: Rows>(
                 true
             }
         };
-        if lines.len() >= CHUNK || !more {
+        if lines.len() >= CHUNK_BYTES || !has_row {
             let chunk = Chunk { lines: lines.take(), rows: pumped.rows, bytes: table.bytes() };
-            if chunks.blocking_send(chunk).is_err() || !more {
+            if chunks.blocking_send(chunk).is_err() || !has_row {
                 break;
             }
         }
@@ -99,7 +99,7 @@ fn pump_rows<R: Rows>(
 pub(super) mod tests {
     use super::*;
 
-    /// The lines for COPY and what was found, of a small file.
+    /// Returns the lines for COPY and the result of a small file.
     pub(crate) fn pump_text(text: &str, rows: impl Rows) -> (String, Pumped) {
         pump_bytes(text.as_bytes(), rows)
     }
@@ -115,7 +115,7 @@ pub(super) mod tests {
         (String::from_utf8(lines).unwrap(), pumped)
     }
 
-    /// `line, column: reason` of each error.
+    /// Returns `line, column: reason` of each error.
     pub(crate) fn errors_of(pumped: Pumped) -> Vec<String> {
         let mut refusal = super::super::problems::Refusal::default();
         refusal.add(pumped.problems);

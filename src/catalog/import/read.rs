@@ -1,5 +1,5 @@
-//! Reads a CSV file as a stream: delimiter, encoding and header are settled first, then one record at a time, so memory
-//! does not grow with the file. Line numbers are those an editor shows, whatever the line ends.
+//! Reads a CSV file as a stream: first delimiter, encoding and header, then one record at a time, so memory does not grow
+//! with the file. Line numbers are those of a text editor, for all line ends.
 
 use super::decode::{Decoder, LineEnds};
 use super::format::{Encoding, FormatOptions, Mapped, detect_delimiter};
@@ -7,21 +7,21 @@ use super::problems::{HeaderError, Problems};
 use csv::{ByteRecord, StringRecord};
 use std::io::{self, Chain, Cursor, Read};
 
-/// The header must end within so many bytes.
-const HEAD: usize = 64 * 1024;
+/// Maximum bytes of the header line.
+const MAX_HEADER: usize = 64 * 1024;
 
-/// The columns that a kind of file knows.
+/// The columns of one kind of file.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Columns {
-    /// All, in the order by which [`Row::get`] counts.
+    /// All columns; [`Row::get`] takes an index into this list.
     pub known: &'static [&'static str],
-    /// Those that must be there.
+    /// Columns that the file must have.
     pub required: &'static [&'static str],
-    /// If any: at least one of these must be there.
+    /// If not empty, the file must have at least one of these columns.
     pub one_of: &'static [&'static str],
 }
 
-/// Why a file cannot be read at all.
+/// The reason why a file cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum ReadError {
     #[error("{0}")]
@@ -36,20 +36,23 @@ impl From<io::Error> for ReadError {
     }
 }
 
+/// Where a row has the value of a column.
 #[derive(Debug, PartialEq)]
-enum Place {
+enum Source {
     Absent,
-    At(usize),
+    /// The index of the cell.
+    Cell(usize),
+    /// The mapping gives a fixed value.
     Constant(String),
 }
 
-/// A file whose header fits.
+/// A file with a valid header.
 pub(super) struct Table<R: Read> {
     reader: csv::Reader<Chain<Cursor<Vec<u8>>, LineEnds<R>>>,
-    places: Vec<Place>,
+    sources: Vec<Source>,
     width: usize,
     decoder: Decoder,
-    /// Lines before the header, which the reader does not see.
+    /// Lines before the header, which the CSV reader does not see.
     skipped_lines: u64,
     columns: Columns,
     pub(super) notes: Vec<String>,
@@ -62,17 +65,17 @@ pub(super) struct Table<R: Read> {
 pub(super) struct Row<'a> {
     pub line: u64,
     columns: Columns,
-    places: &'a [Place],
+    sources: &'a [Source],
     text: &'a StringRecord,
 }
 
 impl<'a> Row<'a> {
-    /// The cell of the column with that place in [`Columns::known`]; none where the file has no such column.
+    /// Returns the cell of the column with this index in [`Columns::known`]. `None` if the file lacks the column.
     pub(super) fn get(&self, column: usize) -> Option<&'a str> {
-        match &self.places[column] {
-            Place::Absent => None,
-            Place::At(index) => Some(self.text.get(*index).unwrap_or_default().trim()),
-            Place::Constant(value) => Some(value),
+        match &self.sources[column] {
+            Source::Absent => None,
+            Source::Cell(index) => Some(self.text.get(*index).unwrap_or_default().trim()),
+            Source::Constant(value) => Some(value),
         }
     }
 
@@ -82,13 +85,13 @@ impl<'a> Row<'a> {
 }
 
 impl<R: Read> Table<R> {
-    /// Reads up to and with the header.
+    /// Reads the header.
     pub(super) fn open(file: &str, inner: R, columns: Columns, format: &FormatOptions) -> Result<Self, ReadError> {
         let mut inner = LineEnds::new(inner);
         let mut head = Vec::new();
-        while head.len() < HEAD && !head.contains(&b'\n') {
+        while head.len() < MAX_HEADER && !head.contains(&b'\n') {
             let start = head.len();
-            head.resize(start + HEAD, 0);
+            head.resize(start + MAX_HEADER, 0);
             let read = inner.read(&mut head[start..])?;
             head.truncate(start + read);
             if read == 0 {
@@ -96,25 +99,25 @@ impl<R: Read> Table<R> {
             }
         }
         let mut notes = Vec::new();
-        let mut known_encoding = format.encoding;
+        let mut encoding = format.encoding;
         if head.starts_with(b"\xff\xfe") || head.starts_with(b"\xfe\xff") {
-            let other = "the file is UTF-16: save it as UTF-8 (in a spreadsheet: \"CSV UTF-8\")".to_owned();
+            let other = "the file is UTF-16; save it as UTF-8 (in a spreadsheet: \"CSV UTF-8\")".to_owned();
             return Err(header_error(file, vec![], vec![], vec![other], vec![]));
         }
         if head.starts_with(b"\xef\xbb\xbf") {
             head.drain(..3);
-            known_encoding = Some(Encoding::Utf8);
+            encoding = Some(Encoding::Utf8);
         }
-        // Spreadsheets may say the delimiter in a line of its own.
-        let (mut said, mut skipped_lines) = (None, 0);
+        // Spreadsheets may declare the delimiter in a line before the header.
+        let (mut declared, mut skipped_lines) = (None, 0);
         if head.get(..4).is_some_and(|start| start.eq_ignore_ascii_case(b"sep=")) && head.get(5) == Some(&b'\n') {
-            said = Some(head[4]);
+            declared = Some(head[4]);
             head.drain(..6);
             skipped_lines = 1;
         }
         let header_end = head.iter().position(|byte| *byte == b'\n').unwrap_or(head.len());
         let given = format.delimiter.map(|delimiter| delimiter.0);
-        let delimiter = given.or(said).unwrap_or_else(|| detect_delimiter(&head[..header_end]));
+        let delimiter = given.or(declared).unwrap_or_else(|| detect_delimiter(&head[..header_end]));
         if given.is_none() && delimiter != b',' {
             notes.push(format!("{file}: cells are separated by {:?}", char::from(delimiter)));
         }
@@ -125,14 +128,14 @@ impl<R: Read> Table<R> {
             .from_reader(Cursor::new(head).chain(inner));
         let mut header = ByteRecord::new();
         reader.read_byte_record(&mut header)?;
-        let mut decoder = Decoder::new(known_encoding);
+        let mut decoder = Decoder::new(encoding);
         let mut text = StringRecord::new();
-        let bad = decoder.decode(&mut header, &mut text);
+        let invalid = decoder.decode(&mut header, &mut text);
         let found: Vec<String> = text.iter().map(|name| name.trim().to_owned()).collect();
-        let places = resolve(file, &found, bad, columns, format, &mut notes)?;
+        let sources = resolve(file, &found, invalid, columns, format, &mut notes)?;
         Ok(Self {
             reader,
-            places,
+            sources,
             width: found.len(),
             decoder,
             skipped_lines,
@@ -144,7 +147,7 @@ impl<R: Read> Table<R> {
         })
     }
 
-    /// The next record that has any content. A record of the wrong width is reported and skipped.
+    /// Returns the next record that is not empty. Reports and skips records with a wrong number of cells.
     pub(super) fn next(&mut self, problems: &mut Problems) -> Result<Option<Row<'_>>, ReadError> {
         loop {
             if !self.reader.read_byte_record(&mut self.record)? {
@@ -153,38 +156,39 @@ impl<R: Read> Table<R> {
             if self.record.iter().all(|cell| cell.trim_ascii().is_empty()) {
                 continue;
             }
-            // The reader stands behind the line feed that LineEnds guarantees.
+            // The reader's position is behind the line feed that LineEnds guarantees.
             let breaks = self.record.as_slice().iter().filter(|byte| **byte == b'\n').count() as u64;
             let line = (self.reader.position().line() + self.skipped_lines).saturating_sub(1 + breaks);
-            // A quote left open swallows the last line feed as well.
+            // An open quote swallows the last line feed too.
             self.line = line.max(self.line + 1);
-            let bad = self.decoder.decode(&mut self.record, &mut self.text);
+            let invalid = self.decoder.decode(&mut self.record, &mut self.text);
             if self.text.len() != self.width {
                 let (cells, width) = (self.text.len(), self.width);
-                let reason =
-                    format!("has {cells} cells, the header has {width}; is a value with the delimiter not in quotes?");
+                let reason = format!(
+                    "has {cells} cells, the header has {width}; put values that contain the delimiter in quotes"
+                );
                 problems.add(self.line, "", "", reason);
                 continue;
             }
             for (index, name) in self.columns.known.iter().enumerate() {
-                if let Place::At(at) = self.places[index]
-                    && bad.contains(&at)
+                if let Source::Cell(cell) = self.sources[index]
+                    && invalid.contains(&cell)
                 {
-                    problems.add(self.line, name, &self.text[at], super::cells::CellError::NotUtf8);
+                    problems.add(self.line, name, &self.text[cell], super::cells::CellError::NotUtf8);
                 }
             }
-            return Ok(Some(Row { line: self.line, columns: self.columns, places: &self.places, text: &self.text }));
+            return Ok(Some(Row { line: self.line, columns: self.columns, sources: &self.sources, text: &self.text }));
         }
     }
 
-    /// Bytes read so far.
+    /// Returns the bytes read so far.
     pub(super) fn bytes(&self) -> u64 {
         self.reader.position().byte()
     }
 
-    /// The encoding, where the content rather than a flag or a byte order mark settled it.
+    /// Returns the encoding if the content settled it, not a flag or a byte order mark.
     pub(super) fn detected_encoding(&self) -> Option<Encoding> {
-        self.decoder.found
+        self.decoder.detected
     }
 }
 
@@ -198,57 +202,60 @@ fn header_error(
     ReadError::Header(HeaderError { file: file.to_owned(), missing, repeated, other, found })
 }
 
-/// Finds each known column in the header, by its mapped name if it has one. Names match in any case.
+/// Finds each known column in the header, by its mapped name if it has one, ignoring case.
 fn resolve(
     file: &str,
     found: &[String],
-    bad: Vec<usize>,
+    invalid: Vec<usize>,
     columns: Columns,
     format: &FormatOptions,
     notes: &mut Vec<String>,
-) -> Result<Vec<Place>, ReadError> {
+) -> Result<Vec<Source>, ReadError> {
     let (mut missing, mut repeated, mut other) = (Vec::new(), Vec::new(), Vec::new());
     let mut used = vec![false; found.len()];
-    let mut places = Vec::new();
+    let mut sources = Vec::new();
     for known in columns.known {
-        let wanted = match format.mapping.of(known) {
+        let name = match format.mapping.find(known) {
             Some(Mapped::Constant(value)) => {
-                places.push(Place::Constant(value.clone()));
+                sources.push(Source::Constant(value.clone()));
                 continue;
             }
             Some(Mapped::Header(header)) => header,
             None => *known,
         };
-        // A mapping is for both files of an import; the other one may have our own names.
-        let named =
-            |name: &str| (0..found.len()).filter(|at| found[*at].to_lowercase() == name.to_lowercase()).collect();
-        let mut at: Vec<usize> = named(wanted);
-        if at.is_empty() {
-            at = named(known);
+        // One mapping serves both files of an import; the other file may have our own names.
+        let cells_named = |name: &str| -> Vec<usize> {
+            (0..found.len()).filter(|cell| found[*cell].to_lowercase() == name.to_lowercase()).collect()
+        };
+        let mut cells = cells_named(name);
+        if cells.is_empty() {
+            cells = cells_named(known);
         }
-        if at.len() > 1 {
-            repeated.push(found[at[0]].clone());
+        if cells.len() > 1 {
+            repeated.push(found[cells[0]].clone());
         }
-        match at.first().copied() {
+        match cells.first().copied() {
             Some(index) => {
                 used[index] = true;
-                places.push(Place::At(index));
+                sources.push(Source::Cell(index));
             }
             None => {
                 if columns.required.contains(known) {
-                    let mapped = if wanted == *known { String::new() } else { format!(" (mapped to {wanted:?})") };
+                    let mapped = if name == *known { String::new() } else { format!(" (mapped to {name:?})") };
                     missing.push(format!("{known}{mapped}"));
                 }
-                places.push(Place::Absent);
+                sources.push(Source::Absent);
             }
         }
     }
-    let absent = |name: &&str| columns.known.iter().zip(&places).any(|(k, place)| k == name && *place == Place::Absent);
+    let absent = |name: &&str| {
+        columns.known.iter().zip(&sources).any(|(known, source)| known == name && *source == Source::Absent)
+    };
     if !columns.one_of.is_empty() && columns.one_of.iter().all(absent) {
         missing.push(columns.one_of.join(" or "));
     }
-    if !bad.is_empty() {
-        other.push("the header is not UTF-8: save the file anew, or say --encoding".to_owned());
+    if !invalid.is_empty() {
+        other.push("the header is not UTF-8; save the file as UTF-8, or set `--encoding`".to_owned());
     }
     if !(missing.is_empty() && repeated.is_empty() && other.is_empty()) {
         let found = found.iter().map(|name| name.chars().take(40).collect()).collect();
@@ -261,9 +268,9 @@ fn resolve(
         .map(|(name, _)| name.as_str())
         .collect();
     if !unknown.is_empty() {
-        notes.push(format!("{file}: columns that we do not know are ignored: {}", unknown.join(", ")));
+        notes.push(format!("{file}: unknown columns are ignored: {}", unknown.join(", ")));
     }
-    Ok(places)
+    Ok(sources)
 }
 
 #[cfg(test)]
@@ -273,20 +280,20 @@ mod tests {
 
     const COLUMNS: Columns = Columns { known: &["code", "name", "type"], required: &["code", "name"], one_of: &[] };
 
-    /// Gives a few bytes at a time, as a pipe may.
+    /// Returns a few bytes at a time, as a pipe may.
     struct Trickle<'a>(&'a [u8]);
 
     impl Read for Trickle<'_> {
         fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-            let most = buffer.len().min(3);
-            self.0.read(&mut buffer[..most])
+            let length = buffer.len().min(3);
+            self.0.read(&mut buffer[..length])
         }
     }
 
-    type Read1 = (Vec<(u64, Vec<Option<String>>)>, Vec<String>, Problems);
+    type Content = (Vec<(u64, Vec<Option<String>>)>, Vec<String>, Problems);
 
-    fn read_with(bytes: &[u8], format: &FormatOptions) -> Result<Read1, ReadError> {
-        let mut problems = Problems::of("f");
+    fn read_with(bytes: &[u8], format: &FormatOptions) -> Result<Content, ReadError> {
+        let mut problems = Problems::new("f");
         let mut table = Table::open("f", Trickle(bytes), COLUMNS, format)?;
         let mut rows = Vec::new();
         while let Some(row) = table.next(&mut problems)? {
@@ -295,11 +302,11 @@ mod tests {
         Ok((rows, table.notes, problems))
     }
 
-    fn read(bytes: &[u8]) -> Read1 {
+    fn read(bytes: &[u8]) -> Content {
         read_with(bytes, &FormatOptions::default()).unwrap()
     }
 
-    fn names(read: &Read1) -> Vec<(u64, &str)> {
+    fn names(read: &Content) -> Vec<(u64, &str)> {
         read.0.iter().map(|(line, cells)| (*line, cells[1].as_deref().unwrap())).collect()
     }
 
@@ -319,12 +326,12 @@ mod tests {
     }
 
     #[test]
-    fn windows_1252_is_detected_at_the_first_letter_beyond_ascii() {
+    fn windows_1252_is_detected_at_the_first_byte_beyond_ascii() {
         assert_eq!(names(&read(b"code,name\n1,a\n2,d\xe9s\n3,\x80\n")), [(2, "a"), (3, "dés"), (4, "€")]);
     }
 
     #[test]
-    fn a_broken_letter_in_a_utf_8_file_is_an_error() {
+    fn an_invalid_byte_in_a_utf_8_file_is_an_error() {
         let read = read(b"code,name\n1,\xc3\xa9\n2,d\xe9s\n");
         assert_eq!(read.2.count, 1);
     }
@@ -333,7 +340,7 @@ mod tests {
     fn unknown_columns_are_named_and_ignored() {
         let read = read(b"price_note,CODE, Name ,x\np,1,a,b\n");
         assert_eq!(names(&read), [(2, "a")]);
-        assert_eq!(read.1, ["f: columns that we do not know are ignored: price_note, x"]);
+        assert_eq!(read.1, ["f: unknown columns are ignored: price_note, x"]);
     }
 
     #[test]

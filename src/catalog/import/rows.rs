@@ -1,4 +1,4 @@
-//! Rows of a products file: what each kind of import takes from one, and what it refuses.
+//! Checks the rows of a products file, for each kind of import.
 
 use super::ImportKind;
 use super::cells::{self, CellError, Numbers};
@@ -8,9 +8,9 @@ use super::pump::Rows;
 use super::read::{Columns, Row};
 use rust_decimal::Decimal;
 
-/// The longest code, in characters.
+/// Maximum length of a code, in characters.
 pub const CODE_CHARACTERS: usize = 100;
-/// The longest other text, in characters.
+/// Maximum length of other texts, in characters.
 pub const TEXT_CHARACTERS: usize = 1_000;
 
 const CODE: usize = 0;
@@ -29,7 +29,7 @@ const TAX_CODE: usize = 12;
 const TAX_RATE: usize = 13;
 const RESTRICTED: usize = 14;
 
-/// The columns of the catalogue CSV (DESIGN.md 3), in the order in which the export writes them.
+/// The columns of the catalogue CSV (DESIGN.md 3), in the order of the export.
 pub const PRODUCT_COLUMNS: &[&str] = &[
     "code",
     "name",
@@ -57,14 +57,15 @@ const STOCK_ONLY: Columns =
     Columns { known: &["code", "stock_available"], required: &["code", "stock_available"], one_of: &[] };
 const PRICES_ONLY: Columns = Columns { known: &["code", "list_price"], required: &["code", "list_price"], one_of: &[] };
 
-/// Checks the rows of one products file. Columns that an optional column's absence leaves unsaid become null, which the
-/// merge reads as "as it is".
+/// Checks the rows of one products file. An absent optional column becomes null; the merge then leaves the product's value
+/// unchanged.
 #[derive(Debug)]
 pub(super) struct ProductRows {
     kind: ImportKind,
     numbers: Numbers,
-    /// Rows without a price, and those among them without a pack size.
+    /// Number of rows without a price.
     without_price: u64,
+    /// Number of rows with neither a price nor a pack size.
     without_units: u64,
 }
 
@@ -80,14 +81,13 @@ impl ProductRows {
         let measure = check.cell(MEASURE, |value| cells::text(value, TEXT_CHARACTERS));
         let price = check.number(PRICE, &mut self.numbers, not_negative);
         let units = check.number(UNITS, &mut self.numbers, positive);
-        let priced = check.filled(PRICE);
-        if priced && !check.filled(UNITS) {
-            let reason =
-                "is empty, but the row has a price: without the pack size the price of a unit would be a guess";
+        let has_price = check.is_filled(PRICE);
+        if has_price && !check.is_filled(UNITS) {
+            let reason = "is empty, but the row has a price; the price of a unit needs the pack size";
             check.refuse(UNITS, reason);
         }
-        self.without_price += u64::from(!priced);
-        self.without_units += u64::from(!priced && !check.filled(UNITS));
+        self.without_price += u64::from(!has_price);
+        self.without_units += u64::from(!has_price && !check.is_filled(UNITS));
         let barcode = check.cell(BARCODE, cells::barcode);
         let stock = check.number(STOCK, &mut self.numbers, not_negative).map(Option::unwrap_or_default);
         let active = match check.row.get(ACTIVE) {
@@ -103,7 +103,7 @@ impl ProductRows {
             _ => check.cell(RESTRICTED, cells::boolean),
         };
         lines.text(name).text(kind).text(category);
-        lines.number(Some(units.flatten().unwrap_or(Decimal::ONE))).boolean(Some(check.filled(UNITS))).text(measure);
+        lines.number(Some(units.flatten().unwrap_or(Decimal::ONE))).boolean(Some(check.is_filled(UNITS))).text(measure);
         lines.number(price.flatten()).boolean(Some(true));
         lines.text(barcode).number(stock).boolean(active).texts(urls.as_deref()).text(manufacturer).text(tax_code);
         lines.number(tax_rate.flatten()).boolean(Some(check.row.get(TAX_RATE).is_some())).boolean(restricted);
@@ -122,18 +122,18 @@ impl Rows for ProductRows {
     fn row(&mut self, row: &Row<'_>, problems: &mut Problems, lines: &mut CopyLines) {
         let mut check = Check { row, problems };
         let code = check.cell(CODE, |value| cells::required_text(value, CODE_CHARACTERS));
-        // A row with errors goes in as well, so that its code is known; nothing of it is applied.
+        // A row with errors is staged too, so that its code is known to the checks. An import with errors is not applied.
         lines.plain(Some(row.line)).text(Some(code.unwrap_or_default()));
         match self.kind {
             ImportKind::Full => self.full(&mut check, lines),
             ImportKind::Stock => {
                 let stock = check.number(1, &mut self.numbers, not_negative).map(Option::unwrap_or_default);
-                delta(lines, None, stock);
+                write_delta(lines, None, stock);
             }
             ImportKind::Prices => {
                 let price = check.number(1, &mut self.numbers, not_negative);
-                self.without_price += u64::from(!check.filled(1));
-                delta(lines, Some(price.flatten()), None);
+                self.without_price += u64::from(!check.is_filled(1));
+                write_delta(lines, Some(price.flatten()), None);
             }
         }
         lines.end();
@@ -146,7 +146,10 @@ impl Rows for ProductRows {
     fn notes(&self) -> Vec<String> {
         let mut notes = Vec::new();
         if self.without_price > 0 {
-            notes.push(format!("{} rows have no price: not for sale, hence not listed", self.without_price));
+            notes.push(format!(
+                "{} rows have no price; these products are not for sale and not listed",
+                self.without_price
+            ));
         }
         if self.without_units > 0 {
             notes.push(format!("{} of them have no units_per_outer either", self.without_units));
@@ -155,8 +158,8 @@ impl Rows for ProductRows {
     }
 }
 
-/// A row that says nothing but a price or a stock.
-fn delta(lines: &mut CopyLines, price: Option<Option<Decimal>>, stock: Option<Decimal>) {
+/// Writes a row that changes only the price or the stock.
+fn write_delta(lines: &mut CopyLines, price: Option<Option<Decimal>>, stock: Option<Decimal>) {
     lines.text(None).text(None).text(None).number(None).boolean(None).text(None);
     lines.number(price.flatten()).boolean(Some(price.is_some()));
     lines.text(None).number(stock).boolean(None).texts(None).text(None).text(None);
@@ -175,14 +178,14 @@ fn percentage(value: Decimal) -> Result<Decimal, CellError> {
     if (Decimal::ZERO..=Decimal::ONE_HUNDRED).contains(&value) { Ok(value) } else { Err(CellError::NotAPercentage) }
 }
 
-/// A row under examination.
+/// Reads the cells of one row and reports their errors.
 pub(super) struct Check<'a, 'row> {
     pub row: &'a Row<'row>,
     pub problems: &'a mut Problems,
 }
 
 impl<'row> Check<'_, 'row> {
-    /// Reads a cell; none where the file lacks the column or the cell is wrong, which is then reported.
+    /// Parses a cell. `None` if the file lacks the column, or if the cell is invalid, which is reported.
     pub(super) fn cell<T>(&mut self, column: usize, read: impl FnOnce(&'row str) -> Result<T, CellError>) -> Option<T> {
         let value = self.row.get(column)?;
         match read(value) {
@@ -198,7 +201,8 @@ impl<'row> Check<'_, 'row> {
         self.cell(column, |value| cells::required_text(value, TEXT_CHARACTERS))
     }
 
-    /// A number that may be empty: none where the column is absent or the number wrong, some none where it is empty.
+    /// Parses a number that may be empty. `None` if the column is absent or the number invalid, `Some(None)` if the cell is
+    /// empty.
     pub(super) fn number(
         &mut self,
         column: usize,
@@ -212,10 +216,12 @@ impl<'row> Check<'_, 'row> {
         })
     }
 
-    pub(super) fn filled(&self, column: usize) -> bool {
+    /// Returns true if the file has the column and the cell is not empty.
+    pub(super) fn is_filled(&self, column: usize) -> bool {
         self.row.get(column).is_some_and(|value| !value.is_empty())
     }
 
+    /// Reports an error of a cell.
     pub(super) fn refuse(&mut self, column: usize, reason: &str) {
         let value = self.row.get(column).unwrap_or_default();
         self.problems.add(self.row.line, self.row.name(column), value, reason);

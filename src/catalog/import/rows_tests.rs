@@ -36,14 +36,14 @@ fn every_error_of_every_row_is_reported() {
         "2, units_per_outer: must be more than zero",
         "3, list_price: is too large (at most 12 digits before the decimal point)",
         "3, units_per_outer: is not a number",
-        "3, barcode: is a number that a spreadsheet has shortened: format the column as text and export it again",
+        "3, barcode: was shortened by a spreadsheet; format the column as text and export it again",
         "3, stock_available: must not be negative",
-        "3, active: must be 1 or 0 (true, false, yes, no are read too)",
+        "3, active: must be 1 or 0 (or true, false, yes, no)",
         "3, related_urls: must be http:// or https:// addresses, separated by spaces or |",
         "3, tax_rate: must be from 0 to 100",
-        "3, restricted: must be 1 or 0 (true, false, yes, no are read too)",
-        "4, units_per_outer: is empty, but the row has a price: without the pack size the price of a unit would be a guess",
-        "5, : has 2 cells, the header has 13; is a value with the delimiter not in quotes?",
+        "3, restricted: must be 1 or 0 (or true, false, yes, no)",
+        "4, units_per_outer: is empty, but the row has a price; the price of a unit needs the pack size",
+        "5, : has 2 cells, the header has 13; put values that contain the delimiter in quotes",
     ];
     assert_eq!(errors, expected);
 }
@@ -65,7 +65,7 @@ fn an_open_quote_is_reported_where_it_opens() {
 }
 
 #[test]
-fn a_delta_says_only_what_it_is_for() {
+fn a_delta_changes_only_its_column() {
     let rows = ProductRows::new(ImportKind::Stock, Numbers::default());
     let (lines, _) = pump_text("code,stock_available,name\nA,5,x\nB,,y\n", rows);
     assert_eq!(lines.lines().map(|line| line.split('\t').nth(11).unwrap()).collect::<Vec<_>>(), ["5", "0"]);
@@ -77,7 +77,7 @@ fn a_delta_says_only_what_it_is_for() {
 
 proptest::proptest! {
     #[test]
-    fn no_file_makes_the_reader_panic_and_every_line_for_copy_has_all_cells(
+    fn no_file_panics_and_every_line_for_copy_has_all_cells(
         tail in proptest::collection::vec(proptest::prelude::any::<u8>(), 0..400),
         delimiter in "[,;\t]",
         cells in proptest::collection::vec("[ -~é\"\\\\\r\n,;]{0,12}", 0..60),

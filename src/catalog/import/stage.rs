@@ -1,4 +1,4 @@
-//! Brings the files into the staging tables and finds what is wrong with their rows, each by itself and against others.
+//! Copies the files into the staging tables, and collects the errors of single rows and of rows that contradict others.
 
 use super::format::FormatOptions;
 use super::prices::{self, PriceRows};
@@ -26,7 +26,7 @@ pub(super) async fn stage_products(
     store::analyze_products(connection).await?;
     let mut problems = pumped.problems;
     for found in store::find_repeated_codes(connection).await? {
-        let reason = format!("is on line {} already", found.first_line);
+        let reason = format!("is already on line {}", found.first_line);
         problems.add(found.line.unsigned_abs(), "code", &found.value, reason);
     }
     if options.kind != ImportKind::Full {
@@ -34,7 +34,7 @@ pub(super) async fn stage_products(
             problems.add(found.line.unsigned_abs(), "code", &found.value, "is not in the catalogue");
         }
         for found in store::find_prices_without_units(connection).await? {
-            let reason = "has no known pack size: import the product with its units_per_outer first";
+            let reason = "has no known pack size; import the product with its units_per_outer first";
             problems.add(found.line.unsigned_abs(), "code", &found.value, reason);
         }
     }
@@ -67,14 +67,14 @@ pub(super) async fn stage_prices(
             "is neither the id nor the client id of a clinic",
         );
     }
-    // Where the products file could not be read, none of its codes is known: no reason to complain of each.
+    // If the products file has an invalid header, its codes are unknown, and an error for each would mislead.
     if refusal.headers.is_empty() {
         for found in prices::store::find_unknown_products(connection).await? {
             problems.add(found.line.unsigned_abs(), "code", &found.value, "is not in the catalogue");
         }
     }
     for found in prices::store::find_repeated_prices(connection).await? {
-        let reason = format!("has this price on line {} already", found.first_line);
+        let reason = format!("already has a price on line {}", found.first_line);
         problems.add(found.line.unsigned_abs(), "code", &found.value, reason);
     }
     refusal.headers.extend(pumped.header);
@@ -83,7 +83,7 @@ pub(super) async fn stage_prices(
     Ok(ContractSummary { rows: pumped.rows, new_price_lists, ..Default::default() })
 }
 
-/// Sends a file's rows into a staging table.
+/// Copies a file's rows into a staging table.
 async fn stage<R: Rows>(
     mut copy: PgCopyIn<&mut PgConnection>,
     file: SourceFile,

@@ -9,34 +9,34 @@ use sqlx::PgConnection;
 use sqlx::postgres::PgCopyIn;
 use time::OffsetDateTime;
 
-/// Takes the lock if it is free.
+/// Tries to take the import lock; returns false if another import holds it.
 pub(super) async fn try_lock_imports(connection: &mut PgConnection) -> Result<bool, sqlx::Error> {
     sqlx::query_scalar!(r#"select pg_try_advisory_xact_lock($1) as "free!""#, IMPORT_LOCK).fetch_one(connection).await
 }
 
-/// Waits for the lock.
+/// Waits for the import lock.
 pub(super) async fn lock_imports(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
     sqlx::query!("select pg_advisory_xact_lock($1)", IMPORT_LOCK).execute(connection).await?;
     Ok(())
 }
 
-/// What Postgres may use to sort or to join, for the rest of the transaction; at most twice as much for one hash table. A
-/// million codes fit in; with the default of 4 MB every comparison of a large file goes through temporary files.
+/// Postgres' `work_mem` for the rest of the transaction; a hash table may take twice as much. A million codes fit in. With
+/// the default of 4 MB, comparisons of large files use temporary files.
 const WORK_MEMORY: &str = "128MB";
 
-/// Lets the transaction use as much memory as comparisons of large files want.
-pub(super) async fn allow_memory(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
+/// Raises `work_mem` for the comparison of large files.
+pub(super) async fn set_work_memory(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
     sqlx::query_scalar!("select set_config('work_mem', $1, true)", WORK_MEMORY).fetch_one(connection).await?;
     Ok(())
 }
 
-/// Empties the staging tables. Only under the lock.
+/// Empties the staging tables. The caller must hold the import lock.
 pub(super) async fn empty_staging(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
     sqlx::query!("truncate staged_product_row, staged_product_change, staged_price_row").execute(connection).await?;
     Ok(())
 }
 
-/// Opens the way into the staging table, for the lines that rows.rs writes.
+/// Starts copying the lines of [`super::rows::ProductRows`] into the staging table.
 pub(super) async fn copy_products(connection: &mut PgConnection) -> Result<PgCopyIn<&mut PgConnection>, sqlx::Error> {
     connection
         .copy_in_raw(
@@ -47,21 +47,21 @@ pub(super) async fn copy_products(connection: &mut PgConnection) -> Result<PgCop
         .await
 }
 
-/// Tells the planner how much was staged; without it, large imports are joined row by row. They are joined by these two only.
+/// Updates the planner's statistics of the join columns. Without them, large imports are joined row by row.
 pub(super) async fn analyze_products(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
     sqlx::query!("analyze staged_product_row (line, code)").execute(connection).await?;
     Ok(())
 }
 
-/// A row that is wrong because of other rows.
+/// An invalid row, found by comparing it with other rows or with the catalogue.
 pub(super) struct Finding {
     pub line: i64,
     pub value: String,
-    /// The line of the first row with the same key, for repeated ones.
+    /// For a repeated row: the line of the first row with the same key.
     pub first_line: i64,
 }
 
-/// Rows whose code is on an earlier line already.
+/// Finds rows whose code is already on an earlier line.
 pub(super) async fn find_repeated_codes(connection: &mut PgConnection) -> Result<Vec<Finding>, sqlx::Error> {
     sqlx::query_as!(
         Finding,
@@ -77,7 +77,7 @@ pub(super) async fn find_repeated_codes(connection: &mut PgConnection) -> Result
     .await
 }
 
-/// Rows of a delta whose product does not exist.
+/// Finds rows of a delta with an unknown product.
 pub(super) async fn find_unknown_codes(connection: &mut PgConnection) -> Result<Vec<Finding>, sqlx::Error> {
     sqlx::query_as!(
         Finding,
@@ -88,7 +88,7 @@ pub(super) async fn find_unknown_codes(connection: &mut PgConnection) -> Result<
     .await
 }
 
-/// Rows of a delta that would give a price to a product without a known pack size.
+/// Finds rows of a delta that would set a price for a product without a known pack size.
 pub(super) async fn find_prices_without_units(connection: &mut PgConnection) -> Result<Vec<Finding>, sqlx::Error> {
     sqlx::query_as!(
         Finding,
@@ -99,25 +99,26 @@ pub(super) async fn find_prices_without_units(connection: &mut PgConnection) -> 
     .await
 }
 
-/// What the staged rows would do to the products that they name.
+/// Counts of the changes that the staged rows would make to the products that they name.
 pub(super) struct Comparison {
     pub new: i64,
     pub changed: i64,
     pub unchanged: i64,
     pub withdrawn: i64,
     pub relisted: i64,
-    /// For sale before, and still active but without a price after.
+    /// Products for sale that stay active but lose their price.
     pub lost_price: i64,
-    /// For sale before, and not after.
+    /// Products for sale that would go off sale.
     pub lost: i64,
     pub raised: i64,
     pub lowered: i64,
-    /// Of the products named: active at present, and those of them that are for sale.
+    /// Named products that are active now.
     pub named_active: i64,
+    /// Named products that are for sale now.
     pub named_listed: i64,
 }
 
-/// Compares once, and keeps which rows change a product for [`update_products`].
+/// Compares the staged rows with the products, and stores the rows that change a product for [`update_products`].
 pub(super) async fn compare(connection: &mut PgConnection) -> Result<Comparison, sqlx::Error> {
     let compared = sqlx::query_as!(
         Comparison,
@@ -146,10 +147,10 @@ pub(super) async fn compare(connection: &mut PgConnection) -> Result<Comparison,
     Ok(compared)
 }
 
-/// Products that are active at present.
+/// Counts of the active products.
 pub(super) struct Active {
     pub all: i64,
-    /// Those that are for sale.
+    /// Active products with a price, which are for sale.
     pub listed: i64,
 }
 
@@ -159,7 +160,7 @@ pub(super) async fn count_active(connection: &mut PgConnection) -> Result<Active
         .await
 }
 
-/// Some codes that are for sale and would not be any more, in byte order. `full`: those that the file lacks as well.
+/// Finds codes of products that would go off sale, in byte order. With `full`, products that the file lacks count too.
 pub(super) async fn find_lost(
     connection: &mut PgConnection,
     full: bool,
@@ -177,7 +178,7 @@ pub(super) async fn find_lost(
     .await
 }
 
-/// The list prices that move most, by percentage.
+/// Finds the largest changes of list prices, by percentage.
 pub(super) async fn find_movements(connection: &mut PgConnection) -> Result<Vec<Movement>, sqlx::Error> {
     let rows = sqlx::query!(
         r#"select code as "code!", old_list_price as "old!: Decimal", list_price as "new!: Decimal" from staged_product
@@ -191,7 +192,7 @@ pub(super) async fn find_movements(connection: &mut PgConnection) -> Result<Vec<
     Ok(rows.into_iter().map(|row| Movement::new(row.code, row.old, row.new)).collect())
 }
 
-/// Changes the products for which [`compare`] found a difference.
+/// Updates the products for which [`compare`] found a difference.
 pub(super) async fn update_products(connection: &mut PgConnection, now: OffsetDateTime) -> Result<(), sqlx::Error> {
     sqlx::query!(
         "update product p set
@@ -210,7 +211,7 @@ pub(super) async fn update_products(connection: &mut PgConnection, now: OffsetDa
     Ok(())
 }
 
-/// Puts in the products that are new.
+/// Inserts the new products.
 pub(super) async fn insert_products(connection: &mut PgConnection, now: OffsetDateTime) -> Result<(), sqlx::Error> {
     sqlx::query!(
         "insert into product (code, name, type, category, units_per_outer, units_known, unit_of_measure, list_price,
@@ -226,7 +227,7 @@ pub(super) async fn insert_products(connection: &mut PgConnection, now: OffsetDa
     Ok(())
 }
 
-/// Withdraws the active products that a full import does not name.
+/// Withdraws the active products that are not in a full import.
 pub(super) async fn withdraw_absent(connection: &mut PgConnection, now: OffsetDateTime) -> Result<(), sqlx::Error> {
     sqlx::query!(
         "update product p set active = false, withdrawn_at = $1
@@ -238,14 +239,14 @@ pub(super) async fn withdraw_absent(connection: &mut PgConnection, now: OffsetDa
     Ok(())
 }
 
-/// Tells every process, once the transaction commits, that the catalogue has changed.
+/// Raises the catalogue version and notifies every process when the transaction commits.
 pub(super) async fn bump_version(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
     sqlx::query!("update data_version set value = value + 1 where name = 'catalog'").execute(&mut *connection).await?;
     sqlx::query!("select pg_notify('spsi_data', 'catalog')").execute(connection).await?;
     Ok(())
 }
 
-/// Records an import that was applied; returns its number.
+/// Records an applied import; returns its id.
 pub(super) async fn insert_import(
     connection: &mut PgConnection,
     now: OffsetDateTime,

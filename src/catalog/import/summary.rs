@@ -1,17 +1,18 @@
-//! What an import did, or would do: for people as a text, for programs with stable keys, and kept in `catalog_import`.
+//! The summary of an import or a dry run: as text for people, with stable JSON keys for programs, and stored in
+//! `catalog_import`.
 
 use crate::values::{self, plain};
 use rust_decimal::Decimal;
 use serde::Serialize;
 use std::fmt;
 
-/// The most price movements that a summary names.
+/// Maximum number of price changes that a summary lists.
 pub const NAMED_MOVEMENTS: i64 = 10;
 
-/// What an import changed. A product counts once: as new, relisted, withdrawn, changed or unchanged.
+/// The changes of an import. Each product is counted once: as new, relisted, withdrawn, changed or unchanged.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct ImportSummary {
-    /// The import's own number; none for a dry run.
+    /// The import's id; `None` for a dry run.
     pub id: Option<i64>,
     /// `applied`, or `dry_run`.
     pub state: &'static str,
@@ -22,20 +23,20 @@ pub struct ImportSummary {
     pub new: u64,
     pub changed: u64,
     pub unchanged: u64,
-    /// Listed with `active` 0 from now on: the file says so, or lacks them.
+    /// Products that the file marks as inactive or lacks. They are listed with `active` 0 from now on.
     pub withdrawn: u64,
-    /// Withdrawn before, active again.
+    /// Withdrawn products that are active again.
     pub relisted: u64,
-    /// Active before, and not for sale any more because the price is gone. They are counted as changed, too.
+    /// Active products that have lost their price and are off sale. They are counted as changed too.
     pub lost_price: u64,
     pub list_prices: Movements,
     pub contract_prices: Option<ContractSummary>,
-    /// True only in a dry run: the import would stop and ask for `--allow-withdrawals`.
+    /// True only in a dry run: the import would fail and ask for `--allow-withdrawals`.
     pub needs_allow_withdrawals: bool,
     pub notes: Vec<String>,
 }
 
-/// List prices of products that had one before and have another now.
+/// Changes of list prices, from one price to another.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Movements {
     pub raised: u64,
@@ -44,7 +45,7 @@ pub struct Movements {
     pub largest: Vec<Movement>,
 }
 
-/// One list price that moves.
+/// One changed list price.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Movement {
     pub code: String,
@@ -52,11 +53,11 @@ pub struct Movement {
     pub old: Decimal,
     #[serde(serialize_with = "values::text::serialize")]
     pub new: Decimal,
-    /// To one decimal place; none where the old price was 0.
+    /// Rounded to one decimal place; `None` if the old price was 0.
     pub percent: Option<String>,
 }
 
-/// What a prices file changed.
+/// The changes of a prices file.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct ContractSummary {
     pub rows: u64,
@@ -64,12 +65,12 @@ pub struct ContractSummary {
     pub changed: u64,
     pub unchanged: u64,
     pub removed: u64,
-    /// Price lists that did not exist and were made.
+    /// Names of the price lists that the import created.
     pub new_price_lists: Vec<String>,
 }
 
 impl ImportSummary {
-    /// Whether anything that clinics can see differs from before.
+    /// Returns true if clinics see any difference.
     pub fn changes_anything(&self) -> bool {
         let contract = self.contract_prices.as_ref().is_some_and(|c| c.new + c.changed + c.removed > 0);
         self.new + self.changed + self.withdrawn + self.relisted > 0 || contract
@@ -104,8 +105,9 @@ impl fmt::Display for ImportSummary {
 
 impl ImportSummary {
     fn write(&self, f: &mut impl fmt::Write) -> fmt::Result {
-        let dry = self.id.is_none();
-        writeln!(f, "{}", if dry { "Dry run, nothing was applied. The import would make:" } else { "Imported:" })?;
+        let is_dry_run = self.id.is_none();
+        let title = if is_dry_run { "Dry run, nothing was applied. The import would change:" } else { "Imported:" };
+        writeln!(f, "{title}")?;
         if let Some(file) = &self.file {
             writeln!(f, "{file}: {} rows", self.rows)?;
             let counts = [
@@ -115,11 +117,11 @@ impl ImportSummary {
                 ("withdrawn", self.withdrawn),
                 ("listed again", self.relisted),
             ];
-            for (words, count) in counts {
-                writeln!(f, "  {words:<13}{count:>9}")?;
+            for (label, count) in counts {
+                writeln!(f, "  {label:<13}{count:>9}")?;
             }
             if self.lost_price > 0 {
-                writeln!(f, "  {:<13}{:>9}  (not for sale any more)", "lost price", self.lost_price)?;
+                writeln!(f, "  {:<13}{:>9}  (off sale)", "lost price", self.lost_price)?;
             }
             let Movements { raised, lowered, largest } = &self.list_prices;
             writeln!(f, "  list prices: {raised} raised, {lowered} lowered")?;
@@ -139,7 +141,7 @@ impl ImportSummary {
             writeln!(f, "note: {note}")?;
         }
         if self.needs_allow_withdrawals {
-            writeln!(f, "note: the import itself would stop here and ask for --allow-withdrawals")?;
+            writeln!(f, "note: the import would fail here; to apply it, use `--allow-withdrawals`")?;
         }
         Ok(())
     }
@@ -150,7 +152,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_movement_is_told_in_percent() {
+    fn a_price_change_is_shown_in_percent() {
         let movement = |old, new| Movement::new("A".into(), Decimal::new(old, 2), Decimal::new(new, 2)).to_string();
         assert_eq!(movement(250, 300), "A  2.5 -> 3  (+20 %)");
         assert_eq!(movement(300, 200), "A  3 -> 2  (-33.3 %)");

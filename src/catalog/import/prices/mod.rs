@@ -1,5 +1,6 @@
-//! Contract prices, of single clinics or of price lists. The rows given are put in or changed, all others stay; an empty
-//! price takes the price away: of the period that begins at `valid_from`, or all of them where the row has no date.
+//! Checks the rows of a prices file: contract prices of clinics or of price lists. An import inserts or updates the given
+//! prices and leaves all others unchanged. An empty price deletes the price of the period that begins at `valid_from`, or
+//! all periods if the row has no date.
 
 pub(super) mod store;
 
@@ -41,11 +42,11 @@ impl Rows for PriceRows {
     }
 
     fn row(&mut self, row: &Row<'_>, problems: &mut Problems, lines: &mut CopyLines) {
-        let before = problems.count;
+        let count_before = problems.count;
         let mut check = Check { row, problems };
-        match (check.filled(CLINIC), check.filled(PRICE_LIST)) {
-            (false, false) => check.refuse(CLINIC, "neither a clinic nor a price_list is named"),
-            (true, true) => check.refuse(PRICE_LIST, "a clinic and a price_list are named: give one row for each"),
+        match (check.is_filled(CLINIC), check.is_filled(PRICE_LIST)) {
+            (false, false) => check.refuse(CLINIC, "is empty, and price_list too; name a clinic or a price list"),
+            (true, true) => check.refuse(PRICE_LIST, "is given beside a clinic; use one row for each"),
             _ => {}
         }
         let clinic = check.cell(CLINIC, |value| cells::text(value, TEXT_CHARACTERS));
@@ -57,10 +58,10 @@ impl Rows for PriceRows {
         if from.zip(until).is_some_and(|(from, until)| from > until) {
             check.refuse(VALID_UNTIL, "is before valid_from");
         }
-        let sound = problems.count == before;
+        let is_valid = problems.count == count_before;
         let (clinic, price_list) = (clinic.filter(|c| !c.is_empty()), price_list.filter(|l| !l.is_empty()));
         lines.plain(Some(row.line)).text(clinic).text(price_list).text(code).number(price);
-        lines.plain(from).plain(until).boolean(Some(sound)).end();
+        lines.plain(from).plain(until).boolean(Some(is_valid)).end();
     }
 
     fn numbers(&self) -> &Numbers {
@@ -93,11 +94,11 @@ mod tests {
         let (lines, pumped) = pump_text(text, PriceRows::new(Numbers::default()));
         assert!(lines.lines().all(|line| line.ends_with("\tf")));
         let expected = [
-            "2, clinic: neither a clinic nor a price_list is named",
+            "2, clinic: is empty, and price_list too; name a clinic or a price list",
             "2, code: is empty",
             "2, contract_price: is not a number",
             "2, valid_from: must be a date like 2026-07-31",
-            "3, price_list: a clinic and a price_list are named: give one row for each",
+            "3, price_list: is given beside a clinic; use one row for each",
             "3, contract_price: must not be negative",
             "3, valid_until: is before valid_from",
         ];

@@ -1,10 +1,10 @@
-//! SQL of an import of contract prices. Runs after products.rows are staged, for a prices file may name new products.
+//! SQL of an import of contract prices. Runs after the products are staged, because a prices file may name new products.
 
 use super::super::store::Finding;
 use sqlx::PgConnection;
 use sqlx::postgres::PgCopyIn;
 
-/// Opens the way into the staging table, for the lines that [`super::PriceRows`] writes.
+/// Starts copying the lines of [`super::PriceRows`] into the staging table.
 pub(in crate::catalog::import) async fn copy_prices(
     connection: &mut PgConnection,
 ) -> Result<PgCopyIn<&mut PgConnection>, sqlx::Error> {
@@ -16,13 +16,13 @@ pub(in crate::catalog::import) async fn copy_prices(
         .await
 }
 
-/// Tells the planner how much was staged.
+/// Updates the planner's statistics of the staging table.
 pub(in crate::catalog::import) async fn analyze_prices(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
     sqlx::query!("analyze staged_price_row").execute(connection).await?;
     Ok(())
 }
 
-/// Makes the price lists that the file names and that do not exist; returns their names.
+/// Inserts the missing price lists that the file names; returns their names.
 pub(in crate::catalog::import) async fn insert_price_lists(
     connection: &mut PgConnection,
 ) -> Result<Vec<String>, sqlx::Error> {
@@ -35,7 +35,7 @@ pub(in crate::catalog::import) async fn insert_price_lists(
     .await
 }
 
-/// Rows whose clinic does not exist.
+/// Finds rows with an unknown clinic.
 pub(in crate::catalog::import) async fn find_unknown_clinics(
     connection: &mut PgConnection,
 ) -> Result<Vec<Finding>, sqlx::Error> {
@@ -48,7 +48,7 @@ pub(in crate::catalog::import) async fn find_unknown_clinics(
     .await
 }
 
-/// Rows whose product is neither there nor in the products file.
+/// Finds rows whose product is neither in the catalogue nor in the products file.
 pub(in crate::catalog::import) async fn find_unknown_products(
     connection: &mut PgConnection,
 ) -> Result<Vec<Finding>, sqlx::Error> {
@@ -63,7 +63,7 @@ pub(in crate::catalog::import) async fn find_unknown_products(
     .await
 }
 
-/// Rows that give the same price again: same clinic or price list, product and first day.
+/// Finds rows with the same clinic or price list, product and first day as an earlier row.
 pub(in crate::catalog::import) async fn find_repeated_prices(
     connection: &mut PgConnection,
 ) -> Result<Vec<Finding>, sqlx::Error> {
@@ -81,7 +81,7 @@ pub(in crate::catalog::import) async fn find_repeated_prices(
     .await
 }
 
-/// What the staged rows would do.
+/// Counts of the changes that the staged rows would make.
 pub(in crate::catalog::import) struct Comparison {
     pub new: i64,
     pub changed: i64,
@@ -113,7 +113,7 @@ pub(in crate::catalog::import) async fn compare(connection: &mut PgConnection) -
     .await
 }
 
-/// Takes away the prices that the file gives as empty; returns how many there were.
+/// Deletes the prices that the file gives as empty; returns their number.
 pub(in crate::catalog::import) async fn delete_prices(connection: &mut PgConnection) -> Result<u64, sqlx::Error> {
     let clinics = sqlx::query!(
         "delete from clinic_price p using staged_price s
@@ -132,7 +132,7 @@ pub(in crate::catalog::import) async fn delete_prices(connection: &mut PgConnect
     Ok(clinics.rows_affected() + lists.rows_affected())
 }
 
-/// Puts in or changes the prices that the file gives. The products are merged by then.
+/// Inserts or updates the prices of the file. The products must be merged before.
 pub(in crate::catalog::import) async fn upsert_prices(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
     sqlx::query!(
         "insert into clinic_price (clinic_id, product_id, contract_price, valid_from, valid_until)
