@@ -1,36 +1,37 @@
-//! The bodies of `/products` and `/categories`, written from a view (SPSI.md 1).
+//! Answers to `/products` and `/categories` (SPSI.md 1), written from a clinic's view.
 //!
-//! A products answer knows its length before its first byte, so that `Content-Length` makes a transfer that was cut off
-//! visible, and is written in pieces of some 56 KB, so that the whole catalogue never stands in memory a second time.
+//! The length of a products body is known before its first byte, so `Content-Length` exposes a truncated transfer. The
+//! body is written in chunks of about 56 KB, so the whole catalogue is never in memory a second time.
 
+use super::clinic_view::ClinicView;
 use super::position_set::members;
 use super::query::ProductQuery;
 use super::search::{BLOCK_WORDS, Blocks, Search};
-use super::view::ClinicView;
 use bytes::Bytes;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
-/// A piece is handed on when it is this long. With what is added for its last product it stays below 64 KB, beyond which the
-/// allocator takes blocks from pages of their own.
-pub(super) const PIECE: usize = 56 * 1024;
-pub(super) const BEFORE: &[u8] = b"{\"products\":[";
-pub(super) const AFTER: &[u8] = b"]}";
-/// An answer of at most this many products is written at once, which spares working out its length beforehand.
-const AT_ONCE: u64 = 128;
-/// Room to begin with for a product of such an answer.
+/// A chunk ends with the product that reaches this length. With that product it stays below 64 KB; for larger blocks the
+/// allocator maps separate pages.
+pub(super) const CHUNK_BYTES: usize = 56 * 1024;
+pub(super) const PREFIX: &[u8] = b"{\"products\":[";
+pub(super) const SUFFIX: &[u8] = b"]}";
+/// An answer of at most this many products is written in one go, without computing its length first.
+const MAX_SHORT: u64 = 128;
+/// Initial capacity for each product of a short answer, in bytes.
 const USUAL_LENGTH: usize = 384;
-/// Which products an answer holds.
+
+/// The products of an answer.
 #[derive(Debug)]
 pub(super) enum Selection {
-    /// Visible ones: so many passed over, so many taken.
+    /// `take` visible products after the first `skip`.
     Visible { skip: u64, take: u64 },
-    /// These positions.
+    /// The products at these positions.
     Found(Vec<u32>),
 }
 
 impl ClinicView {
-    /// The answer to a query. The search is done when this returns; the body is written when it is asked for.
+    /// Searches, and returns the answer. The body is written when the caller requests it.
     pub fn products(self: &Arc<Self>, query: &ProductQuery) -> ProductsAnswer {
         let (skip, take) = query.window();
         let (selection, count) = if query.is_unfiltered() {
@@ -44,133 +45,135 @@ impl ClinicView {
         ProductsAnswer { view: Arc::clone(self), count, selection }
     }
 
-    /// The body of `/categories`: the distinct categories of what the clinic sees, in byte order.
+    /// Returns the body of `/categories`: the distinct categories of the visible products, in byte order.
     pub fn categories(&self) -> Bytes {
-        let goods = &self.snapshot.goods;
-        let mut seen = vec![false; goods.category_names.len()];
+        let products = &self.snapshot.products;
+        let mut is_visible = vec![false; products.category_names.len()];
         for position in self.visible.iter_from(0) {
-            seen[goods.categories[position as usize] as usize] = true;
+            is_visible[products.categories[position as usize] as usize] = true;
         }
-        let names = goods.category_names.iter().zip(seen).filter_map(|(name, seen)| seen.then_some(name.as_str()));
-        let mut names: Vec<&str> = names.collect();
+        let names = products.category_names.iter().zip(is_visible);
+        let mut names: Vec<&str> = names.filter_map(|(name, is_visible)| is_visible.then_some(name.as_str())).collect();
         names.sort_unstable();
         Bytes::from(serde_json::json!({ "categories": names }).to_string())
     }
 
-    /// An entity tag's inside for an answer to this query, or for `/categories` if there is none: it changes whenever
-    /// the body may have changed, and is the same in every process of a release.
+    /// Returns the opaque part of an entity tag, for the answer to this query, or for `/categories` without a query. It
+    /// changes whenever the body may have changed, and is the same in every process of a release.
     pub fn tag(&self, query: Option<&ProductQuery>) -> String {
-        // A collision costs nothing but a tag that two queries share.
+        // A collision is harmless: two queries share a tag.
         let mut hasher = DefaultHasher::new();
         query.hash(&mut hasher);
         format!("{}{:016x}", self.tag, hasher.finish())
     }
 
-    /// Positions that match, in order, after those that the page passes over.
+    /// Returns the matching positions of the requested page, in order.
     fn search(&self, query: &ProductQuery) -> Vec<u32> {
-        let goods = &self.snapshot.goods;
+        let products = &self.snapshot.products;
         let mut searches: Vec<Search<'_>> = Vec::with_capacity(3);
         if !query.codes.is_empty() {
-            searches.push(goods.code_index.search(&query.codes));
+            searches.push(products.code_index.search(&query.codes));
         }
         if !query.names.is_empty() {
-            searches.push(goods.name_index.search(&query.names));
+            searches.push(products.name_index.search(&query.names));
         }
         if !query.categories.is_empty() {
-            let all = vec![u64::MAX; goods.category_index.len().div_ceil(64)];
+            let all = vec![u64::MAX; products.category_index.len().div_ceil(64)];
             let mut matching = vec![0; all.len()];
-            let mut search = goods.category_index.search(&query.categories);
+            let mut search = products.category_index.search(&query.categories);
             for (hits, start) in matching.chunks_mut(BLOCK_WORDS).zip((0..).step_by(BLOCK_WORDS)) {
                 let words = start..start + hits.len();
-                search.block(&words, &all[words.clone()], hits, usize::MAX);
+                search.find_in_block(&words, &all[words.clone()], hits, usize::MAX);
             }
-            searches.push(goods.category_products.search(members(&matching, 0)));
+            searches.push(products.category_products.search(members(&matching, 0)));
         }
         let (skip, take) = query.window();
         if take == 0 || searches.iter().any(Search::is_empty) {
             return Vec::new();
         }
         searches.sort_by_cached_key(Search::cost);
-        self.walk(&mut searches, skip, take)
+        self.intersect(&mut searches, skip, take)
     }
 
-    fn walk(&self, searches: &mut [Search<'_>], skip: u64, take: u64) -> Vec<u32> {
+    /// Returns the visible positions that are hits of every search, in order: `take` of them after the first `skip`.
+    fn intersect(&self, searches: &mut [Search<'_>], skip: u64, take: u64) -> Vec<u32> {
         let words = self.visible.words();
         let [mut skip, take] = [skip, take].map(|count| usize::try_from(count).unwrap_or(usize::MAX));
-        let (mut wanted, mut hits, mut found) = (Vec::new(), Vec::new(), Vec::new());
-        let mut blocks = Blocks::of(words.len());
+        let (mut candidates, mut hits, mut found) = (Vec::new(), Vec::new(), Vec::new());
+        let mut blocks = Blocks::new(words.len());
         while found.len() < take
             && let Some(block) = searches.first_mut().and_then(|search| blocks.next(search))
         {
             let room = take - found.len();
-            wanted.clear();
-            wanted.extend_from_slice(&words[block.clone()]);
-            let mut left = searches.iter_mut();
-            while let Some(search) = left.next() {
+            candidates.clear();
+            candidates.extend_from_slice(&words[block.clone()]);
+            let mut searches = searches.iter_mut();
+            while let Some(search) = searches.next() {
                 hits.clear();
                 hits.resize(block.len(), 0);
-                // The last one says what is on the page.
-                let most = if left.len() == 0 { room.saturating_add(skip) } else { usize::MAX };
-                search.block(&block, &wanted, &mut hits, most);
-                std::mem::swap(&mut wanted, &mut hits);
-                if wanted.iter().all(|word| *word == 0) {
+                // Only hits of the last search are hits of all, so only there a limit is valid.
+                let limit = if searches.len() == 0 { room.saturating_add(skip) } else { usize::MAX };
+                search.find_in_block(&block, &candidates, &mut hits, limit);
+                std::mem::swap(&mut candidates, &mut hits);
+                if candidates.iter().all(|word| *word == 0) {
                     break;
                 }
             }
-            let mut matching = members(&wanted, block.start as u32 * 64);
+            let mut matching = members(&candidates, block.start as u32 * 64);
             skip -= matching.by_ref().take(skip).count();
             found.extend(matching.take(room));
         }
         found
     }
 
-    /// The positions of a selection from the `from`-th on.
-    pub(super) fn selected<'a>(&'a self, selection: &'a Selection, from: u64) -> impl Iterator<Item = u32> + 'a {
+    /// Returns the positions of a selection without its first `skip`.
+    pub(super) fn selected<'a>(&'a self, selection: &'a Selection, skip: u64) -> impl Iterator<Item = u32> + 'a {
         let (visible, found) = match selection {
-            Selection::Visible { skip, take } => {
-                let left = usize::try_from(take.saturating_sub(from)).unwrap_or(usize::MAX);
-                (Some(self.visible.iter_from(skip.saturating_add(from)).take(left)), &[][..])
+            Selection::Visible { skip: before, take } => {
+                let rest = usize::try_from(take.saturating_sub(skip)).unwrap_or(usize::MAX);
+                (Some(self.visible.iter_from(before.saturating_add(skip)).take(rest)), &[][..])
             }
-            Selection::Found(found) => (None, found.get(from as usize..).unwrap_or(&[])),
+            Selection::Found(found) => (None, found.get(skip as usize..).unwrap_or(&[])),
         };
         visible.into_iter().flatten().chain(found.iter().copied())
     }
 
-    fn length(&self, position: u32) -> usize {
-        let at = position as usize;
-        let contract = self.contract_price(position);
-        self.snapshot.goods.prepared[at].length(&self.settings, contract, self.snapshot.stock[at])
-    }
-
+    /// Returns the length of the body in bytes.
     fn body_length(&self, selection: &Selection, count: u64) -> u64 {
-        let products: u64 = self.selected(selection, 0).map(|position| self.length(position) as u64).sum();
-        (BEFORE.len() + AFTER.len()) as u64 + count.saturating_sub(1) + products
+        let length = |position: u32| {
+            let index = position as usize;
+            let contract = self.contract_price(position);
+            self.snapshot.products.templates[index].length(&self.settings, contract, self.snapshot.stock[index]) as u64
+        };
+        let products: u64 = self.selected(selection, 0).map(length).sum();
+        (PREFIX.len() + SUFFIX.len()) as u64 + count.saturating_sub(1) + products
     }
 
-    /// Appends products from the `next`-th on until the piece is `full`, with what belongs before and after them.
-    fn write_piece(&self, piece: &mut Vec<u8>, selection: &Selection, next: &mut u64, count: u64, full: usize) {
+    /// Appends products from the `next`-th on until the chunk has `max_bytes`, with the text before and after them.
+    fn write_chunk(&self, chunk: &mut Vec<u8>, selection: &Selection, next: &mut u64, count: u64, max_bytes: usize) {
         if *next == 0 {
-            piece.extend_from_slice(BEFORE);
+            chunk.extend_from_slice(PREFIX);
         }
         for position in self.selected(selection, *next) {
             if *next > 0 {
-                piece.push(b',');
+                chunk.push(b',');
             }
-            self.write(piece, position);
+            self.write(chunk, position);
             *next += 1;
-            if piece.len() >= full {
+            if chunk.len() >= max_bytes {
                 break;
             }
         }
         if *next == count {
-            piece.extend_from_slice(AFTER);
+            chunk.extend_from_slice(SUFFIX);
         }
     }
 
+    /// Appends the JSON of a product.
     pub(super) fn write(&self, out: &mut Vec<u8>, position: u32) {
-        let at = position as usize;
-        let (goods, stock) = (&self.snapshot.goods, self.snapshot.stock[at]);
-        goods.prepared[at].write(out, &goods.arena, &self.settings, self.contract_price(position), stock);
+        let (products, index) = (&self.snapshot.products, position as usize);
+        let (contract, stock) = (self.contract_price(position), self.snapshot.stock[index]);
+        products.templates[index].write(out, &products.json, &self.settings, contract, stock);
     }
 }
 
@@ -183,25 +186,25 @@ pub struct ProductsAnswer {
 }
 
 impl ProductsAnswer {
-    /// How many products are in it.
+    /// Returns the number of products in the answer.
     pub fn product_count(&self) -> u64 {
         self.count
     }
 
-    /// Whether the body is short enough to be made at once.
+    /// Returns true if the body is short enough to be written in one go.
     pub fn is_short(&self) -> bool {
-        self.count <= AT_ONCE
+        self.count <= MAX_SHORT
     }
 
-    /// The whole body.
-    pub fn written(&self) -> Bytes {
-        let mut body = Vec::with_capacity(BEFORE.len() + AFTER.len() + USUAL_LENGTH * self.count as usize);
-        self.view.write_piece(&mut body, &self.selection, &mut 0, self.count, usize::MAX);
+    /// Writes the whole body.
+    pub fn body(&self) -> Bytes {
+        let mut body = Vec::with_capacity(PREFIX.len() + SUFFIX.len() + USUAL_LENGTH * self.count as usize);
+        self.view.write_chunk(&mut body, &self.selection, &mut 0, self.count, usize::MAX);
         body.into()
     }
 
-    /// The body in pieces, none of them empty; each is written when it is asked for.
-    pub fn pieces(self) -> Pieces {
+    /// Returns the body in chunks that are never empty; each chunk is written when it is requested.
+    pub fn chunks(self) -> BodyChunks {
         let view = &self.view;
         let length = match self.selection {
             Selection::Visible { skip: 0, take } if take == u64::from(view.visible.count()) => {
@@ -209,40 +212,40 @@ impl ProductsAnswer {
             }
             _ => view.body_length(&self.selection, self.count),
         };
-        Pieces { answer: self, length, next: 0, written: 0 }
+        BodyChunks { answer: self, length, next: 0, written: 0 }
     }
 }
 
-/// Writes an answer piece by piece.
+/// Writes an answer chunk by chunk.
 #[derive(Debug)]
-pub struct Pieces {
+pub struct BodyChunks {
     answer: ProductsAnswer,
     length: u64,
-    /// Products written.
+    /// Number of products written.
     next: u64,
-    /// Bytes written.
+    /// Number of bytes written.
     written: u64,
 }
 
-impl Pieces {
-    /// Exactly how many bytes the pieces have together: the `Content-Length`.
+impl BodyChunks {
+    /// Returns the total length of all chunks in bytes.
     pub fn content_length(&self) -> u64 {
         self.length
     }
 }
 
-impl Iterator for Pieces {
+impl Iterator for BodyChunks {
     type Item = Bytes;
 
     fn next(&mut self) -> Option<Bytes> {
-        let left = self.length.checked_sub(self.written).filter(|left| *left > 0)?;
+        let rest = self.length.checked_sub(self.written).filter(|rest| *rest > 0)?;
         let ProductsAnswer { view, count, selection } = &self.answer;
-        // Room for the product that makes the piece full.
-        let room = usize::try_from(left).unwrap_or(usize::MAX).min(PIECE + PIECE / 16);
-        let mut piece = Vec::with_capacity(room);
-        view.write_piece(&mut piece, selection, &mut self.next, *count, PIECE);
-        self.written += piece.len() as u64;
-        Some(piece.into())
+        // With room for the product that reaches the chunk's length.
+        let capacity = usize::try_from(rest).unwrap_or(usize::MAX).min(CHUNK_BYTES + CHUNK_BYTES / 16);
+        let mut chunk = Vec::with_capacity(capacity);
+        view.write_chunk(&mut chunk, selection, &mut self.next, *count, CHUNK_BYTES);
+        self.written += chunk.len() as u64;
+        Some(chunk.into())
     }
 }
 

@@ -1,10 +1,10 @@
-//! Random catalogues, clinics and queries for the tests of this folder, and the plain way to answer a query.
+//! Random catalogues, clinics and queries for the property tests of this folder, and a simple model that answers them.
 
+use super::clinic_view::ScopeRules;
 use super::fold::fold;
 use super::prices::ContractPrices;
 use super::product::{BodySettings, CatalogProduct, is_number, unit_price};
 use super::query::ProductQuery;
-use super::view::ScopeRules;
 use crate::config::{BarcodeType, Basis, MissingContractPrice, Span, WithdrawnFor};
 use crate::ids::ProductId;
 use crate::values::plain;
@@ -18,7 +18,7 @@ use time::macros::datetime;
 pub(super) const NOW: OffsetDateTime = datetime!(2026-06-01 12:00 UTC);
 
 fn text() -> impl Strategy<Value = String> {
-    // Few letters, so that values hit; two spellings of é, a sharp s, sigmas.
+    // Few letters, so that values have hits; two encodings of é, a sharp s, sigmas.
     prop_oneof![
         4 => proptest::collection::vec(proptest::sample::select(vec!["a", "B", "b", "A", " ", "1", "É", "é", "e\u{301}", "ß", "SS", "Σ", "ς", "%", "_", "\\", "\""]), 0..14).prop_map(|parts| parts.concat()),
         1 => any::<String>(),
@@ -48,7 +48,7 @@ prop_compose! {
     }
 }
 
-/// Products with distinct codes and ids, in no order.
+/// Products with distinct codes and ids, in random order.
 pub(super) fn products() -> impl Strategy<Value = Vec<CatalogProduct>> {
     let codes = proptest::collection::hash_set(text().prop_filter("a code", |code| !code.is_empty()), 0..150);
     codes.prop_flat_map(|codes| codes.into_iter().map(product).collect::<Vec<_>>()).prop_map(|mut products| {
@@ -84,7 +84,7 @@ prop_compose! {
     }
 }
 
-/// Everything, at list prices, as by default.
+/// The default rules: every product, at list prices.
 pub(super) fn everything() -> ScopeRules {
     ScopeRules {
         hidden_categories: Vec::new(),
@@ -104,7 +104,7 @@ pub(super) fn everything() -> ScopeRules {
 }
 
 prop_compose! {
-    /// Values cut out of the products' own texts and others, now and then hundreds of them.
+    /// Values that are substrings of the products' texts, other values, and sometimes hundreds of values.
     pub(super) fn query(products: &[CatalogProduct])(
         cuts in proptest::collection::vec((any::<proptest::sample::Index>(), 0..3_usize, 0..8_usize, 1..7_usize), 0..6),
         others in proptest::collection::vec((0..3_usize, text()), 0..3), many in proptest::option::weighted(0.1, proptest::collection::vec((0..2_usize, text()), 300)),
@@ -124,13 +124,13 @@ prop_compose! {
     }
 }
 
-/// What the clinic may see, in order.
-pub(super) fn plainly_visible<'a>(
+/// The products that the clinic may see, in order of code.
+pub(super) fn model_visible<'a>(
     products: &'a [CatalogProduct],
     rules: &ScopeRules,
     now: OffsetDateTime,
 ) -> Vec<&'a CatalogProduct> {
-    let mut seen: Vec<&CatalogProduct> = products
+    let mut visible: Vec<&CatalogProduct> = products
         .iter()
         .filter(|product| {
             let open = rules.only_categories.is_empty() && rules.only_products.is_empty();
@@ -149,17 +149,17 @@ pub(super) fn plainly_visible<'a>(
                 && (!product.restricted || rules.restricted_licence)
         })
         .collect();
-    seen.sort_by_key(|product| product.code.as_bytes());
-    seen
+    visible.sort_by_key(|product| product.code.as_bytes());
+    visible
 }
 
-/// The plain way to filter and page.
-pub(super) fn plainly_found<'a>(seen: &[&'a CatalogProduct], query: &ProductQuery) -> Vec<&'a CatalogProduct> {
+/// Filters and pages.
+pub(super) fn model_search<'a>(visible: &[&'a CatalogProduct], query: &ProductQuery) -> Vec<&'a CatalogProduct> {
     let passes = |values: &[String], text: &str| {
         values.is_empty() || values.iter().any(|value| fold(text).contains(&fold(value)))
     };
     let (skip, take) = query.window();
-    let matching = seen.iter().filter(|product| {
+    let matching = visible.iter().filter(|product| {
         passes(&query.names, &product.name)
             && passes(&query.codes, &product.code)
             && passes(&query.categories, &product.category)
@@ -167,8 +167,8 @@ pub(super) fn plainly_found<'a>(seen: &[&'a CatalogProduct], query: &ProductQuer
     matching.skip(skip as usize).take(usize::try_from(take).unwrap_or(usize::MAX)).copied().collect()
 }
 
-/// The plain way to write a product.
-pub(super) fn plainly_written(product: &CatalogProduct, rules: &ScopeRules, prices: &Prices) -> String {
+/// Writes the JSON of a product.
+pub(super) fn model_json(product: &CatalogProduct, rules: &ScopeRules, prices: &Prices) -> String {
     let text = |text: &str| serde_json::to_string(text).unwrap();
     let list = product.list_price.unwrap();
     let basis = |price| match rules.settings.price_basis {
@@ -202,7 +202,7 @@ pub(super) fn plainly_written(product: &CatalogProduct, rules: &ScopeRules, pric
 /// Prices by product.
 pub(super) type Prices = BTreeMap<ProductId, Decimal>;
 
-/// The list's prices, with the clinic's own above them.
-pub(super) fn plain_prices(rules: &ScopeRules) -> Prices {
+/// The prices of the price list, overridden by the clinic's own prices.
+pub(super) fn model_prices(rules: &ScopeRules) -> Prices {
     [&rules.price_list, &rules.own_prices].into_iter().flatten().flat_map(|prices| prices.iter()).collect()
 }

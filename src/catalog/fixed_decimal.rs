@@ -1,25 +1,25 @@
-//! Amounts as whole millionths: what `numeric(18, 6)` holds, in eight bytes, printed without a detour.
+//! Amounts as whole millionths in an `i64`: the values of `numeric(18, 6)` in eight bytes, with fast printing.
 
 use rust_decimal::Decimal;
 
 const PLACES: u32 = 6;
 const ONE: u64 = 1_000_000;
 
-/// The amount in millionths, or `None` where it has more places or more digits than that.
+/// Converts to millionths. `None` if the amount has more than six decimal places or is out of range.
 pub(super) fn from_decimal(value: Decimal) -> Option<i64> {
     let value = value.normalize();
     let factor = 10_i128.pow(PLACES.checked_sub(value.scale())?);
     i64::try_from(value.mantissa().checked_mul(factor)?).ok()
 }
 
-/// Appends the amount as `values::plain` prints it: no trailing zeros, no exponent.
+/// Appends the amount in the format of `values::plain`: no trailing zeros, no exponent.
 pub(super) fn write(out: &mut Vec<u8>, micros: i64) {
     let mut digits = [0_u8; 27];
-    let from = print(micros, &mut digits);
-    out.extend_from_slice(&digits[from..]);
+    let start = print(micros, &mut digits);
+    out.extend_from_slice(&digits[start..]);
 }
 
-/// How many bytes [`write`] appends.
+/// Returns how many bytes [`write`] appends.
 pub(super) fn length(micros: i64) -> usize {
     let absolute = micros.unsigned_abs();
     let whole = (absolute / ONE).checked_ilog10().map_or(1, |digits| digits as usize + 1);
@@ -32,14 +32,14 @@ pub(super) fn length(micros: i64) -> usize {
     usize::from(micros < 0) + whole + places + usize::from(places > 0)
 }
 
-/// Fills `digits` from its end, and returns where the text begins.
+/// Fills `digits` from its end and returns where the text begins.
 fn print(micros: i64, digits: &mut [u8; 27]) -> usize {
     let absolute = micros.unsigned_abs();
-    let mut at = digits.len();
+    let mut start = digits.len();
     let mut put = |byte: u8| {
-        at -= 1;
-        digits[at] = byte;
-        at
+        start -= 1;
+        digits[start] = byte;
+        start
     };
     let digit = |number: u64| b'0' + u8::try_from(number % 10).unwrap_or(0);
     let mut rest = absolute % ONE;
@@ -83,7 +83,7 @@ mod tests {
     }
 
     #[test]
-    fn what_does_not_fit_is_refused() {
+    fn an_amount_out_of_range_is_refused() {
         assert_eq!(from_decimal(Decimal::new(1, 7)), None);
         assert_eq!(from_decimal(Decimal::MAX), None);
         assert_eq!(from_decimal(Decimal::new(10, 7)), Some(1));

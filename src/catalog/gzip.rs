@@ -1,78 +1,78 @@
-//! Catalogue answers as gzip (RFC 1951, RFC 1952), at little more than the cost of the plain answer.
+//! A gzip encoder for product lists (RFC 1951, RFC 1952), at little more than the cost of the plain body.
 //!
-//! Two clinics' bodies differ in prices, in stock and in which products they hold, so packed bodies cannot be shared. What
-//! can be is the work: products look alike, field by field, so each is written as repeats of the one before it, found by
-//! comparing field with field instead of searching; the codes are worked out once per version of the catalogue; and so
-//! are the packed text and the checksum of every product after its neighbours, which are copied wherever a clinic sees both
-//! as most clinics do.
+//! The bodies of two clinics differ in prices, stock and products, so compressed bodies cannot be shared. Two properties
+//! of a catalogue make compressing cheap: consecutive products look alike field by field, so the encoder compares field
+//! with field instead of searching for matches; and one set of Huffman codes suits a whole catalogue version.
 
-mod check;
-mod codes;
-mod output;
+mod crc;
+mod huffman;
+mod member;
 
-pub(super) use check::LONGEST_PART;
-use codes::{Code, codes};
-pub(super) use output::{Bits, Output, Writer};
+pub(super) use crc::MAX_CRC_PART;
+use huffman::{Code, assign_codes};
+pub(super) use member::{BitWriter, GzipMember, TokenWriter};
 use std::ops::Range;
 
-/// Shorter repeats cost more than their letters.
-const SHORTEST: usize = 4;
-/// What deflate can say (RFC 1951, 3.2.5).
-const LONGEST: usize = 258;
-const FARTHEST: usize = 32 * 1024;
-/// Deflate has codes of up to 15 bits; four of these can be put at once.
-const LONGEST_CODE: u8 = 14;
-const LETTERS: usize = 256;
+/// A shorter back-reference costs more bits than its literals.
+const MIN_LENGTH: usize = 4;
+/// The limits of a back-reference (RFC 1951, 3.2.5).
+const MAX_LENGTH: usize = 258;
+const MAX_DISTANCE: usize = 32 * 1024;
+/// Deflate allows 15 bits; with 14, four codes fit into one write.
+const MAX_CODE_BITS: u8 = 14;
+const LITERALS: usize = 256;
 const END: usize = 256;
 const LENGTH_SYMBOLS: usize = 29;
 const DISTANCE_SYMBOLS: usize = 30;
-/// The order in which lengths of the codes for code lengths are sent (RFC 1951, 3.2.7).
-const LENGTHS_ORDER: [usize; 19] = [16, 17, 18, 0, 8, 7, 9, 6, 10, 5, 11, 4, 12, 3, 13, 2, 14, 1, 15];
+/// The order of the code length codes in a block header (RFC 1951, 3.2.7).
+const CODE_LENGTH_ORDER: [usize; 19] = [16, 17, 18, 0, 8, 7, 9, 6, 10, 5, 11, 4, 12, 3, 13, 2, 14, 1, 15];
 
-/// Takes a text as letters and repeats, in order.
-pub(super) trait Sink {
-    fn letters(&mut self, text: &[u8]);
-    /// `length` is between 3 and [`LONGEST`], `distance` at most [`FARTHEST`].
-    fn repeat(&mut self, length: usize, distance: usize);
+/// Receives the tokens of a deflate stream, in order.
+pub(super) trait TokenSink {
+    fn literals(&mut self, text: &[u8]);
+    /// `length` is from 3 to [`MAX_LENGTH`], `distance` at most [`MAX_DISTANCE`].
+    fn back_reference(&mut self, length: usize, distance: usize);
 }
 
-/// Tells `text[product]` as letters and as repeats of `text[before]`, which lies before it. Fields are compared with their
-/// like: their beginnings, and after what differs, their ends. Any two texts will do; alike ones come out short.
-pub(super) fn tell(text: &[u8], before: Range<usize>, product: Range<usize>, sink: &mut impl Sink) {
-    let (mut from, mut at) = (before.start, product.start);
-    // Letters that are not told yet begin here.
-    let mut untold = at;
-    while at < product.end {
-        let same = common_start(&text[from..before.end], &text[at..product.end]);
-        if same >= SHORTEST && at - from <= FARTHEST {
-            sink.letters(&text[untold..at]);
-            repeats(same, at - from, sink);
-            untold = at + same;
+/// Splits `text[product]` into literals and back-references into `text[reference]`, which lies before it.
+///
+/// Compares the fields of the two in pairs: first their common prefix, then, behind the difference, their common suffix.
+/// Any two texts are valid input; similar ones compress well.
+pub(super) fn tokenize(text: &[u8], reference: Range<usize>, product: Range<usize>, sink: &mut impl TokenSink) {
+    let (mut source, mut index) = (reference.start, product.start);
+    let mut literals_start = index;
+    while index < product.end {
+        let common = common_prefix(&text[source..reference.end], &text[index..product.end]);
+        if common >= MIN_LENGTH && index - source <= MAX_DISTANCE {
+            sink.literals(&text[literals_start..index]);
+            write_back_references(common, index - source, sink);
+            literals_start = index + common;
         }
-        (from, at) = (from + same, at + same);
-        let (end, like) = (field_end(text, at..product.end), field_end(text, from..before.end));
-        if at == end && from == like {
+        (source, index) = (source + common, index + common);
+        let (source_end, end) = (field_end(text, source..reference.end), field_end(text, index..product.end));
+        if index == end && source == source_end {
             break;
         }
-        let same = common_end(&text[from..like], &text[at..end]);
-        (from, at) = (like - same, end - same);
+        let common = common_suffix(&text[source..source_end], &text[index..end]);
+        (source, index) = (source_end - common, end - common);
     }
-    sink.letters(&text[untold..product.end]);
+    sink.literals(&text[literals_start..product.end]);
 }
 
-fn repeats(mut length: usize, distance: usize, sink: &mut impl Sink) {
+/// Writes a match of any length as back-references of valid lengths.
+fn write_back_references(mut length: usize, distance: usize, sink: &mut impl TokenSink) {
     while length > 0 {
-        // What is left over must not be too short for a repeat of its own.
-        let now = if (LONGEST + 1..LONGEST + 3).contains(&length) { length - 3 } else { length.min(LONGEST) };
-        sink.repeat(now, distance);
-        length -= now;
+        // The remainder must not be shorter than the minimum of 3.
+        let part = if (MAX_LENGTH + 1..MAX_LENGTH + 3).contains(&length) { length - 3 } else { length.min(MAX_LENGTH) };
+        sink.back_reference(part, distance);
+        length -= part;
     }
 }
 
-/// Where the next field begins (`,"` stands nowhere else but between texts of a list), or the end. Fields are short: eight
-/// bytes are looked at inline before a search would have got under way.
+/// Returns where the next field begins, or the end of the range. `,"` occurs only between fields and between the texts of
+/// a list.
 fn field_end(text: &[u8], mut range: Range<usize>) -> usize {
-    while let Some(comma) = comma(&text[range.clone()]) {
+    while let Some(comma) = find_comma(&text[range.clone()]) {
         let comma = range.start + comma;
         if text.get(comma + 1) == Some(&b'"') {
             return comma;
@@ -82,22 +82,23 @@ fn field_end(text: &[u8], mut range: Range<usize>) -> usize {
     range.end
 }
 
-fn comma(text: &[u8]) -> Option<usize> {
+/// Finds the first comma, eight bytes at a time. Fields are short, so a call of `memchr` would cost more.
+fn find_comma(text: &[u8]) -> Option<usize> {
     const ONES: u64 = u64::MAX / 255;
     let mut words = text.chunks_exact(8);
-    for (at, eight) in words.by_ref().enumerate() {
-        // Bytes that are commas become zero, and the lowest zero sets its highest bit.
+    for (index, eight) in words.by_ref().enumerate() {
+        // A comma becomes a zero byte, and the lowest zero byte gets its highest bit set.
         let zeroed = word(eight) ^ (ONES * b',' as u64);
         let found = zeroed.wrapping_sub(ONES) & !zeroed & (ONES << 7);
         if found != 0 {
-            return Some(at * 8 + found.trailing_zeros() as usize / 8);
+            return Some(index * 8 + found.trailing_zeros() as usize / 8);
         }
     }
     let rest = words.remainder();
-    rest.iter().position(|byte| *byte == b',').map(|at| text.len() - rest.len() + at)
+    rest.iter().position(|byte| *byte == b',').map(|index| text.len() - rest.len() + index)
 }
 
-fn common_start(one: &[u8], other: &[u8]) -> usize {
+fn common_prefix(one: &[u8], other: &[u8]) -> usize {
     let mut same = 0;
     for (one, other) in one.chunks_exact(8).zip(other.chunks_exact(8)) {
         let difference = word(one) ^ word(other);
@@ -109,7 +110,7 @@ fn common_start(one: &[u8], other: &[u8]) -> usize {
     same + one[same..].iter().zip(&other[same..]).take_while(|(one, other)| one == other).count()
 }
 
-fn common_end(one: &[u8], other: &[u8]) -> usize {
+fn common_suffix(one: &[u8], other: &[u8]) -> usize {
     let mut same = 0;
     for (one, other) in one.rchunks_exact(8).zip(other.rchunks_exact(8)) {
         let difference = word(one) ^ word(other);
@@ -126,107 +127,108 @@ fn word(bytes: &[u8]) -> u64 {
     bytes.try_into().map_or(0, u64::from_le_bytes)
 }
 
-/// The symbol of a repeat's length, with the bits that follow it and their number (RFC 1951, 3.2.5).
+/// Returns the symbol of a length, its extra bits and their number (RFC 1951, 3.2.5).
 fn length_symbol(length: usize) -> (usize, u32, u8) {
     match length {
-        LONGEST => (28, 0, 0),
+        MAX_LENGTH => (28, 0, 0),
         3..11 => (length - 3, 0, 0),
-        _ => stepped(length - 3, 2),
+        _ => split_extra_bits(length - 3, 2),
     }
 }
 
-/// The same for a distance.
+/// Returns the symbol of a distance, its extra bits and their number (RFC 1951, 3.2.5).
 fn distance_symbol(distance: usize) -> (usize, u32, u8) {
     match distance {
         1..3 => (distance - 1, 0, 0),
-        _ => stepped(distance - 1, 1),
+        _ => split_extra_bits(distance - 1, 1),
     }
 }
 
-/// Both are stepped alike: after the highest bit, so many bits go into the symbol and the rest follows it.
-fn stepped(value: usize, kept: u32) -> (usize, u32, u8) {
-    let rest = value.ilog2() - kept;
-    let symbol = ((rest as usize) << kept) + (value >> rest);
-    (symbol, (value & ((1 << rest) - 1)) as u32, rest as u8)
+/// Splits a value: the symbol holds `symbol_bits` bits after the highest one, the extra bits are the rest.
+fn split_extra_bits(value: usize, symbol_bits: u32) -> (usize, u32, u8) {
+    let extra = value.ilog2() - symbol_bits;
+    let symbol = ((extra as usize) << symbol_bits) + (value >> extra);
+    (symbol, (value & ((1 << extra) - 1)) as u32, extra as u8)
 }
 
-/// How often each symbol comes.
-pub(super) struct Counts {
-    letters: Vec<u32>,
+/// The frequency of each symbol in a sample.
+pub(super) struct SymbolCounts {
+    literals: Vec<u32>,
     distances: Vec<u32>,
 }
 
-impl Default for Counts {
+impl Default for SymbolCounts {
     fn default() -> Self {
-        Self { letters: vec![0; LETTERS + 1 + LENGTH_SYMBOLS], distances: vec![0; DISTANCE_SYMBOLS] }
+        Self { literals: vec![0; LITERALS + 1 + LENGTH_SYMBOLS], distances: vec![0; DISTANCE_SYMBOLS] }
     }
 }
 
-impl Sink for Counts {
-    fn letters(&mut self, text: &[u8]) {
-        text.iter().for_each(|letter| self.letters[usize::from(*letter)] += 1);
+impl TokenSink for SymbolCounts {
+    fn literals(&mut self, text: &[u8]) {
+        text.iter().for_each(|byte| self.literals[usize::from(*byte)] += 1);
     }
 
-    fn repeat(&mut self, length: usize, distance: usize) {
-        self.letters[END + 1 + length_symbol(length).0] += 1;
+    fn back_reference(&mut self, length: usize, distance: usize) {
+        self.literals[END + 1 + length_symbol(length).0] += 1;
         self.distances[distance_symbol(distance).0] += 1;
     }
 }
 
-/// The codes of one version of the catalogue, for all its answers.
+/// The Huffman codes of one catalogue version, for all its answers.
 #[derive(Debug)]
 pub(super) struct Encoder {
-    letters: Box<[Code; LETTERS]>,
+    literals: Box<[Code; LITERALS]>,
     end: Code,
-    /// By length, with the bits that follow the symbol.
-    lengths: Box<[Code; LONGEST + 1]>,
+    /// By length, with the extra bits.
+    lengths: Box<[Code; MAX_LENGTH + 1]>,
     distances: [Code; DISTANCE_SYMBOLS],
-    /// The block's head: how it is coded.
-    head: Vec<Code>,
+    block_header: Vec<Code>,
 }
 
 impl Encoder {
-    /// Codes for texts in which symbols come about as often as in the sample.
-    pub(super) fn new(sample: &Counts) -> Self {
-        let symbols = codes(&sample.letters, LONGEST_CODE);
-        let distances = codes(&sample.distances, LONGEST_CODE);
+    /// Builds codes for texts with about the symbol frequencies of the sample.
+    pub(super) fn new(sample: &SymbolCounts) -> Self {
+        let symbols = assign_codes(&sample.literals, MAX_CODE_BITS);
+        let distances = assign_codes(&sample.distances, MAX_CODE_BITS);
         let mut encoder = Self {
-            letters: Box::new([Code::default(); LETTERS]),
+            literals: Box::new([Code::default(); LITERALS]),
             end: symbols[END],
-            lengths: Box::new([Code::default(); LONGEST + 1]),
+            lengths: Box::new([Code::default(); MAX_LENGTH + 1]),
             distances: [Code::default(); DISTANCE_SYMBOLS],
-            head: head(&symbols, &distances),
+            block_header: block_header(&symbols, &distances),
         };
-        encoder.letters.copy_from_slice(&symbols[..LETTERS]);
+        encoder.literals.copy_from_slice(&symbols[..LITERALS]);
         encoder.distances.copy_from_slice(&distances);
-        for length in 3..=LONGEST {
-            let (symbol, following, more) = length_symbol(length);
-            let Code { bits, length: own } = symbols[END + 1 + symbol];
-            encoder.lengths[length] = Code { bits: bits | following << own, length: own + more };
+        for length in 3..=MAX_LENGTH {
+            let (symbol, extra, extra_length) = length_symbol(length);
+            let Code { bits, length: symbol_length } = symbols[END + 1 + symbol];
+            encoder.lengths[length] =
+                Code { bits: bits | extra << symbol_length, length: symbol_length + extra_length };
         }
         encoder
     }
 }
 
-/// One block to the end of the answer, and how it is coded. The lengths of the codes are written one by one: runs of the
-/// same are rare, because every symbol has a code.
-fn head(symbols: &[Code], distances: &[Code]) -> Vec<Code> {
+/// Returns the header of the only block (RFC 1951, 3.2.7). Code lengths are written one by one without run lengths,
+/// because every symbol has a code and equal neighbours are rare.
+fn block_header(symbols: &[Code], distances: &[Code]) -> Vec<Code> {
     let lengths = || symbols.iter().chain(distances).map(|code| usize::from(code.length));
     let mut counts = [0; 16];
     lengths().for_each(|length| counts[length] += 1);
-    let own = codes(&counts, 7);
+    let length_codes = assign_codes(&counts, 7);
     let bits = |bits: usize, length| Code { bits: bits as u32, length };
-    let mut head = vec![
-        // The last block, with codes of its own.
+    let mut header = vec![
+        // The last block, with dynamic Huffman codes.
         bits(1, 1),
         bits(2, 2),
         bits(symbols.len() - 257, 5),
         bits(distances.len() - 1, 5),
-        bits(LENGTHS_ORDER.len() - 4, 4),
+        bits(CODE_LENGTH_ORDER.len() - 4, 4),
     ];
-    head.extend(LENGTHS_ORDER.map(|length| bits(own.get(length).map_or(0, |code| code.length.into()), 3)));
-    head.extend(lengths().map(|length| own[length]));
-    head
+    header
+        .extend(CODE_LENGTH_ORDER.map(|length| bits(length_codes.get(length).map_or(0, |code| code.length.into()), 3)));
+    header.extend(lengths().map(|length| length_codes[length]));
+    header
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! `GET /categories` and `GET /products`.
 
+use super::clinic_view::ClinicView;
 use super::query::{ProductQuery, QueryError, QueryLimits};
-use super::view::ClinicView;
 use super::{Catalog, CatalogError};
 use crate::auth::http::Caller;
 use crate::clock::Clock;
@@ -18,12 +18,13 @@ use utoipa::ToSchema;
 
 /// Maximum length of one filter value of `/products` in characters; a longer one is answered with 400.
 const MAX_FILTER_CHARACTERS: usize = 1000;
-/// Answers of fewer products are hardly shorter when packed, for the codes must be told.
-const WORTH_PACKING: u64 = 4;
-/// Plain pieces that are written in one go: together they take about as long as a packed one.
-const PIECES_AT_ONCE: usize = 4;
+/// Minimum number of products for gzip. The Huffman codes in a gzip body outweigh what fewer products save.
+const MIN_GZIP_PRODUCTS: u64 = 4;
+/// Number of plain chunks that a response writes before other responses continue. They take about as long as one gzip
+/// chunk.
+const CHUNKS_AT_ONCE: usize = 4;
 
-/// The categories of what the clinic sees.
+/// The categories of the products that the clinic sees.
 #[derive(Serialize, ToSchema)]
 pub struct Categories {
     /// Distinct, in byte order
@@ -40,10 +41,10 @@ pub struct Products {
 /// A product as the clinic sees it.
 #[derive(Serialize, ToSchema)]
 pub struct Product {
-    /// 0: withdrawn; listed for a time, so that the clinic's link is dropped knowingly
+    /// 1, or 0 for a withdrawn product. A withdrawn product stays listed for a time, so that the clinic unlinks it knowingly
     #[schema(example = 1, minimum = 0, maximum = 1)]
     active: u8,
-    /// Comes back on the purchase order as `supplier_code`
+    /// The `supplier_code` of purchase order items
     #[schema(example = "00053023")]
     code: String,
     #[schema(example = "ATRAVET 10 MG INJECTABLE 50 mL")]
@@ -62,13 +63,14 @@ pub struct Product {
     /// Price of one inner unit without tax, a decimal in a string
     #[schema(example = "0.42")]
     price_per_unit: String,
-    /// Without tax; of one unit (or of one outer, as set for the clinic)
+    /// Without tax, for one unit, or for one outer if the clinic's setting says so
     #[schema(value_type = f64, example = 0.42)]
     list_price: f64,
-    /// The clinic's own price, on the same basis; the list price where it has none (or null, or left out, as set)
+    /// The clinic's own price, on the same basis as `list_price`. Without an own price: the list price, null, or absent, by
+    /// the clinic's setting
     #[schema(value_type = Option<f64>, example = 0.38)]
     contract_price: Option<f64>,
-    /// A number where that loses nothing, otherwise a string; empty if there is none
+    /// A number if that loses no digit, otherwise a string; an empty string if the product has none
     #[schema(value_type = Barcode, example = 6587)]
     barcode: Barcode,
     #[schema(value_type = f64, example = 20)]
@@ -93,13 +95,13 @@ pub enum Barcode {
     path = "/categories",
     tag = "catalogue",
     operation_id = "categories",
-    params(("If-None-Match" = Option<String>, Header, description = "An ETag; 304 if it still holds")),
+    params(("If-None-Match" = Option<String>, Header, description = "An ETag of an earlier answer; 304 if the answer is unchanged")),
     responses(
-        (status = 200, description = "The categories", body = Categories, headers(("ETag" = String, description = "Changes with the catalogue and with what the clinic may see"))),
-        (status = 304, description = "Nothing has changed"),
-        (status = 400, description = "The request cannot be read", body = Envelope),
-        (status = 401, description = "No good token", body = Envelope, headers(("WWW-Authenticate" = String, description = "Bearer"))),
-        (status = 503, description = "No catalogue is loaded: try again", body = Envelope, headers(("Retry-After" = u64, description = "Seconds"))),
+        (status = 200, description = "The categories", body = Categories, headers(("ETag" = String, description = "Changes with the catalogue and with the rules of the clinic"))),
+        (status = 304, description = "The answer is unchanged"),
+        (status = 400, description = "The request is invalid", body = Envelope),
+        (status = 401, description = "The token is missing or invalid", body = Envelope, headers(("WWW-Authenticate" = String, description = "Bearer"))),
+        (status = 503, description = "No catalogue is loaded; try again later", body = Envelope, headers(("Retry-After" = u64, description = "Seconds"))),
     ),
     security(("token" = []), ("client" = []))
 )]
@@ -110,35 +112,35 @@ pub async fn categories(
     clock: web::Data<Clock>,
 ) -> Result<HttpResponse, Problem> {
     let view = catalog.view(&caller.0, clock.now())?;
-    let (mut builder, known) = head(&request, &view, None);
-    Ok(if known { builder.finish() } else { builder.content_type("application/json").body(view.categories()) })
+    let (mut builder, is_unchanged) = start_response(&request, &view, None);
+    Ok(if is_unchanged { builder.finish() } else { builder.content_type("application/json").body(view.categories()) })
 }
 
 /// List products
 ///
-/// Values of one parameter are alternatives, the parameters narrow each other down; `contains`, whatever the case. Arrays
-/// are read in every way that common clients write them: `name=[a,b]`, `name=["a","b"]`, `name[]=a&name[]=b`,
-/// `name[0]=a&name[1]=b`, `name=a&name=b`, `name=a,b`. Without `limit`, everything. The order is that of `code`, byte by
-/// byte, and is stable from page to page.
+/// A product must match every given parameter; it matches a parameter if its field contains at least one of the values,
+/// ignoring case. Arrays are accepted in every form that common clients write: `name=[a,b]`, `name=["a","b"]`, `name[]=a&name[]=b`,
+/// `name[0]=a&name[1]=b`, `name=a&name=b`, `name=a,b`. Without `limit`, all products are
+/// returned. Products are in byte order of `code`, which is stable from page to page.
 #[utoipa::path(
     get,
     path = "/products",
     tag = "catalogue",
     operation_id = "products",
     params(
-        ("name" = Option<Vec<String>>, Query, description = "A product passes if its name contains any of these; empty is no filter", example = json!(["tablet"])),
-        ("code" = Option<Vec<String>>, Query, description = "The same on `code`", example = json!(["00"])),
-        ("category" = Option<Vec<String>>, Query, description = "The same on `category`", example = json!(["TABLET"])),
-        ("limit" = Option<String>, Query, description = "Most products to return: one whole number, bare or in brackets; absent or empty is everything", pattern = r"^(\[[0-9]{0,18}\]|[0-9]{0,18})$", example = "[3]"),
-        ("page" = Option<String>, Query, description = "Zero-based: limit 5, page 3 are the results 15 to 19", pattern = r"^(\[[0-9]{0,18}\]|[0-9]{0,18})$", example = "[0]"),
-        ("If-None-Match" = Option<String>, Header, description = "An ETag; 304 if it still holds"),
+        ("name" = Option<Vec<String>>, Query, description = "The name must contain one of these values; empty is no filter", example = json!(["tablet"])),
+        ("code" = Option<Vec<String>>, Query, description = "The code must contain one of these values; empty is no filter", example = json!(["00"])),
+        ("category" = Option<Vec<String>>, Query, description = "The category must contain one of these values; empty is no filter", example = json!(["TABLET"])),
+        ("limit" = Option<String>, Query, description = "Maximum number of products to return: one whole number, bare or in brackets; absent or empty returns all", pattern = r"^(\[[0-9]{0,18}\]|[0-9]{0,18})$", example = "[3]"),
+        ("page" = Option<String>, Query, description = "Zero-based page: limit 5 and page 3 return the results 15 to 19", pattern = r"^(\[[0-9]{0,18}\]|[0-9]{0,18})$", example = "[0]"),
+        ("If-None-Match" = Option<String>, Header, description = "An ETag of an earlier answer; 304 if the answer is unchanged"),
     ),
     responses(
-        (status = 200, description = "The products", body = Products, headers(("ETag" = String, description = "Changes with the catalogue, with what the clinic may see, and with the query"))),
-        (status = 304, description = "Nothing has changed"),
-        (status = 400, description = "A parameter cannot be read; `fields` names it", body = Envelope),
-        (status = 401, description = "No good token", body = Envelope, headers(("WWW-Authenticate" = String, description = "Bearer"))),
-        (status = 503, description = "No catalogue is loaded: try again", body = Envelope, headers(("Retry-After" = u64, description = "Seconds"))),
+        (status = 200, description = "The products", body = Products, headers(("ETag" = String, description = "Changes with the catalogue, the rules of the clinic and the query"))),
+        (status = 304, description = "The answer is unchanged"),
+        (status = 400, description = "A parameter is invalid; `fields` names it", body = Envelope),
+        (status = 401, description = "The token is missing or invalid", body = Envelope, headers(("WWW-Authenticate" = String, description = "Bearer"))),
+        (status = 503, description = "No catalogue is loaded; try again later", body = Envelope, headers(("Retry-After" = u64, description = "Seconds"))),
     ),
     security(("token" = []), ("client" = []))
 )]
@@ -156,34 +158,34 @@ pub async fn products(
     };
     let query = ProductQuery::parse(request.query_string().as_bytes(), &limits)?;
     let view = catalog.view(&caller.0, clock.now())?;
-    let (mut builder, known) = head(&request, &view, Some(&query));
-    if known {
+    let (mut builder, is_unchanged) = start_response(&request, &view, Some(&query));
+    if is_unchanged {
         return Ok(builder.finish());
     }
     builder.content_type("application/json");
     let answer = view.products(&query);
-    Ok(if wants_gzip(&request) && answer.product_count() >= WORTH_PACKING {
+    Ok(if prefers_gzip(&request) && answer.product_count() >= MIN_GZIP_PRODUCTS {
         builder.insert_header(ContentEncoding::Gzip);
         if answer.is_short() {
-            builder.body(answer.packed().fold(BytesMut::new(), |mut body, piece| {
-                body.extend_from_slice(&piece);
+            builder.body(answer.gzip_chunks().fold(BytesMut::new(), |mut body, chunk| {
+                body.extend_from_slice(&chunk);
                 body
             }))
         } else {
-            builder.body(BodyStream::new(FairBody::new(answer.packed(), 1)))
+            builder.body(BodyStream::new(FairBody::new(answer.gzip_chunks(), 1)))
         }
     } else if answer.is_short() {
-        builder.body(answer.written())
+        builder.body(answer.body())
     } else {
-        let pieces = answer.pieces();
-        let length = pieces.content_length();
-        builder.body(SizedStream::new(length, FairBody::new(pieces, PIECES_AT_ONCE)))
+        let chunks = answer.chunks();
+        let length = chunks.content_length();
+        builder.body(SizedStream::new(length, FairBody::new(chunks, CHUNKS_AT_ONCE)))
     })
 }
 
-/// Whether the client takes gzip and prefers nothing to it: of what it likes equally, we choose what costs us least. Other
-/// codings are left to the middleware.
-fn wants_gzip(request: &HttpRequest) -> bool {
+/// Returns true if the client accepts gzip and prefers no other coding: of equally preferred codings, gzip costs us least.
+/// The middleware handles the other codings.
+fn prefers_gzip(request: &HttpRequest) -> bool {
     let Some(accepted) = request.get_header::<AcceptEncoding>() else { return false };
     let quality = |coding: Encoding| {
         accepted.iter().find(|item| item.item == Preference::Specific(coding.clone())).map(|item| item.quality)
@@ -194,19 +196,23 @@ fn wants_gzip(request: &HttpRequest) -> bool {
     })
 }
 
-/// What stands above every catalogue answer, and whether the caller has the body already.
-fn head(request: &HttpRequest, view: &Arc<ClinicView>, query: Option<&ProductQuery>) -> (HttpResponseBuilder, bool) {
+/// Starts the response of every catalogue answer. Returns true if the client already has the body.
+fn start_response(
+    request: &HttpRequest,
+    view: &Arc<ClinicView>,
+    query: Option<&ProductQuery>,
+) -> (HttpResponseBuilder, bool) {
     // Weak, because the compressed and the plain body share it.
     let tag = header::EntityTag::new_weak(view.tag(query));
-    let same = |known: &str| known == "*" || known.parse().is_ok_and(|known: header::EntityTag| known.weak_eq(&tag));
-    let asked = request.headers().get_all(header::IF_NONE_MATCH).filter_map(|value| value.to_str().ok());
-    let known = asked.flat_map(|value| value.split(',')).any(|known| same(known.trim()));
-    let mut builder = if known { HttpResponse::NotModified() } else { HttpResponse::Ok() };
+    let matches = |value: &str| value == "*" || value.parse().is_ok_and(|value: header::EntityTag| value.weak_eq(&tag));
+    let headers = request.headers().get_all(header::IF_NONE_MATCH).filter_map(|value| value.to_str().ok());
+    let is_unchanged = headers.flat_map(|value| value.split(',')).any(|value| matches(value.trim()));
+    let mut builder = if is_unchanged { HttpResponse::NotModified() } else { HttpResponse::Ok() };
     builder
         .insert_header((header::CACHE_CONTROL, "private"))
         .insert_header((header::VARY, "Authorization, Accept-Encoding"))
         .insert_header(header::ETag(tag));
-    (builder, known)
+    (builder, is_unchanged)
 }
 
 impl From<QueryError> for Problem {

@@ -1,8 +1,8 @@
-//! What a clinic can buy, from memory: what orders are decided by when nothing speaks against it.
+//! The products that a clinic can buy, from memory. The fast path of orders decides by them.
 
 use super::Catalog;
+use super::clinic_view::ClinicView;
 use super::product::{ContractPrice, unit_price};
-use super::view::ClinicView;
 use crate::clinics::cache::CachedClinic;
 use crate::config::Basis;
 use crate::values::DECIMAL_PLACES;
@@ -16,48 +16,49 @@ pub struct Offer {
     pub units_per_outer: Decimal,
     /// The clinic's price without tax for one unit, to six places: its contract price, else the list price.
     pub price_per_unit: Decimal,
-    /// Units on hand less those reserved by the transactions before [`Offers::seen`]; at least zero.
+    /// Free units: on hand less reserved, zero or more. Includes the transactions before [`Offers::stock_horizon`].
     pub stock_free: Decimal,
 }
 
-/// Everything that one clinic can buy, of one version and one day.
+/// All products that one clinic can buy, at one version and on one day.
 pub struct Offers {
     view: Arc<ClinicView>,
-    seen: i64,
+    stock_horizon: i64,
 }
 
 impl Catalog {
-    /// What the clinic can buy at `now`. Nothing while the prices in memory are those of another day, or none at all.
-    pub fn offers(&self, member: &Arc<CachedClinic>, now: OffsetDateTime) -> Option<Offers> {
+    /// Returns what the clinic can buy at `now`. `None` if nothing is loaded or the loaded prices are of another day.
+    pub fn offers(&self, clinic: &Arc<CachedClinic>, now: OffsetDateTime) -> Option<Offers> {
         let loaded = self.loaded.load();
         let loaded = loaded.as_ref().filter(|loaded| loaded.day == now.date())?;
-        let seen = loaded.stock.lock().unwrap_or_else(PoisonError::into_inner).until;
-        Some(Offers { view: loaded.views.view(&loaded.scope(member), now), seen })
+        let stock_horizon = loaded.stock.lock().unwrap_or_else(PoisonError::into_inner).horizon;
+        Some(Offers { view: loaded.views.view(&loaded.scope(clinic), now), stock_horizon })
     }
 }
 
 impl Offers {
-    /// The version of the catalogue that this is.
+    /// Returns the catalogue's version.
     pub fn version(&self) -> i64 {
         self.view.snapshot().version()
     }
 
-    /// Transactions before this one are in the stock; of later ones, some may be.
-    pub fn seen(&self) -> i64 {
-        self.seen
+    /// Returns a transaction id: the stock includes all transactions with a lower id, and may include some with a higher
+    /// id.
+    pub fn stock_horizon(&self) -> i64 {
+        self.stock_horizon
     }
 
-    /// The product with this code. Nothing where the clinic does not see it, must not have it, or it is withdrawn.
+    /// Finds a product by its exact code. `None` if the clinic does not see the product or the product is withdrawn.
     pub fn find(&self, code: &str) -> Option<Offer> {
         let view = &self.view;
-        let goods = &view.snapshot.goods;
-        let place = goods.codes.find_sorted(code)?;
-        let position = u32::try_from(place).ok()?;
-        let withdrawn = goods.withdrawn.binary_search_by_key(&position, |(position, _)| *position).is_ok();
+        let products = &view.snapshot.products;
+        let index = products.codes.find_sorted(code)?;
+        let position = u32::try_from(index).ok()?;
+        let withdrawn = products.withdrawn.binary_search_by_key(&position, |(position, _)| *position).is_ok();
         if withdrawn || !view.visible.contains(position) {
             return None;
         }
-        let units_per_outer = goods.units_per_outer[place];
+        let units_per_outer = products.units_per_outer[index];
         let contract = match view.contract_price(position) {
             ContractPrice::None => None,
             ContractPrice::Micros(price) => Some(Decimal::new(price.into(), DECIMAL_PLACES)),
@@ -67,11 +68,11 @@ impl Offers {
             (Some(price), Basis::Unit) => price.normalize(),
             (Some(price), Basis::Outer) => unit_price(price, units_per_outer)?,
             (None, _) => {
-                let text = std::str::from_utf8(goods.prepared[place].unit_price(&goods.arena)).ok()?;
+                let text = std::str::from_utf8(products.templates[index].unit_price(&products.json)).ok()?;
                 text.parse().ok()?
             }
         };
-        let stock_free = Decimal::new(view.snapshot.stock[place], DECIMAL_PLACES);
+        let stock_free = Decimal::new(view.snapshot.stock[index], DECIMAL_PLACES);
         Some(Offer { units_per_outer: units_per_outer.normalize(), price_per_unit, stock_free })
     }
 }
@@ -79,21 +80,21 @@ impl Offers {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::catalog::arbitrary::{NOW, plain_prices, plainly_visible, products, rules};
+    use crate::catalog::arbitrary::{NOW, model_prices, model_visible, products, rules};
+    use crate::catalog::clinic_view::ClinicScope;
     use crate::catalog::snapshot::Snapshot;
-    use crate::catalog::view::ClinicScope;
     use proptest::prelude::*;
 
     proptest! {
         #[test]
-        fn what_is_offered_is_what_the_clinic_sees_at_its_price(
+        fn a_clinic_is_offered_the_visible_products_at_its_prices(
             (products, rules) in products().prop_flat_map(|products| { let rules = rules(&products); (Just(products), rules) })
         ) {
             let snapshot = Arc::new(Snapshot::build(1, products.clone()).unwrap());
-            let offers = Offers { view: Arc::new(ClinicView::new(snapshot, &ClinicScope::new(rules.clone()), NOW)), seen: 0 };
-            let (seen, prices) = (plainly_visible(&products, &rules, NOW), plain_prices(&rules));
+            let offers = Offers { view: Arc::new(ClinicView::new(snapshot, &ClinicScope::new(rules.clone()), NOW)), stock_horizon: 0 };
+            let (visible, prices) = (model_visible(&products, &rules, NOW), model_prices(&rules));
             for product in &products {
-                let expected = seen.iter().any(|seen| seen.id == product.id) && product.withdrawn_at.is_none();
+                let expected = visible.iter().any(|visible| visible.id == product.id) && product.withdrawn_at.is_none();
                 let offer = offers.find(&product.code);
                 prop_assert_eq!(offer.is_some(), expected, "{}", product.code);
                 let Some(offer) = offer else { continue };

@@ -1,18 +1,18 @@
-//! A set of product positions, with quick access to its n-th member: a deep page costs what the first one costs.
+//! A bitmap of product positions with fast access to the n-th member, so that a deep page costs as much as the first.
 
-/// Words between two counted places.
+/// Number of words whose members are counted together.
 const STEP: usize = 64;
 
-/// Members in ascending order, fixed once made.
+/// An immutable set of positions.
 #[derive(Clone, Debug)]
 pub(super) struct PositionSet {
     words: Box<[u64]>,
-    /// Members before each `STEP` words.
+    /// Number of members before each group of [`STEP`] words.
     before: Box<[u32]>,
     count: u32,
 }
 
-/// Ascending members of a few words; `base` is the position of the first bit.
+/// Returns the members of some words in ascending order; `base` is the position of the first bit.
 pub(super) fn members(words: &[u64], base: u32) -> impl Iterator<Item = u32> + '_ {
     words.iter().zip((base..).step_by(64)).flat_map(|(word, base)| {
         let mut rest = *word;
@@ -26,7 +26,7 @@ pub(super) fn members(words: &[u64], base: u32) -> impl Iterator<Item = u32> + '
 }
 
 impl PositionSet {
-    /// Takes words in which bit `n % 64` of word `n / 64` says that `n` is a member.
+    /// Takes a bitmap: bit `n % 64` of word `n / 64` is set if `n` is a member.
     pub(super) fn new(words: Vec<u64>) -> Self {
         let mut count = 0;
         let before = words
@@ -52,14 +52,14 @@ impl PositionSet {
         &self.words
     }
 
-    /// Members from the `skip`-th on.
+    /// Returns the members in ascending order without the first `skip`.
     pub(super) fn iter_from(&self, skip: u64) -> impl Iterator<Item = u32> + '_ {
         let (word, rest) = self.find(skip).unwrap_or((self.words.len(), 0));
         let base = u32::try_from(word * 64).unwrap_or(u32::MAX);
         members(&self.words[word..], base).skip(rest as usize)
     }
 
-    /// The word that holds the `n`-th member, and how many members of that word come before it.
+    /// Returns the index of the word that holds the `n`-th member, and the number of members before it in that word.
     fn find(&self, n: u64) -> Option<(usize, u32)> {
         let n = u32::try_from(n).ok().filter(|n| *n < self.count)?;
         let step = self.before.partition_point(|before| *before <= n) - 1;

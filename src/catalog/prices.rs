@@ -1,4 +1,4 @@
-//! Contract prices: as clinics and price lists have them, and as a snapshot keeps them for writing.
+//! Contract prices: by product as Postgres holds them, and by position as answers need them.
 
 use super::product::{ContractPrice, price_on};
 use crate::config::Basis;
@@ -7,16 +7,16 @@ use crate::values::plain;
 use aws_lc_rs::digest;
 use rust_decimal::Decimal;
 
-/// Agreed prices of one clinic or of one price list that many clinics share, per outer and without tax.
+/// The contract prices of one clinic or of one price list, per outer and without tax.
 #[derive(Debug)]
 pub struct ContractPrices {
-    /// Ascending ids.
+    /// In ascending order of id.
     prices: Vec<(ProductId, Decimal)>,
     fingerprint: [u8; 32],
 }
 
 impl ContractPrices {
-    /// Takes the prices that hold today, at most one for a product (the last one counts).
+    /// Takes the prices that are valid today. Of several prices for one product, the last one counts.
     pub fn new(mut prices: Vec<(ProductId, Decimal)>) -> Self {
         prices.sort_by_key(|(product, _)| *product);
         prices.reverse();
@@ -32,34 +32,35 @@ impl ContractPrices {
         Self { prices, fingerprint: finish(context) }
     }
 
-    /// Ascending ids.
+    /// Returns the prices in ascending order of product id.
     pub fn iter(&self) -> impl Iterator<Item = (ProductId, Decimal)> + '_ {
         self.prices.iter().copied()
     }
 
-    /// The same for the same prices, in every process.
+    /// Returns a digest of the prices, which is the same in every process.
     pub fn fingerprint(&self) -> &[u8; 32] {
         &self.fingerprint
     }
 }
 
-/// The digest as an array.
+/// Returns the SHA-256 digest.
 pub(super) fn finish(context: digest::Context) -> [u8; 32] {
     let mut bytes = [0; 32];
     bytes.copy_from_slice(context.finish().as_ref());
     bytes
 }
 
-/// Where a code for a price stands for none, and where for one that is too large for four bytes of millionths.
+/// The product has no price.
 const NONE: u32 = u32::MAX;
+/// The price does not fit into four bytes of millionths; the list of large prices has it.
 const LARGE: u32 = u32::MAX - 1;
 
-/// Contract prices by position in a snapshot, on one basis: four bytes a product where most have one, eight a price
-/// where few do.
+/// Contract prices by position in a snapshot, on one basis. Takes four bytes a product if more than half of the products
+/// have a price, else eight bytes a price.
 #[derive(Debug)]
 pub(super) struct PriceTable {
     codes: Codes,
-    /// Ascending positions.
+    /// In ascending order of position.
     large: Vec<(u32, Decimal)>,
 }
 
@@ -67,18 +68,18 @@ pub(super) struct PriceTable {
 enum Codes {
     Dense(Box<[u32]>),
     Sparse {
-        /// Ascending positions.
+        /// Positions, ascending, with their prices.
         codes: Box<[(u32, u32)]>,
-        /// Codes before each [`STRETCH`] of positions, so that few are looked through for one.
+        /// Number of prices before each block of [`BLOCK`] positions; limits the binary search to one block.
         before: Box<[u32]>,
     },
 }
 
-/// Positions that are looked through together.
-const STRETCH: usize = 256;
+/// Positions of a block.
+const BLOCK: usize = 256;
 
 impl PriceTable {
-    /// `find` gives a product's position and its units per outer, and `products` is how many there are.
+    /// `find` returns the position and the units per outer of a product; `products` is the number of positions.
     pub(super) fn new(
         prices: &ContractPrices,
         basis: Basis,
@@ -105,15 +106,15 @@ impl PriceTable {
             }
             Codes::Dense(dense.into())
         } else {
-            let before = (0..=products.div_ceil(STRETCH) + 1)
-                .map(|stretch| codes.partition_point(|(position, _)| (*position as usize) < stretch * STRETCH) as u32)
+            let before = (0..=products.div_ceil(BLOCK) + 1)
+                .map(|block| codes.partition_point(|(position, _)| (*position as usize) < block * BLOCK) as u32)
                 .collect();
             Codes::Sparse { codes: codes.into(), before }
         };
         Self { codes, large }
     }
 
-    /// Positions that have a price, in order.
+    /// Returns the positions that have a price, in order.
     pub(super) fn positions(&self) -> impl Iterator<Item = u32> + '_ {
         let (dense, sparse) = match &self.codes {
             Codes::Dense(codes) => (&codes[..], &[][..]),
@@ -123,13 +124,14 @@ impl PriceTable {
         dense.chain(sparse.iter().map(|(position, _)| *position))
     }
 
+    /// Returns the price at a position.
     pub(super) fn get(&self, position: u32) -> ContractPrice {
         let code = match &self.codes {
             Codes::Dense(codes) => codes[position as usize],
             Codes::Sparse { codes, before } => {
-                let stretch = position as usize / STRETCH;
-                let near = &codes[before[stretch] as usize..before[stretch + 1] as usize];
-                near.binary_search_by_key(&position, |(position, _)| *position).map_or(NONE, |at| near[at].1)
+                let block = position as usize / BLOCK;
+                let block = &codes[before[block] as usize..before[block + 1] as usize];
+                block.binary_search_by_key(&position, |(position, _)| *position).map_or(NONE, |index| block[index].1)
             }
         };
         match code {
@@ -137,7 +139,7 @@ impl PriceTable {
             LARGE => self
                 .large
                 .binary_search_by_key(&position, |(position, _)| *position)
-                .map_or(ContractPrice::None, |at| ContractPrice::Large(self.large[at].1)),
+                .map_or(ContractPrice::None, |index| ContractPrice::Large(self.large[index].1)),
             code => ContractPrice::Micros(code),
         }
     }
@@ -151,15 +153,15 @@ mod tests {
 
     proptest! {
         #[test]
-        fn every_position_has_its_price_and_no_other(
+        fn every_position_has_its_own_price(
             prices in proptest::collection::btree_map(0..2_000_u32, prop_oneof![9 => 0..9_999_i64, 1 => Just(1_i64 << 40)], 0..900),
             products in 1..2_000_u32,
         ) {
             let prices: BTreeMap<u32, Decimal> =
                 prices.into_iter().map(|(position, cents)| (position, Decimal::new(cents, 2))).collect();
             let all = prices.iter().map(|(position, price)| (ProductId(i64::from(*position) + 7), *price)).collect();
-            // Products that are not for sale have no position.
-            let find = |product: ProductId| u32::try_from(product.0 - 7).ok().filter(|at| *at < products).map(|at| (at, Decimal::ONE));
+            // A product that is not for sale has no position.
+            let find = |product: ProductId| u32::try_from(product.0 - 7).ok().filter(|position| *position < products).map(|position| (position, Decimal::ONE));
             let table = PriceTable::new(&ContractPrices::new(all), Basis::Outer, products as usize, find);
             for position in 0..products {
                 let price = match table.get(position) {

@@ -1,40 +1,44 @@
-//! One product of `/products`, in the JSON types that ezyVet documents (SPSI.md 1), prepared so that only what differs
-//! between clinics is left to be filled in.
+//! One product of `/products` as JSON, in the types that ezyVet documents (SPSI.md 1).
+//!
+//! A template holds the parts that are the same for all clinics; writing a product fills in the clinic's prices and the
+//! stock.
 
 use super::fixed_decimal;
 use crate::config::{BarcodeType, Basis, ClinicSettings, MissingContractPrice, WithdrawnFor};
 use crate::ids::ProductId;
 use crate::values::{DECIMAL_PLACES, plain, round};
 use rust_decimal::Decimal;
+use serde::Serialize;
 use time::OffsetDateTime;
 
-/// A product as the catalogue holds it.
+/// A product as Postgres holds it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct CatalogProduct {
     pub id: ProductId,
     pub code: String,
     pub name: String,
-    /// The field `type`.
+    /// The JSON field `type`.
     pub product_type: String,
     pub category: String,
-    /// Inner units in one outer; above zero.
+    /// Inner units in one outer; more than zero.
     pub units_per_outer: Decimal,
     pub unit_of_measure: String,
-    /// Per outer, without tax. `None`: not for sale, and never listed.
+    /// Per outer, without tax. `None`: not for sale, so not listed.
     pub list_price: Option<Decimal>,
     pub barcode: String,
+    /// Free units: on hand less reserved.
     pub stock_available: Decimal,
-    /// When it was withdrawn; from then on it is listed with `active` 0, for a time.
+    /// From then on the product is listed with `active` 0, for the time of [`BodySettings::withdrawn_for`].
     pub withdrawn_at: Option<OffsetDateTime>,
     pub related_urls: Vec<String>,
-    /// Only for clinics with the licence.
+    /// Visible only to clinics with the licence.
     pub restricted: bool,
 }
 
-/// How a clinic wants its products written (SPSI.md 5.2 to 5.4 and 5.12).
+/// A clinic's settings for the JSON of products (SPSI.md 5.2 to 5.4 and 5.12).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BodySettings {
-    /// What `list_price` and `contract_price` are prices of.
+    /// Whether `list_price` and `contract_price` are per unit or per outer.
     pub price_basis: Basis,
     pub missing_contract_price: MissingContractPrice,
     pub barcode: BarcodeType,
@@ -42,7 +46,7 @@ pub struct BodySettings {
 }
 
 impl BodySettings {
-    /// Whether a product is written alike for both.
+    /// Returns true if every product has the same JSON with both settings.
     pub(super) fn writes_like(&self, other: &Self) -> bool {
         let Self { price_basis, missing_contract_price, barcode, withdrawn_for: _ } = *self;
         (price_basis, missing_contract_price, barcode)
@@ -61,22 +65,22 @@ impl From<&ClinicSettings> for BodySettings {
     }
 }
 
-/// The largest whole number that every JSON reader keeps (2^53 - 1).
+/// The largest whole number that every JSON parser reads exactly: 2^53 - 1.
 const LARGEST_EXACT: u64 = (1 << 53) - 1;
 
-/// Whether a barcode loses nothing as a number (SPSI.md 5.4).
+/// Returns true if a barcode as a JSON number loses no digit (SPSI.md 5.4).
 pub fn is_number(barcode: &str) -> bool {
     barcode.bytes().all(|byte| byte.is_ascii_digit())
         && !barcode.starts_with('0')
         && barcode.parse::<u64>().is_ok_and(|number| number <= LARGEST_EXACT)
 }
 
-/// The price of one unit, from that of one outer, to six places. `None` where that is no number that we can hold.
+/// Returns the price of one unit, rounded to six decimal places. `None` if the price is out of range.
 pub fn unit_price(per_outer: Decimal, units_per_outer: Decimal) -> Option<Decimal> {
     per_outer.checked_div(units_per_outer).map(|price| round(price, DECIMAL_PLACES))
 }
 
-/// The price on the basis that a clinic wants.
+/// Converts a price per outer to the basis.
 pub(super) fn price_on(basis: Basis, per_outer: Decimal, units_per_outer: Decimal) -> Option<Decimal> {
     match basis {
         Basis::Unit => unit_price(per_outer, units_per_outer),
@@ -90,55 +94,54 @@ const BARCODE: &[u8] = b",\"barcode\":";
 const STOCK: &[u8] = b",\"stock_available\":";
 const RELATED_URLS: &[u8] = b",\"related_urls\":";
 
-/// Where the parts of a product lie in the arena of its snapshot: the JSON up to and with `"list_price":`, then the
-/// price per outer, the barcode, and the list of addresses, each as JSON.
+/// Locates the JSON parts of a product in the buffer of its snapshot. The parts follow each other: the head up to and
+/// including `"list_price":`, the price per outer, the barcode, and the list of URLs.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Prepared {
+pub(super) struct ProductTemplate {
     start: usize,
+    /// Lengths in bytes.
     head: u32,
     barcode: u32,
     urls: u32,
     unit_price: u8,
     outer_price: u8,
-    /// The barcode may go out as a number.
-    numeric: bool,
+    is_barcode_numeric: bool,
 }
 
-/// A clinic's agreed price, on the basis of its settings.
+/// A clinic's contract price, on the basis of its settings.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum ContractPrice {
     None,
     Micros(u32),
-    /// Too large for the form above.
+    /// A price that does not fit into 32 bits of millionths.
     Large(Decimal),
 }
 
-impl Prepared {
-    /// Appends the parts to the arena. `None`: no price that can be listed.
-    pub(super) fn append(arena: &mut Vec<u8>, product: &CatalogProduct) -> Option<Self> {
+impl ProductTemplate {
+    /// Appends the parts to the buffer. `None` if the product has no price or a number is out of range.
+    pub(super) fn append(json: &mut Vec<u8>, product: &CatalogProduct) -> Option<Self> {
         let outer_price = plain(product.list_price?);
         let unit_price = plain(unit_price(product.list_price?, product.units_per_outer)?);
-        let start = arena.len();
-        arena.extend_from_slice(if product.withdrawn_at.is_none() { b"{\"active\":1" } else { b"{\"active\":0" });
+        let start = json.len();
+        json.extend_from_slice(if product.withdrawn_at.is_none() { b"{\"active\":1" } else { b"{\"active\":0" });
         for (key, text) in [
-            ("code", &product.code),
-            ("name", &product.name),
-            ("type", &product.product_type),
-            ("category", &product.category),
-            ("units_per_outer", &plain(product.units_per_outer)),
-            ("unit_of_measure", &product.unit_of_measure),
+            (br#","code":"#.as_slice(), &product.code),
+            (br#","name":"#, &product.name),
+            (br#","type":"#, &product.product_type),
+            (br#","category":"#, &product.category),
+            (br#","units_per_outer":"#, &plain(product.units_per_outer)),
+            (br#","unit_of_measure":"#, &product.unit_of_measure),
         ] {
-            arena.extend_from_slice(format!(",\"{key}\":").as_bytes());
-            append_json(arena, text.as_str().into());
+            json.extend_from_slice(key);
+            append_json(json, text)?;
         }
-        arena.extend_from_slice(b",\"price_per_unit\":\"");
-        arena.extend_from_slice(unit_price.as_bytes());
-        arena.extend_from_slice(AFTER_UNIT_PRICE);
-        let head = arena.len() - start;
-        arena.extend_from_slice(outer_price.as_bytes());
-        let numeric = is_number(&product.barcode);
-        let barcode = append_json(arena, product.barcode.as_str().into());
-        let urls = append_json(arena, product.related_urls.as_slice().into());
+        json.extend_from_slice(b",\"price_per_unit\":\"");
+        json.extend_from_slice(unit_price.as_bytes());
+        json.extend_from_slice(AFTER_UNIT_PRICE);
+        let head = json.len() - start;
+        json.extend_from_slice(outer_price.as_bytes());
+        let barcode = append_json(json, &product.barcode)?;
+        let urls = append_json(json, &product.related_urls)?;
         Some(Self {
             start,
             head: u32::try_from(head).ok()?,
@@ -146,21 +149,21 @@ impl Prepared {
             urls: u32::try_from(urls).ok()?,
             unit_price: u8::try_from(unit_price.len()).ok()?,
             outer_price: u8::try_from(outer_price.len()).ok()?,
-            numeric,
+            is_barcode_numeric: is_number(&product.barcode),
         })
     }
 
-    /// The list price of one unit, as JSON has it.
-    pub(super) fn unit_price<'a>(&self, arena: &'a [u8]) -> &'a [u8] {
+    /// Returns the list price of one unit, as JSON text.
+    pub(super) fn unit_price<'a>(&self, json: &'a [u8]) -> &'a [u8] {
         let end = self.start + self.head as usize - AFTER_UNIT_PRICE.len();
-        &arena[end - usize::from(self.unit_price)..end]
+        &json[end - usize::from(self.unit_price)..end]
     }
 
-    /// Appends the product as this clinic sees it.
+    /// Appends the JSON of the product for one clinic.
     pub(super) fn write(
         &self,
         out: &mut Vec<u8>,
-        arena: &[u8],
+        json: &[u8],
         settings: &BodySettings,
         contract: ContractPrice,
         stock: i64,
@@ -170,10 +173,10 @@ impl Prepared {
         let barcode_end = outer_end + self.barcode as usize;
         let urls_end = barcode_end + self.urls as usize;
         let list_price = match settings.price_basis {
-            Basis::Unit => self.unit_price(arena),
-            Basis::Outer => &arena[head_end..outer_end],
+            Basis::Unit => self.unit_price(json),
+            Basis::Outer => &json[head_end..outer_end],
         };
-        out.extend_from_slice(&arena[self.start..head_end]);
+        out.extend_from_slice(&json[self.start..head_end]);
         out.extend_from_slice(list_price);
         match (contract, settings.missing_contract_price) {
             (ContractPrice::None, MissingContractPrice::LeftOut) => {}
@@ -188,21 +191,21 @@ impl Prepared {
             }
         }
         out.extend_from_slice(BARCODE);
-        let quotes = usize::from(self.as_number(settings));
-        out.extend_from_slice(&arena[outer_end + quotes..barcode_end - quotes]);
+        let quotes = usize::from(self.writes_number(settings));
+        out.extend_from_slice(&json[outer_end + quotes..barcode_end - quotes]);
         out.extend_from_slice(STOCK);
         fixed_decimal::write(out, stock);
         out.extend_from_slice(RELATED_URLS);
-        out.extend_from_slice(&arena[barcode_end..urls_end]);
+        out.extend_from_slice(&json[barcode_end..urls_end]);
         out.push(b'}');
     }
 
-    /// How many of the bytes that [`Self::write`] appends are the same for every clinic and whatever the stock.
+    /// Returns how many of the bytes that [`Self::write`] appends first are the same for every clinic and every stock.
     pub(super) fn head_length(&self) -> usize {
         self.head as usize
     }
 
-    /// How many bytes [`Self::write`] appends, without writing them.
+    /// Returns how many bytes [`Self::write`] appends.
     pub(super) fn length(&self, settings: &BodySettings, contract: ContractPrice, stock: i64) -> usize {
         let list_price = usize::from(match settings.price_basis {
             Basis::Unit => self.unit_price,
@@ -215,21 +218,22 @@ impl Prepared {
             (ContractPrice::Micros(price), _) => CONTRACT_PRICE.len() + fixed_decimal::length(price.into()),
             (ContractPrice::Large(price), _) => CONTRACT_PRICE.len() + plain(price).len(),
         };
-        let quotes = if self.as_number(settings) { 2 } else { 0 };
+        let quotes = if self.writes_number(settings) { 2 } else { 0 };
         let fixed = BARCODE.len() + STOCK.len() + RELATED_URLS.len() + 1;
-        let kept = self.head as usize + self.barcode as usize + self.urls as usize;
-        kept + list_price + contract_price + fixed - quotes + fixed_decimal::length(stock)
+        let shared = self.head as usize + self.barcode as usize + self.urls as usize;
+        shared + list_price + contract_price + fixed - quotes + fixed_decimal::length(stock)
     }
 
-    fn as_number(&self, settings: &BodySettings) -> bool {
-        self.numeric && settings.barcode == BarcodeType::Auto
+    fn writes_number(&self, settings: &BodySettings) -> bool {
+        self.is_barcode_numeric && settings.barcode == BarcodeType::Auto
     }
 }
 
-fn append_json(arena: &mut Vec<u8>, value: serde_json::Value) -> usize {
-    let text = value.to_string();
-    arena.extend_from_slice(text.as_bytes());
-    text.len()
+/// Appends a value as JSON and returns its length.
+fn append_json(json: &mut Vec<u8>, value: &impl Serialize) -> Option<usize> {
+    let start = json.len();
+    serde_json::to_writer(&mut *json, value).ok()?;
+    Some(json.len() - start)
 }
 
 #[cfg(test)]

@@ -1,28 +1,29 @@
-//! "Contains, whatever the case" over the texts of one field (names, codes, or distinct categories).
+//! An n-gram index for case-insensitive substring search over the texts of one field (names, codes, or distinct
+//! categories).
 //!
-//! Guarantee: the same texts as `fold(text).contains(&fold(value))` finds for any of the values, in order of position.
-//! Every run of one, two or three bytes of the folded texts has a list of the texts that hold it. A value of up to three
-//! bytes is answered by its list alone; a longer one by the shortest of its lists, each hit then checked in the text. Codes
-//! are mostly digits, whose short runs are everywhere: their runs of five have lists too.
-//! Work goes block by block in order of position, so a search with a limit stops early.
+//! Guarantee: a search finds exactly the texts with `fold(text).contains(&fold(value))` for any of the values, in order
+//! of position. Every gram of one, two or three bytes of the folded texts has a posting list. The list of a value of up to
+//! three bytes is the result; for a longer value, the shortest of its lists gives the candidates, and each candidate is
+//! then checked in the text. Codes are mostly digits, whose short grams are everywhere, so codes have grams of five bytes
+//! too. A search proceeds block by block in order of position, so a search with a limit stops early.
 
+mod grams;
 mod postings;
 
 use super::fold::fold;
 use super::position_set::members;
+use grams::{CODE_GRAM, GRAM, GramTable, grams};
 use memchr::memmem::Finder;
-use postings::{Cursor, Postings, PostingsBuilder};
-use std::collections::{BTreeSet, HashMap};
-use std::hash::{BuildHasherDefault, Hasher};
+use postings::{Cursor, Postings, PostingsCounter};
+use std::collections::BTreeSet;
 use std::ops::Range;
 
-/// Most lists that one value reads.
-const MOST_LISTS: usize = 4;
-/// Of a further list so many entries are read to spare looking into one text: an entry costs about a nanosecond, a text
-/// about twenty or more.
-const WORTH_A_TEXT: usize = 16;
+/// Maximum number of lists that one value reads.
+const MAX_LISTS: usize = 4;
+/// The cost of checking one text, in list entries: an entry takes about a nanosecond, a text twenty or more.
+const ENTRIES_PER_TEXT_CHECK: usize = 16;
 
-/// Many short texts in one piece of memory.
+/// Many short texts in one allocation.
 #[derive(Debug, Default)]
 pub(super) struct Texts {
     bytes: Vec<u8>,
@@ -48,7 +49,7 @@ impl Texts {
         self.len().checked_sub(1).map(|last| self.get(last))
     }
 
-    /// The position of a text, where the texts are in byte order.
+    /// Finds the position of a text. The texts must be in byte order.
     pub(super) fn find_sorted(&self, text: &str) -> Option<usize> {
         let (mut low, mut high) = (0, self.len());
         while low < high {
@@ -62,130 +63,92 @@ impl Texts {
         self.bytes.capacity() + self.ends.capacity() * size_of::<usize>()
     }
 
-    fn shrink(&mut self) {
+    pub(super) fn shrink_to_fit(&mut self) {
         self.bytes.shrink_to_fit();
         self.ends.shrink_to_fit();
     }
 }
 
-/// Mixes the few bytes of a gram: the keys are ours, not an attacker's, and the standard hash takes most of a build.
-#[derive(Default)]
-pub(super) struct GramHasher(u64);
-
-impl Hasher for GramHasher {
-    fn finish(&self) -> u64 {
-        self.0
-    }
-
-    fn write(&mut self, bytes: &[u8]) {
-        for byte in bytes {
-            self.write_u64((*byte).into());
-        }
-    }
-
-    fn write_u64(&mut self, gram: u64) {
-        let mixed = (self.0 ^ gram).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        self.0 = mixed ^ (mixed >> 32);
-    }
-}
-
-type GramMap = HashMap<u64, u32, BuildHasherDefault<GramHasher>>;
-
-/// Runs of up to so many bytes have lists.
-const RUN: usize = 3;
-/// And of so many, in an index of codes.
-const LONG_RUN: usize = 5;
-
-/// One to five bytes and how many, as a key.
-fn gram(bytes: &[u8]) -> u64 {
-    bytes.iter().fold(bytes.len() as u64, |key, byte| key << 8 | u64::from(*byte))
-}
-
-/// Takes texts one by one.
+/// Builds a [`TextIndex`]; takes the texts one by one.
 #[derive(Default)]
 pub struct TextIndexBuilder {
     texts: Texts,
-    grams: GramMap,
-    postings: PostingsBuilder,
-    long_runs: bool,
+    has_code_grams: bool,
 }
 
 impl TextIndexBuilder {
-    /// The same for a text of few different bytes; all texts of an index are added in one way.
-    pub fn push_code(&mut self, code: &str) {
-        self.long_runs = true;
-        self.push(code);
+    /// Creates a builder for codes, which consist of few different characters.
+    pub fn for_codes() -> Self {
+        Self { has_code_grams: true, ..Self::default() }
     }
 
     /// Adds a text at the next position.
     pub fn push(&mut self, text: &str) {
-        let folded = fold(text);
-        let position = u32::try_from(self.texts.len()).unwrap_or(u32::MAX);
-        for size in (1..=RUN).chain(self.long_runs.then_some(LONG_RUN)) {
-            for window in folded.as_bytes().windows(size) {
-                let next = self.postings.lists();
-                let list = *self.grams.entry(gram(window)).or_insert(next);
-                self.postings.add(list, position);
-            }
-        }
-        self.texts.push(&folded);
+        self.texts.push(&fold(text));
     }
 
-    /// The finished index.
-    pub fn finish(mut self) -> TextIndex {
-        let universe = self.texts.len();
-        self.texts.shrink();
-        self.grams.shrink_to_fit();
-        TextIndex {
-            texts: self.texts,
-            grams: self.grams,
-            postings: self.postings.finish(universe),
-            long_runs: self.long_runs,
+    /// Builds the index: about two seconds for a million names.
+    pub fn finish(self) -> TextIndex {
+        let Self { mut texts, has_code_grams } = self;
+        texts.shrink_to_fit();
+        let (mut table, mut counter) = (GramTable::default(), PostingsCounter::default());
+        for (index, position) in (0..texts.len()).zip(0..) {
+            for gram in grams(texts.get(index), has_code_grams) {
+                counter.add(table.find_or_insert(gram, counter.lists()), position);
+            }
         }
+        table.shrink_to_fit();
+        let mut postings = counter.allocate(texts.len());
+        for (index, position) in (0..texts.len()).zip(0..) {
+            for list in grams(texts.get(index), has_code_grams).filter_map(|gram| table.find(gram)) {
+                postings.add(list, position);
+            }
+        }
+        TextIndex { texts, grams: table, postings: postings.finish(), has_code_grams }
     }
 }
 
-/// The texts of one field with their index.
+/// The folded texts of one field, and their n-gram index.
 #[derive(Debug)]
 pub struct TextIndex {
     texts: Texts,
-    grams: GramMap,
+    grams: GramTable,
     postings: Postings,
-    long_runs: bool,
+    has_code_grams: bool,
 }
 
 impl TextIndex {
-    /// A search for texts that contain any of the values.
+    /// Starts a search for texts that contain any of the values.
     pub(super) fn search(&self, values: &[String]) -> Search<'_> {
         let folded: BTreeSet<String> = values.iter().map(|value| fold(value)).collect();
-        Search::of(folded.iter().filter_map(|value| self.term(value.as_bytes())))
+        Search::new(folded.iter().filter_map(|value| self.term(value.as_bytes())))
     }
 
-    /// Positions of the first `most` texts that contain any of the values.
-    pub fn first(&self, values: &[String], most: usize) -> Vec<u32> {
+    /// Returns the positions of the first `limit` texts that contain any of the values.
+    pub fn first(&self, values: &[String], limit: usize) -> Vec<u32> {
         let words = vec![u64::MAX; self.texts.len().div_ceil(64)];
-        let (mut search, mut blocks, mut found) = (self.search(values), Blocks::of(words.len()), Vec::new());
-        while found.len() < most
+        let (mut search, mut blocks, mut found) = (self.search(values), Blocks::new(words.len()), Vec::new());
+        while found.len() < limit
             && let Some(block) = blocks.next(&mut search)
         {
-            let (mut hits, room) = (vec![0; block.len()], most - found.len());
-            search.block(&block, &words[block.clone()], &mut hits, room);
+            let (mut hits, room) = (vec![0; block.len()], limit - found.len());
+            search.find_in_block(&block, &words[block.clone()], &mut hits, room);
             found.extend(members(&hits, block.start as u32 * 64).take(room));
         }
         found
     }
 
-    /// `None`: some gram of the value is nowhere, so no text holds the value.
+    /// Returns `None` if a gram of the value is in no text, because then no text contains the value.
     fn term(&self, value: &[u8]) -> Option<Term<'_>> {
-        let list = |bytes: &[u8]| self.grams.get(&gram(bytes)).copied();
-        if value.len() <= RUN {
+        let list = |gram: &[u8]| self.grams.find(gram);
+        if value.len() <= GRAM {
             return Some(Term { cursors: vec![self.postings.cursor(list(value)?)], check: None });
         }
-        let run = if self.long_runs && value.len() >= LONG_RUN { LONG_RUN } else { RUN };
-        let lists: Option<BTreeSet<u32>> = value.windows(run).map(list).collect();
+        let size = if self.has_code_grams && value.len() >= CODE_GRAM { CODE_GRAM } else { GRAM };
+        let lists: Option<BTreeSet<u32>> = value.windows(size).map(list).collect();
         let mut lists: Vec<u32> = lists?.into_iter().collect();
         lists.sort_unstable_by_key(|list| self.postings.count(*list));
-        lists.truncate(MOST_LISTS);
+        lists.truncate(MAX_LISTS);
         let cursors = lists.into_iter().map(|list| self.postings.cursor(list)).collect();
         Some(Term { cursors, check: Some((Finder::new(value).into_owned(), &self.texts)) })
     }
@@ -194,71 +157,66 @@ impl TextIndex {
         self.texts.len()
     }
 
-    /// Bytes held.
+    /// Returns the bytes held.
     pub fn memory(&self) -> usize {
-        self.texts.memory() + self.grams.capacity() * 13 + self.postings.memory()
+        self.texts.memory() + self.grams.memory() + self.postings.memory()
     }
 }
 
-/// Lists of positions that are exact by themselves: the products of each category.
+/// The positions of each group: the products of each category.
 #[derive(Debug)]
 pub(super) struct Groups(Postings);
 
-/// Takes products in order of position.
-#[derive(Default)]
-pub(super) struct GroupsBuilder(PostingsBuilder);
-
-impl GroupsBuilder {
-    /// Groups are numbered from zero without gaps.
-    pub(super) fn add(&mut self, group: u32, position: u32) {
-        self.0.add(group, position);
-    }
-
-    pub(super) fn finish(self, universe: usize) -> Groups {
-        Groups(self.0.finish(universe))
-    }
-}
-
 impl Groups {
-    /// A search for members of any of the groups.
-    pub(super) fn search(&self, groups: impl Iterator<Item = u32>) -> Search<'_> {
-        Search::of(groups.map(|group| Term { cursors: vec![self.0.cursor(group)], check: None }))
+    /// `groups` holds the group of each position; groups are numbered from zero without gaps.
+    pub(super) fn new(groups: &[u32]) -> Self {
+        let mut counter = PostingsCounter::default();
+        groups.iter().zip(0..).for_each(|(group, position)| counter.add(*group, position));
+        let mut postings = counter.allocate(groups.len());
+        groups.iter().zip(0..).for_each(|(group, position)| postings.add(*group, position));
+        Self(postings.finish())
     }
 
+    /// Starts a search for the positions of any of the groups.
+    pub(super) fn search(&self, groups: impl Iterator<Item = u32>) -> Search<'_> {
+        Search::new(groups.map(|group| Term { cursors: vec![self.0.cursor(group)], check: None }))
+    }
+
+    /// Returns the bytes held.
     pub(super) fn memory(&self) -> usize {
         self.0.memory()
     }
 }
 
-/// A search under way: asked block after block, in order.
+/// A running search; the caller requests block after block, in order.
 pub(super) struct Search<'a> {
     terms: Vec<Term<'a>>,
     scratch: Scratch,
 }
 
 struct Term<'a> {
-    /// Hits are in all of these lists, the shortest of which comes first.
+    /// A hit is in all of these lists. The shortest list comes first.
     cursors: Vec<Cursor<'a>>,
-    /// Hits must be looked at.
+    /// If set, a position in all lists is a candidate that must be checked in its text.
     check: Option<(Finder<'static>, &'a Texts)>,
 }
 
-/// Room to work in, used again from block to block.
+/// Buffers that are reused from block to block.
 #[derive(Default)]
 struct Scratch {
     found: Vec<u64>,
     list: Vec<u64>,
-    candidates: Vec<u32>,
+    unchecked: Vec<u32>,
 }
 
-/// Words of the largest block.
+/// Maximum words of a block.
 pub(super) const BLOCK_WORDS: usize = 512;
-/// Words of the block to begin with.
+/// Words of the first block.
 const FIRST_BLOCK: usize = 8;
-/// How many times as long each further one is, up to the largest.
+/// Factor by which each further block is larger, up to the maximum.
 const GROWTH: usize = 4;
 
-/// Blocks of words, in order: short ones first, for what is common is found in them.
+/// The blocks of a search, in order. The first blocks are short, because frequent values fill a page from few words.
 pub(super) struct Blocks {
     start: usize,
     size: usize,
@@ -266,11 +224,11 @@ pub(super) struct Blocks {
 }
 
 impl Blocks {
-    pub(super) fn of(words: usize) -> Self {
+    pub(super) fn new(words: usize) -> Self {
         Self { start: 0, size: FIRST_BLOCK, words }
     }
 
-    /// The next one in which the search may find something.
+    /// Returns the next block in which the search may have hits.
     pub(super) fn next(&mut self, search: &mut Search<'_>) -> Option<Range<usize>> {
         let start = search.next(self.start as u32 * 64)? as usize / 64;
         let end = self.words.min(start + self.size);
@@ -280,48 +238,55 @@ impl Blocks {
 }
 
 impl<'a> Search<'a> {
-    fn of(terms: impl Iterator<Item = Term<'a>>) -> Self {
+    fn new(terms: impl Iterator<Item = Term<'a>>) -> Self {
         Self { terms: terms.collect(), scratch: Scratch::default() }
     }
 
-    /// Nothing can be found any more.
+    /// Returns true if the search has no hits.
     pub(super) fn is_empty(&self) -> bool {
         self.terms.is_empty()
     }
 
-    /// About how many positions the search will look at.
+    /// Estimates the number of positions to read.
     pub(super) fn cost(&self) -> u64 {
         self.terms.iter().map(|term| u64::from(term.cursors[0].count())).sum()
     }
 
-    /// From `start` on, before which position nothing can be found. None: nothing can be any more.
+    /// Returns a lower bound of the next hit from `start` on. `None`: no further hits.
     fn next(&mut self, start: u32) -> Option<u32> {
         self.terms.iter_mut().filter_map(|term| term.cursors[0].next(start)).min()
     }
 
-    /// Which of the `wanted` positions are hits, the first `most` of them at least. The words stand for 64 positions each;
-    /// they are asked for in ascending order.
-    pub(super) fn block(&mut self, words: &Range<usize>, wanted: &[u64], hits: &mut [u64], most: usize) {
+    /// Sets the bits of those `candidates` that are hits, at least of the first `limit` hits. A word stands for 64 positions;
+    /// `words` must ascend from call to call.
+    pub(super) fn find_in_block(&mut self, words: &Range<usize>, candidates: &[u64], hits: &mut [u64], limit: usize) {
         let range = words.start as u32 * 64..words.end as u32 * 64;
         for term in &mut self.terms {
-            term.block(&range, wanted, hits, most, &mut self.scratch);
+            term.find_in_block(&range, candidates, hits, limit, &mut self.scratch);
         }
     }
 }
 
 impl Term<'_> {
-    fn block(&mut self, range: &Range<u32>, wanted: &[u64], hits: &mut [u64], most: usize, scratch: &mut Scratch) {
+    fn find_in_block(
+        &mut self,
+        range: &Range<u32>,
+        candidates: &[u64],
+        hits: &mut [u64],
+        limit: usize,
+        scratch: &mut Scratch,
+    ) {
         let Some((first, others)) = self.cursors.split_first_mut() else { return };
         if first.next(range.start).is_none_or(|next| next >= range.end) {
             return;
         }
         let bit = |position: u32| ((position - range.start) as usize / 64, 1 << (position % 64));
-        let Scratch { found, list, candidates } = scratch;
-        candidates.clear();
+        let Scratch { found, list, unchecked } = scratch;
+        unchecked.clear();
         if let Some(words) = first.words(range) {
             found.clear();
-            // What another value has found already need not be looked at.
-            found.extend(wanted.iter().zip(&*hits).map(|(wanted, hits)| wanted & !hits));
+            // Positions that another value has found need no check.
+            found.extend(candidates.iter().zip(&*hits).map(|(candidates, hits)| candidates & !hits));
             for words in std::iter::once(words).chain(others.iter().filter_map(|list| list.words(range))) {
                 found.iter_mut().zip(words).for_each(|(found, word)| *found &= word);
             }
@@ -329,26 +294,26 @@ impl Term<'_> {
                 hits.iter_mut().zip(&*found).for_each(|(hits, found)| *hits |= found);
                 return;
             }
-            candidates.extend(members(found, range.start));
+            unchecked.extend(members(found, range.start));
         } else {
-            first.each(range, |position| {
+            first.for_each(range, |position| {
                 let (word, bit) = bit(position);
-                if wanted[word] & !hits[word] & bit != 0 {
-                    candidates.push(position);
+                if candidates[word] & !hits[word] & bit != 0 {
+                    unchecked.push(position);
                 }
             });
             for cursor in others {
-                if candidates.len() * WORTH_A_TEXT < cursor.cost(hits.len()) {
+                if unchecked.len() * ENTRIES_PER_TEXT_CHECK < cursor.cost(hits.len()) {
                     break;
                 }
-                cursor.keep(range, candidates, list);
+                cursor.retain(range, unchecked, list);
             }
         }
         let is_hit = |position: &&u32| match &self.check {
             Some((finder, texts)) => finder.find(texts.get(**position as usize)).is_some(),
             None => true,
         };
-        for position in candidates.iter().filter(is_hit).take(most) {
+        for position in unchecked.iter().filter(is_hit).take(limit) {
             let (word, bit) = bit(*position);
             hits[word] |= bit;
         }

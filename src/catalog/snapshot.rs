@@ -1,13 +1,13 @@
-//! One version of the catalogue in memory, never changed once built: every answer comes from one committed version.
+//! One version of the catalogue in memory, immutable: every answer comes from one committed version.
 //!
-//! Products stand in byte order of their code, each as prepared JSON (`product`) and as folded text (`search`). What a
-//! clinic sees of it is a [`ClinicView`](super::view::ClinicView). A product without a list price is not in it at all.
+//! A product's position is its rank in byte order of the codes. Products without a list price are left out. What one
+//! clinic sees of a snapshot is a [`ClinicView`](super::clinic_view::ClinicView).
 
 use super::fixed_decimal;
-use super::packed::Packing;
+use super::fragments::CompressedFragments;
 use super::prices::{ContractPrices, PriceTable};
-use super::product::{CatalogProduct, Prepared};
-use super::search::{Groups, GroupsBuilder, TextIndex, TextIndexBuilder, Texts};
+use super::product::{CatalogProduct, ProductTemplate};
+use super::search::{Groups, TextIndex, TextIndexBuilder, Texts};
 use crate::config::Basis;
 use crate::ids::ProductId;
 use rust_decimal::Decimal;
@@ -15,16 +15,16 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use time::OffsetDateTime;
 
-/// Why a catalogue cannot be served. The one before it stays.
+/// The reason why a catalogue cannot be served. The version before it stays in service.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BuildError {
     #[error("product {code} came out of order, or twice")]
     OutOfOrder { code: String },
-    #[error("product {code} has a number that cannot be listed")]
+    #[error("product {code} has a number out of range")]
     BadNumber { code: String },
-    #[error("a change of stock names product {0}, which is not in the snapshot")]
+    #[error("a stock change names product {0}, which is not in the snapshot")]
     UnknownProduct(ProductId),
-    #[error("the catalogue has more products than can be numbered")]
+    #[error("the catalogue has more than 2^32 products")]
     TooMany,
 }
 
@@ -34,14 +34,14 @@ type PriceTables = HashMap<([u8; 32], Basis), Weak<PriceTable>>;
 #[derive(Debug)]
 pub struct Snapshot {
     pub(super) version: i64,
-    pub(super) goods: Arc<Goods>,
-    /// In millionths. Apart from the rest, because it moves more often.
+    pub(super) products: Arc<ProductTable>,
+    /// Free stock by position, in millionths. Separate from the products, because stock changes more often.
     pub(super) stock: Box<[i64]>,
-    /// The same for the same stock, in every process.
+    /// Equal for equal stock, in every process.
     pub(super) stock_digest: u64,
 }
 
-/// One product's part of the digest of the stock; the parts are added up, so that one can be replaced.
+/// Returns one product's part of the stock digest. The digest is the sum of all parts, so one part can be replaced.
 fn stock_digest(product: ProductId, stock: i64) -> u64 {
     // The finaliser of SplitMix64, once for each number.
     let mix = |value: u64| {
@@ -52,34 +52,37 @@ fn stock_digest(product: ProductId, stock: i64) -> u64 {
     mix(mix(product.0.cast_unsigned().wrapping_add(0x9e37_79b9_7f4a_7c15)) ^ stock.cast_unsigned())
 }
 
-/// All but the stock.
+/// The products of a snapshot, without their stock. Vectors are indexed by position unless stated otherwise.
 #[derive(Debug)]
-pub(super) struct Goods {
-    pub(super) arena: Vec<u8>,
-    pub(super) prepared: Vec<Prepared>,
+pub(super) struct ProductTable {
+    /// The JSON parts that the templates locate.
+    pub(super) json: Vec<u8>,
+    pub(super) templates: Vec<ProductTemplate>,
     pub(super) codes: Texts,
     pub(super) units_per_outer: Vec<Decimal>,
-    /// Ascending ids.
+    /// In ascending order of id.
     positions: Vec<(ProductId, u32)>,
-    /// By position: an index into the names.
+    /// Indices into `category_names`.
     pub(super) categories: Vec<u32>,
-    /// In order of appearance.
+    /// In order of first use.
     pub(super) category_names: Vec<String>,
+    /// Positions of the restricted products.
     pub(super) restricted: Vec<u32>,
+    /// Positions of the withdrawn products, ascending, and when they were withdrawn.
     pub(super) withdrawn: Vec<(u32, OffsetDateTime)>,
     pub(super) name_index: TextIndex,
     pub(super) code_index: TextIndex,
     pub(super) category_index: TextIndex,
     pub(super) category_products: Groups,
-    pub(super) packing: Packing,
+    pub(super) fragments: CompressedFragments,
     price_tables: Mutex<PriceTables>,
 }
 
-/// Takes products one by one, so that a refresh need not hold them all in two forms.
+/// Builds a snapshot from products one by one, so that they need not be in memory in two forms.
 #[derive(Default)]
 pub struct SnapshotBuilder {
-    arena: Vec<u8>,
-    prepared: Vec<Prepared>,
+    json: Vec<u8>,
+    templates: Vec<ProductTemplate>,
     codes: Texts,
     units_per_outer: Vec<Decimal>,
     positions: Vec<(ProductId, u32)>,
@@ -88,16 +91,19 @@ pub struct SnapshotBuilder {
     category_names: Vec<String>,
     restricted: Vec<u32>,
     withdrawn: Vec<(u32, OffsetDateTime)>,
-    names: TextIndexBuilder,
-    code_texts: TextIndexBuilder,
-    category_texts: TextIndexBuilder,
-    category_products: GroupsBuilder,
+    name_index: TextIndexBuilder,
+    code_index: TextIndexBuilder,
+    category_index: TextIndexBuilder,
     stock: Vec<i64>,
     stock_digest: u64,
 }
 
 impl SnapshotBuilder {
-    /// Adds a product. They must come in byte order of their code (`order by code collate "C"`).
+    pub fn new() -> Self {
+        Self { code_index: TextIndexBuilder::for_codes(), ..Self::default() }
+    }
+
+    /// Adds a product. Products must come in byte order of their code (`order by code collate "C"`).
     pub fn push(&mut self, product: &CatalogProduct) -> Result<(), BuildError> {
         let code = || product.code.clone();
         if self.codes.last().is_some_and(|last| last >= product.code.as_bytes()) {
@@ -106,30 +112,30 @@ impl SnapshotBuilder {
         if product.list_price.is_none() {
             return Ok(());
         }
-        let position = u32::try_from(self.prepared.len()).map_err(|_| BuildError::TooMany)?;
+        let position = u32::try_from(self.templates.len()).map_err(|_| BuildError::TooMany)?;
         let bad_number = || BuildError::BadNumber { code: code() };
-        let prepared = Prepared::append(&mut self.arena, product).ok_or_else(bad_number)?;
+        let template = ProductTemplate::append(&mut self.json, product).ok_or_else(bad_number)?;
         let stock = fixed_decimal::from_decimal(product.stock_available).ok_or_else(bad_number)?;
         self.stock.push(stock);
         self.stock_digest = self.stock_digest.wrapping_add(stock_digest(product.id, stock));
         let category = self.category(&product.category);
-        self.prepared.push(prepared);
+        self.templates.push(template);
         self.codes.push(&product.code);
         self.units_per_outer.push(product.units_per_outer);
         self.positions.push((product.id, position));
         self.categories.push(category);
-        self.category_products.add(category, position);
-        self.names.push(&product.name);
-        self.code_texts.push_code(&product.code);
+        self.name_index.push(&product.name);
+        self.code_index.push(&product.code);
         if product.restricted {
             self.restricted.push(position);
         }
-        if let Some(at) = product.withdrawn_at {
-            self.withdrawn.push((position, at));
+        if let Some(withdrawn_at) = product.withdrawn_at {
+            self.withdrawn.push((position, withdrawn_at));
         }
         Ok(())
     }
 
+    /// Returns the number of a category; adds a new category.
     fn category(&mut self, name: &str) -> u32 {
         if let Some(number) = self.category_numbers.get(name) {
             return *number;
@@ -137,112 +143,118 @@ impl SnapshotBuilder {
         let number = u32::try_from(self.category_names.len()).unwrap_or(u32::MAX);
         self.category_numbers.insert(name.to_owned(), number);
         self.category_names.push(name.to_owned());
-        self.category_texts.push(name);
+        self.category_index.push(name);
         number
     }
 
-    /// The finished snapshot. `version` is the catalogue's `data_version` that the products were read at.
+    /// Builds the snapshot on two threads: seconds for a million products. `version` is the catalogue's `data_version`
+    /// at which the products were read.
     pub fn finish(mut self, version: i64) -> Snapshot {
-        let products = self.prepared.len();
-        self.arena.shrink_to_fit();
+        self.json.shrink_to_fit();
+        self.codes.shrink_to_fit();
         self.positions.sort_unstable();
-        let goods = Goods {
-            packing: Packing::new(&self.arena, &self.prepared, &self.stock),
-            arena: self.arena,
-            prepared: self.prepared,
+        let name_index = self.name_index;
+        let (name_index, code_index, fragments) = std::thread::scope(|scope| {
+            // The index of the names takes about as long as the other two together.
+            let name_index = scope.spawn(|| name_index.finish());
+            let code_index = self.code_index.finish();
+            let fragments = CompressedFragments::new(&self.json, &self.templates, &self.stock);
+            (name_index.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)), code_index, fragments)
+        });
+        let products = ProductTable {
+            json: self.json,
+            templates: self.templates,
             codes: self.codes,
             units_per_outer: self.units_per_outer,
             positions: self.positions,
+            category_products: Groups::new(&self.categories),
             categories: self.categories,
             category_names: self.category_names,
             restricted: self.restricted,
             withdrawn: self.withdrawn,
-            name_index: self.names.finish(),
-            code_index: self.code_texts.finish(),
-            category_index: self.category_texts.finish(),
-            category_products: self.category_products.finish(products),
+            name_index,
+            code_index,
+            category_index: self.category_index.finish(),
+            fragments,
             price_tables: Mutex::default(),
         };
-        Snapshot { version, goods: Arc::new(goods), stock: self.stock.into(), stock_digest: self.stock_digest }
+        Snapshot { version, products: Arc::new(products), stock: self.stock.into(), stock_digest: self.stock_digest }
     }
 }
 
 impl Snapshot {
     /// Builds from products in any order.
-    pub fn build(version: i64, mut products: Vec<CatalogProduct>) -> Result<Self, BuildError> {
+    #[cfg(test)]
+    pub(super) fn build(version: i64, mut products: Vec<CatalogProduct>) -> Result<Self, BuildError> {
         products.sort_unstable_by(|one, other| one.code.cmp(&other.code));
-        let mut builder = SnapshotBuilder::default();
+        let mut builder = SnapshotBuilder::new();
         products.iter().try_for_each(|product| builder.push(product))?;
         Ok(builder.finish(version))
     }
 
-    /// The same catalogue with other stock: shares everything else with this one. Products that are not for sale
-    /// must not be named.
-    pub fn with_stock(&self, version: i64, changes: &[(ProductId, Decimal)]) -> Result<Self, BuildError> {
+    /// Returns the same products with changed stock, sharing everything but the stock with this snapshot. Fails if a
+    /// change names a product that is not in the snapshot.
+    pub fn with_stock(&self, changes: &[(ProductId, Decimal)]) -> Result<Self, BuildError> {
         let (mut stock, mut digest) = (self.stock.clone(), self.stock_digest);
         for (product, quantity) in changes {
-            let position = self.goods.position(*product).ok_or(BuildError::UnknownProduct(*product))? as usize;
+            let position = self.products.position(*product).ok_or(BuildError::UnknownProduct(*product))? as usize;
             let quantity = fixed_decimal::from_decimal(*quantity).ok_or_else(|| BuildError::BadNumber {
-                code: String::from_utf8_lossy(self.goods.codes.get(position)).into_owned(),
+                code: String::from_utf8_lossy(self.products.codes.get(position)).into_owned(),
             })?;
             digest = digest
                 .wrapping_sub(stock_digest(*product, stock[position]))
                 .wrapping_add(stock_digest(*product, quantity));
             stock[position] = quantity;
         }
-        Ok(Self { version, goods: Arc::clone(&self.goods), stock, stock_digest: digest })
+        Ok(Self { version: self.version, products: Arc::clone(&self.products), stock, stock_digest: digest })
     }
 
-    /// The version of the catalogue in Postgres that this is.
+    /// Returns the catalogue's `data_version` in Postgres; 0 if no catalogue was imported.
     pub fn version(&self) -> i64 {
         self.version
     }
 
-    /// Products that some clinic may see.
+    /// Returns the number of products with a list price.
     pub fn product_count(&self) -> usize {
-        self.prepared().len()
+        self.products.templates.len()
     }
 
-    /// Bytes held, for metrics; views and their price tables come on top.
+    /// Returns the bytes held, for metrics, without views and price tables.
     pub fn memory(&self) -> usize {
-        let goods = &self.goods;
-        let per_product = size_of::<Prepared>() + size_of::<Decimal>() + size_of::<(ProductId, u32)>() + 4 + 8;
-        goods.arena.capacity()
-            + goods.prepared.len() * per_product
-            + goods.codes.memory()
-            + goods.name_index.memory()
-            + goods.code_index.memory()
-            + goods.category_index.memory()
-            + goods.category_products.memory()
-            + goods.packing.memory()
-    }
-
-    fn prepared(&self) -> &[Prepared] {
-        &self.goods.prepared
+        let products = &self.products;
+        let per_product = size_of::<ProductTemplate>() + size_of::<Decimal>() + size_of::<(ProductId, u32)>() + 4 + 8;
+        products.json.capacity()
+            + self.product_count() * per_product
+            + products.codes.memory()
+            + products.name_index.memory()
+            + products.code_index.memory()
+            + products.category_index.memory()
+            + products.category_products.memory()
+            + products.fragments.memory()
     }
 }
 
-impl Goods {
+impl ProductTable {
     fn position(&self, product: ProductId) -> Option<u32> {
-        let at = self.positions.binary_search_by_key(&product, |(product, _)| *product).ok()?;
-        Some(self.positions[at].1)
+        let index = self.positions.binary_search_by_key(&product, |(product, _)| *product).ok()?;
+        Some(self.positions[index].1)
     }
 
-    /// The prices by position. Clinics with equal prices share one table, for as long as one of them needs it.
+    /// Returns the prices by position. Views with equal prices share one table while at least one of them exists.
     pub(super) fn price_table(&self, prices: &ContractPrices, basis: Basis) -> Arc<PriceTable> {
         let key = (*prices.fingerprint(), basis);
-        let known = || self.price_tables.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(table) = known().get(&key).and_then(Weak::upgrade) {
+        let tables = || self.price_tables.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(table) = tables().get(&key).and_then(Weak::upgrade) {
             return table;
         }
         let find = |product| {
             let position = self.position(product)?;
             Some((position, self.units_per_outer[position as usize]))
         };
-        let table = Arc::new(PriceTable::new(prices, basis, self.prepared.len(), find));
-        let mut known = known();
-        known.retain(|_, table| table.strong_count() > 0);
-        known.insert(key, Arc::downgrade(&table));
+        let table = Arc::new(PriceTable::new(prices, basis, self.templates.len(), find));
+        let mut tables = tables();
+        tables.retain(|_, table| table.strong_count() > 0);
+        tables.insert(key, Arc::downgrade(&table));
         table
     }
 }

@@ -1,4 +1,4 @@
-//! Reading the catalogue whole, from one moment.
+//! Reads the catalogue from Postgres.
 
 use super::prices::ContractPrices;
 use super::product::CatalogProduct;
@@ -13,45 +13,52 @@ use std::hash::Hash;
 use std::sync::Arc;
 use time::{Date, OffsetDateTime};
 
-/// Everything that answers are made of, from one moment.
-pub struct Reading {
+/// The catalogue and its prices, read in one transaction.
+pub struct CatalogData {
     pub snapshot: Snapshot,
     pub price_lists: HashMap<i64, Arc<ContractPrices>>,
     pub own_prices: HashMap<ClinicId, Arc<ContractPrices>>,
-    /// Transactions before this one are in it; of later ones, some may be.
-    pub seen: i64,
+    /// The stock includes all transactions with a lower id.
+    pub stock_horizon: i64,
 }
 
-/// Free stock of the products whose stock may have moved.
-pub struct StockReading {
-    pub seen: i64,
+/// The stock of the products that have moved.
+pub struct MovedStock {
+    /// The stock includes all transactions with a lower id.
+    pub stock_horizon: i64,
+    /// Free stock, in units.
     pub changes: Vec<(ProductId, Decimal)>,
 }
 
-/// Why the catalogue could not be read.
+/// The reason why the catalogue could not be loaded.
 #[derive(Debug, thiserror::Error)]
 pub enum LoadError {
     #[error("the catalogue cannot be read")]
     Database(#[from] sqlx::Error),
     #[error("the catalogue in the database cannot be served")]
     Build(#[from] BuildError),
+    #[error("the thread that builds the catalogue panicked")]
+    Panicked(#[from] tokio::task::JoinError),
 }
 
-/// The version of the catalogue alone; 0 while nothing was ever imported.
+/// Reads the version of the catalogue; 0 if no catalogue was imported.
 pub async fn version(pool: &PgPool) -> Result<i64, sqlx::Error> {
     sqlx::query_scalar!("select value from data_version where name = 'catalog'").fetch_one(pool).await
 }
 
-/// Products and the contract prices that hold on `day`, all of one moment.
-pub async fn load(pool: &PgPool, day: Date) -> Result<Reading, LoadError> {
+/// Reads the products, and the contract prices that are valid on `day`, in one transaction.
+pub async fn load(pool: &PgPool, day: Date) -> Result<CatalogData, LoadError> {
     let mut transaction = pool.begin_with("begin isolation level repeatable read read only").await?;
     let version = sqlx::query_scalar!("select value from data_version where name = 'catalog'")
         .fetch_one(&mut *transaction)
         .await?;
-    let seen = sqlx::query_scalar!(r#"select pg_snapshot_xmin(pg_current_snapshot())::text::bigint as "seen!""#)
-        .fetch_one(&mut *transaction)
-        .await?;
-    let snapshot = load_products(&mut transaction, version).await?;
+    let stock_horizon =
+        sqlx::query_scalar!(r#"select pg_snapshot_xmin(pg_current_snapshot())::text::bigint as "xmin!""#)
+            .fetch_one(&mut *transaction)
+            .await?;
+    let builder = load_products(&mut transaction).await?;
+    // The indexes are built while the prices are read.
+    let snapshot = tokio::task::spawn_blocking(move || builder.finish(version));
     let lists = sqlx::query!(
         r#"select distinct on (price_list_id, product_id) price_list_id, product_id as "product_id: ProductId", contract_price
            from price_list_price where $1 between valid_from and valid_until
@@ -60,7 +67,7 @@ pub async fn load(pool: &PgPool, day: Date) -> Result<Reading, LoadError> {
     )
     .fetch(&mut *transaction)
     .map_ok(|row| (row.price_list_id, (row.product_id, row.contract_price)));
-    let price_lists = grouped(lists).await?;
+    let price_lists = group_prices(lists).await?;
     let own = sqlx::query!(
         r#"select distinct on (clinic_id, product_id) clinic_id as "clinic_id: ClinicId", product_id as "product_id: ProductId", contract_price
            from clinic_price where $1 between valid_from and valid_until
@@ -69,12 +76,12 @@ pub async fn load(pool: &PgPool, day: Date) -> Result<Reading, LoadError> {
     )
     .fetch(&mut *transaction)
     .map_ok(|row| (row.clinic_id, (row.product_id, row.contract_price)));
-    let own_prices = grouped(own).await?;
+    let own_prices = group_prices(own).await?;
     transaction.commit().await?;
-    Ok(Reading { snapshot, price_lists, own_prices, seen })
+    Ok(CatalogData { snapshot: snapshot.await?, price_lists, own_prices, stock_horizon })
 }
 
-async fn load_products(connection: &mut PgConnection, version: i64) -> Result<Snapshot, LoadError> {
+async fn load_products(connection: &mut PgConnection) -> Result<SnapshotBuilder, LoadError> {
     let mut rows = sqlx::query_as!(
         CatalogProduct,
         r#"select p.id as "id: ProductId", p.code, p.name, p.type as product_type, p.category, p.units_per_outer, p.unit_of_measure,
@@ -86,38 +93,39 @@ async fn load_products(connection: &mut PgConnection, version: i64) -> Result<Sn
            where p.list_price is not null order by p.code collate "C""#
     )
     .fetch(connection);
-    let mut builder = SnapshotBuilder::default();
+    let mut builder = SnapshotBuilder::new();
     while let Some(product) = rows.try_next().await? {
         builder.push(&product)?;
     }
-    Ok(builder.finish(version))
+    Ok(builder)
 }
 
-/// Free stock (on hand less reserved, never below zero) of the products that transactions have moved since `seen`; some of
-/// them may have been read before.
-pub async fn moved_stock(pool: &PgPool, seen: i64) -> Result<StockReading, sqlx::Error> {
+/// Reads the free stock (on hand less reserved, zero or more) of all products that transactions from `horizon` on have
+/// moved. Some of these transactions may be included in the caller's stock already.
+pub async fn moved_stock(pool: &PgPool, horizon: i64) -> Result<MovedStock, sqlx::Error> {
     let rows = sqlx::query!(
         r#"with moved as materialized (select distinct unnest(codes) as code from stock_move where xid >= $1)
-           select pg_snapshot_xmin(pg_current_snapshot())::text::bigint as "seen!", p.id as "id?: ProductId",
+           select pg_snapshot_xmin(pg_current_snapshot())::text::bigint as "xmin!", p.id as "id?: ProductId",
                   greatest(p.stock_available - coalesce((select sum(l.reserved) from purchase_order_line l
                       where l.supplier_code = p.code and l.reserved > 0), 0), 0) as "free?"
            from (values (1)) one(one)
            left join (moved join product p on p.code = moved.code and p.list_price is not null) on true"#,
-        seen
+        horizon
     )
     .fetch_all(pool)
     .await?;
-    let seen = rows.first().map_or(seen, |row| row.seen);
-    Ok(StockReading { seen, changes: rows.into_iter().filter_map(|row| Some((row.id?, row.free?))).collect() })
+    let stock_horizon = rows.first().map_or(horizon, |row| row.xmin);
+    Ok(MovedStock { stock_horizon, changes: rows.into_iter().filter_map(|row| Some((row.id?, row.free?))).collect() })
 }
 
-/// Deletes what every running process has read.
+/// Deletes the stock movements before `before`, which every running process has read.
 pub async fn prune_moves(pool: &PgPool, before: OffsetDateTime) -> Result<(), sqlx::Error> {
     sqlx::query!("delete from stock_move where moved_at < $1", before).execute(pool).await?;
     Ok(())
 }
 
-async fn grouped<K: Eq + Hash>(
+/// Collects rows into the prices of each clinic or price list.
+async fn group_prices<K: Eq + Hash>(
     rows: impl futures_util::Stream<Item = Result<(K, (ProductId, Decimal)), sqlx::Error>>,
 ) -> Result<HashMap<K, Arc<ContractPrices>>, sqlx::Error> {
     let mut groups: HashMap<K, Vec<(ProductId, Decimal)>> = HashMap::new();
@@ -128,7 +136,7 @@ async fn grouped<K: Eq + Hash>(
     Ok(groups.into_iter().map(|(key, prices)| (key, Arc::new(ContractPrices::new(prices)))).collect())
 }
 
-/// A product as staff see it.
+/// A product for staff.
 #[derive(Debug, Serialize)]
 pub struct ProductRow {
     pub id: ProductId,
@@ -140,13 +148,13 @@ pub struct ProductRow {
     #[serde(with = "crate::values::text")]
     pub units_per_outer: Decimal,
     pub unit_of_measure: String,
-    /// Per outer; nothing for a product that is not for sale.
+    /// Per outer; `None` for a product that is not for sale.
     pub list_price: Option<String>,
     pub barcode: String,
     /// On hand, in units.
     #[serde(with = "crate::values::text")]
     pub stock_available: Decimal,
-    /// What open orders hold of it; clinics are shown the rest.
+    /// Units reserved by open orders; clinics see the difference.
     #[serde(with = "crate::values::text")]
     pub stock_reserved: Decimal,
     /// `active`, `withdrawn`, or `not_for_sale`.
@@ -157,7 +165,7 @@ pub struct ProductRow {
     pub manufacturer: String,
 }
 
-/// For staff: products whose code or name holds the text, by code.
+/// Lists the products whose code or name contains the text, in order of code.
 pub async fn list(pool: &PgPool, text: Option<&str>) -> Result<Vec<ProductRow>, sqlx::Error> {
     let pattern = text.map(|text| format!("%{}%", text.replace('\\', r"\\").replace('%', r"\%").replace('_', r"\_")));
     sqlx::query_as!(

@@ -188,7 +188,7 @@ impl Intake {
     /// Returns the products ordered, or `None` unless all of them are for sale to the clinic.
     fn offered_products(&self, offers: &Offers, order: &OrderRequest) -> Option<HashMap<String, ProductTerms>> {
         let mut products = HashMap::with_capacity(order.lines.len());
-        let recent = self.cache.recent_reservations.since(offers.seen())?;
+        let recent = self.cache.recent_reservations.since(offers.stock_horizon())?;
         for line in &order.lines {
             let code = line.supplier_code.as_str();
             if !products.contains_key(code) {

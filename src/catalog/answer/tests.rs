@@ -1,23 +1,23 @@
-//! Answers against the plain way to make them.
+//! Compares answers with the model.
 
 use super::*;
-use crate::catalog::arbitrary::{self, NOW, everything, plain_prices, plainly_found, plainly_visible, plainly_written};
+use crate::catalog::arbitrary::{self, NOW, everything, model_json, model_prices, model_search, model_visible};
+use crate::catalog::clinic_view::{ClinicScope, ScopeRules};
 use crate::catalog::snapshot::Snapshot;
-use crate::catalog::view::{ClinicScope, ScopeRules};
 use proptest::prelude::*;
 use std::collections::BTreeSet;
 
 fn body(answer: ProductsAnswer) -> String {
-    let (count, written) = (answer.product_count(), answer.written());
-    let pieces = answer.pieces();
-    let length = pieces.content_length();
+    let (count, whole) = (answer.product_count(), answer.body());
+    let chunks = answer.chunks();
+    let length = chunks.content_length();
     let mut bytes = Vec::new();
-    for piece in pieces {
-        assert!(!piece.is_empty());
-        bytes.extend_from_slice(&piece);
+    for chunk in chunks {
+        assert!(!chunk.is_empty());
+        bytes.extend_from_slice(&chunk);
     }
     assert_eq!(bytes.len() as u64, length);
-    assert_eq!(bytes, written);
+    assert_eq!(bytes, whole);
     let text = String::from_utf8(bytes).unwrap();
     let json: serde_json::Value = serde_json::from_str(&text).unwrap();
     assert_eq!(json["products"].as_array().unwrap().len() as u64, count);
@@ -35,22 +35,22 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
     #[test]
-    fn an_answer_is_what_the_plain_way_gives((products, rules, queries) in case()) {
+    fn an_answer_equals_the_model((products, rules, queries) in case()) {
         let snapshot = Arc::new(Snapshot::build(1, products.clone()).unwrap());
         let view = Arc::new(ClinicView::new(snapshot, &ClinicScope::new(rules.clone()), NOW));
-        let seen = plainly_visible(&products, &rules, NOW);
-        let prices = plain_prices(&rules);
+        let visible = model_visible(&products, &rules, NOW);
+        let prices = model_prices(&rules);
         for query in queries.iter().chain([&ProductQuery::default()]) {
-            let found = plainly_found(&seen, query);
-            let products: Vec<String> = found.into_iter().map(|product| plainly_written(product, &rules, &prices)).collect();
+            let found = model_search(&visible, query);
+            let products: Vec<String> = found.into_iter().map(|product| model_json(product, &rules, &prices)).collect();
             prop_assert_eq!(body(view.products(query)), format!(r#"{{"products":[{}]}}"#, products.join(",")), "{:?}", query);
         }
-        let categories: BTreeSet<&str> = seen.iter().map(|product| product.category.as_str()).collect();
+        let categories: BTreeSet<&str> = visible.iter().map(|product| product.category.as_str()).collect();
         prop_assert_eq!(view.categories(), serde_json::json!({ "categories": categories }).to_string());
     }
 }
 
-/// A catalogue of several blocks and pieces.
+/// A catalogue of several blocks and chunks.
 fn large(count: u64) -> Arc<ClinicView> {
     let sample = |n: u64| crate::catalog::product::CatalogProduct {
         id: crate::ids::ProductId(n as i64),
@@ -77,14 +77,14 @@ fn codes(view: &Arc<ClinicView>, query: &ProductQuery) -> Vec<String> {
 }
 
 #[test]
-fn a_large_answer_comes_in_pieces_and_nothing_is_lost_between_blocks() {
+fn a_large_answer_comes_in_chunks_and_loses_nothing_between_blocks() {
     let view = large(30_000);
     let whole = view.products(&ProductQuery::default());
     assert_eq!(whole.product_count(), 30_000);
     assert!(!whole.is_short());
-    let mut pieces = whole.pieces();
-    assert!(pieces.content_length() > 4_000_000);
-    assert!(pieces.all(|piece| piece.len() <= PIECE + PIECE / 16));
+    let mut chunks = whole.chunks();
+    assert!(chunks.content_length() > 4_000_000);
+    assert!(chunks.all(|chunk| chunk.len() <= CHUNK_BYTES + CHUNK_BYTES / 16));
     assert_eq!(codes(&view, &ProductQuery::default()).len(), 30_000);
     let rare = ProductQuery { names: vec!["DÉSINFECTANT".into()], ..Default::default() };
     assert_eq!(codes(&view, &rare), ["C000000", "C009000", "C018000", "C027000"]);
@@ -97,9 +97,9 @@ fn a_large_answer_comes_in_pieces_and_nothing_is_lost_between_blocks() {
         page: 1,
         ..Default::default()
     };
-    let plain: Vec<String> =
+    let expected: Vec<String> =
         (0..30_000).filter(|n| n % 97 == 5 && n % 11 == 3).skip(2).take(2).map(|n| format!("C{n:06}")).collect();
-    assert_eq!(codes(&view, &both), plain);
+    assert_eq!(codes(&view, &both), expected);
 }
 
 #[test]
@@ -121,10 +121,10 @@ fn a_page_walk_sees_each_product_once() {
 }
 
 #[test]
-fn answers_written_at_once_and_in_pieces_are_alike() {
+fn short_and_chunked_answers_are_equal() {
     let view = large(300);
     let whole = codes(&view, &ProductQuery::default());
-    for limit in [AT_ONCE - 1, AT_ONCE, AT_ONCE + 1, 299, 300, 301] {
+    for limit in [MAX_SHORT - 1, MAX_SHORT, MAX_SHORT + 1, 299, 300, 301] {
         let query = ProductQuery { limit: Some(limit), ..Default::default() };
         assert_eq!(codes(&view, &query), whole[..whole.len().min(limit as usize)]);
     }
@@ -140,7 +140,7 @@ fn an_empty_answer_is_complete() {
         ProductQuery { limit: Some(0), names: vec!["tablet".into()], ..Default::default() },
         ProductQuery { names: vec!["nowhere".into()], ..Default::default() },
     ] {
-        assert_eq!(view.products(&query).written(), r#"{"products":[]}"#);
+        assert_eq!(view.products(&query).body(), r#"{"products":[]}"#);
     }
     let one = ProductQuery { limit: Some(u64::MAX), ..Default::default() };
     assert_eq!(view.products(&one).product_count(), 10);

@@ -32,12 +32,12 @@ fn bandage() -> CatalogProduct {
 }
 
 fn written(product: &CatalogProduct, settings: BodySettings, contract: ContractPrice) -> String {
-    let mut arena = b"before".to_vec();
-    let prepared = Prepared::append(&mut arena, product).unwrap();
+    let mut json = b"before".to_vec();
+    let template = ProductTemplate::append(&mut json, product).unwrap();
     let stock = fixed_decimal::from_decimal(product.stock_available).unwrap();
     let mut out = Vec::new();
-    prepared.write(&mut out, &arena, &settings, contract, stock);
-    assert_eq!(prepared.length(&settings, contract, stock), out.len());
+    template.write(&mut out, &json, &settings, contract, stock);
+    assert_eq!(template.length(&settings, contract, stock), out.len());
     String::from_utf8(out).unwrap()
 }
 
@@ -73,7 +73,7 @@ fn a_missing_contract_price_is_the_list_price_or_null_or_left_out() {
 }
 
 #[test]
-fn a_barcode_is_a_number_only_where_that_loses_nothing() {
+fn a_barcode_is_a_number_only_if_it_loses_no_digit() {
     for (barcode, json) in [
         ("6587", "6587"),
         ("", "\"\""),

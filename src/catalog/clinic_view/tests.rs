@@ -1,4 +1,4 @@
-//! Sharing of views, and time.
+//! Sharing of views, and withdrawn products over time.
 
 use super::*;
 use crate::catalog::arbitrary::{NOW, everything};
@@ -26,9 +26,9 @@ fn product(id: i64, code: &str, withdrawn_at: Option<OffsetDateTime>) -> Catalog
     }
 }
 
-fn views() -> Views {
+fn views() -> ClinicViews {
     let withdrawn = Some(NOW - Duration::days(1));
-    Views::new(Arc::new(Snapshot::build(1, vec![product(1, "A", None), product(2, "B", withdrawn)]).unwrap()))
+    ClinicViews::new(Arc::new(Snapshot::build(1, vec![product(1, "A", None), product(2, "B", withdrawn)]).unwrap()))
 }
 
 #[test]
@@ -44,15 +44,18 @@ fn clinics_with_equal_rules_share_a_view_and_others_do_not() {
     assert!(!Arc::ptr_eq(&view, &views.view(&other, NOW)));
     let list = views.view(&list, NOW);
     assert!(!Arc::ptr_eq(&view, &list));
-    assert!(Arc::ptr_eq(view.own_prices.as_ref().unwrap(), list.price_list.as_ref().unwrap()), "one table of prices");
+    assert!(
+        Arc::ptr_eq(view.own_prices.as_ref().unwrap(), list.price_list.as_ref().unwrap()),
+        "both share one price table"
+    );
     assert_eq!(view.contract_price(0), ContractPrice::Micros(2_000_000));
     assert_eq!(view.contract_price(1), ContractPrice::None);
-    views.retain([&other]);
-    assert_eq!(views.by_scope.read().unwrap().len(), 1);
+    views.clear();
+    assert!(views.by_fingerprint.read().unwrap().is_empty());
 }
 
 #[test]
-fn a_view_ends_when_a_withdrawn_product_has_been_listed_for_long_enough() {
+fn a_view_expires_when_a_withdrawn_product_leaves_the_list() {
     let views = views();
     let mut rules = everything();
     rules.settings.withdrawn_for = WithdrawnFor::Time(Span::seconds(2 * 86_400));
@@ -65,11 +68,11 @@ fn a_view_ends_when_a_withdrawn_product_has_been_listed_for_long_enough() {
     assert_eq!(after.product_count(), 1);
     assert!(after.is_current(OffsetDateTime::UNIX_EPOCH + Duration::days(365_000)));
     assert_ne!(before.tag(None), after.tag(None));
-    assert_eq!(before.products(&ProductQuery::default()).product_count(), 2, "the old view still answers whole");
+    assert_eq!(before.products(&ProductQuery::default()).product_count(), 2, "the old view still answers completely");
 }
 
 #[test]
-fn withdrawn_products_are_listed_for_ever_or_not_at_all_if_so_set() {
+fn withdrawn_products_are_listed_for_ever_or_never_by_setting() {
     let views = views();
     let count = |withdrawn_for| {
         let mut rules = everything();

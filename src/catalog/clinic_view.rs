@@ -1,5 +1,6 @@
-//! What one clinic sees of one snapshot: which products, at which prices, written how. Clinics whose rules are equal
-//! share a view. One clinic's view holds nothing of another's (DESIGN.md 2.3).
+//! What one clinic sees of a snapshot: the visible products, the prices and the JSON settings.
+//!
+//! Clinics with equal rules share a view. The view of a clinic holds nothing of another clinic (DESIGN.md 2.3).
 
 use super::position_set::PositionSet;
 use super::prices::{ContractPrices, PriceTable, finish};
@@ -11,29 +12,29 @@ use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 use time::OffsetDateTime;
 
-/// Raised when bodies come out otherwise for the same catalogue, so that clients' caches notice.
+/// Raise this number with every change of the bodies for an unchanged catalogue, so that clients' caches become stale.
 const FORMAT: u8 = 1;
 
-/// The rules by which a clinic sees the catalogue, as Postgres has them today.
+/// The rules for what a clinic sees.
 #[derive(Clone, Debug)]
 pub struct ScopeRules {
-    /// Names, byte for byte.
+    /// Exact names.
     pub hidden_categories: Vec<String>,
-    /// Codes, byte for byte.
+    /// Exact codes.
     pub hidden_products: Vec<String>,
-    /// If this or the next is not empty, only what one of the two names is seen. Hidden goes before.
+    /// If this list or the next one is not empty, the clinic sees only their products. Hiding takes precedence.
     pub only_categories: Vec<String>,
     pub only_products: Vec<String>,
-    /// Sees restricted products.
+    /// The clinic sees restricted products.
     pub restricted_licence: bool,
-    /// Prices of the clinic's price list that hold today; clinics on one list should share the `Arc`.
+    /// Today's prices of the clinic's price list.
     pub price_list: Option<Arc<ContractPrices>>,
-    /// The clinic's own prices that hold today; they go before the list's.
+    /// The clinic's own prices of today; they take precedence over the price list.
     pub own_prices: Option<Arc<ContractPrices>>,
     pub settings: BodySettings,
 }
 
-/// Rules with their fingerprint, made once when a clinic is loaded.
+/// Rules with their fingerprint.
 #[derive(Debug)]
 pub struct ClinicScope {
     rules: ScopeRules,
@@ -57,7 +58,7 @@ impl ClinicScope {
             context.update(prices.as_ref().map_or(&[0; 32], |prices| prices.fingerprint()));
         }
         let settings = &rules.settings;
-        let words = format!(
+        let settings = format!(
             "{} {} {} {} {}",
             rules.restricted_licence,
             settings.price_basis,
@@ -65,17 +66,17 @@ impl ClinicScope {
             settings.barcode,
             settings.withdrawn_for
         );
-        context.update(words.as_bytes());
+        context.update(settings.as_bytes());
         Self { rules, fingerprint: finish(context) }
     }
 
-    /// The same for the same rules, in every process.
+    /// Returns a digest of the rules, which is the same in every process.
     pub fn fingerprint(&self) -> &[u8; 32] {
         &self.fingerprint
     }
 }
 
-/// One clinic's sight of one snapshot; keeps the snapshot alive while answers are written from it.
+/// What one clinic sees of a snapshot. Keeps the snapshot alive while answers are written.
 #[derive(Debug)]
 pub struct ClinicView {
     pub(super) snapshot: Arc<Snapshot>,
@@ -83,24 +84,24 @@ pub struct ClinicView {
     pub(super) settings: BodySettings,
     price_list: Option<Arc<PriceTable>>,
     own_prices: Option<Arc<PriceTable>>,
-    /// Positions that have a price in one of the two.
+    /// Positions with a price in one of the two tables.
     pub(super) priced: Arc<PositionSet>,
     fingerprint: [u8; 32],
-    /// What entity tags begin with: changes with all that the view shows.
+    /// The prefix of entity tags: changes with everything that the view shows.
     pub(super) tag: String,
-    /// When the next withdrawn product stops being listed.
-    good_until: Option<OffsetDateTime>,
-    /// Length of the answer that holds everything: every nightly pull asks for it.
+    /// When the next withdrawn product leaves the list.
+    valid_until: Option<OffsetDateTime>,
+    /// Body length of the answer with all visible products, which every nightly pull requests.
     pub(super) whole_length: OnceLock<u64>,
 }
 
 impl ClinicView {
-    /// Works out the view as it is at `now`: milliseconds for 100,000 products.
+    /// Computes the view at `now`: milliseconds for 100,000 products.
     pub fn new(snapshot: Arc<Snapshot>, scope: &ClinicScope, now: OffsetDateTime) -> Self {
         let rules = &scope.rules;
-        let (visible, good_until) = visible(&snapshot, rules, now);
+        let (visible, valid_until) = find_visible(&snapshot, rules, now);
         let table = |prices: &Option<Arc<ContractPrices>>| {
-            prices.as_ref().map(|prices| snapshot.goods.price_table(prices, rules.settings.price_basis))
+            prices.as_ref().map(|prices| snapshot.products.price_table(prices, rules.settings.price_basis))
         };
         let (price_list, own_prices) = (table(&rules.price_list), table(&rules.own_prices));
         let mut priced = vec![0; snapshot.product_count().div_ceil(64)];
@@ -114,15 +115,15 @@ impl ClinicView {
             visible: Arc::new(visible),
             settings: rules.settings,
             fingerprint: scope.fingerprint,
-            tag: tag(&snapshot, &scope.fingerprint, good_until),
-            good_until,
+            tag: tag(&snapshot, &scope.fingerprint, valid_until),
+            valid_until,
             whole_length: OnceLock::new(),
             snapshot,
         }
     }
 
-    /// The same view of a snapshot that differs in its stock only. Every field is named, so that one that depends on the
-    /// stock is not carried over unnoticed.
+    /// Returns this view of a snapshot that differs only in its stock. The code names every field, so that nobody adds a
+    /// field that depends on the stock without a decision here.
     fn with_stock_of(&self, snapshot: &Arc<Snapshot>) -> Self {
         Self {
             snapshot: Arc::clone(snapshot),
@@ -132,27 +133,27 @@ impl ClinicView {
             own_prices: self.own_prices.clone(),
             priced: Arc::clone(&self.priced),
             fingerprint: self.fingerprint,
-            tag: tag(snapshot, &self.fingerprint, self.good_until),
-            good_until: self.good_until,
+            tag: tag(snapshot, &self.fingerprint, self.valid_until),
+            valid_until: self.valid_until,
             whole_length: OnceLock::new(),
         }
     }
 
-    /// The snapshot that this is a view of.
     pub fn snapshot(&self) -> &Arc<Snapshot> {
         &self.snapshot
     }
 
-    /// False once a withdrawn product has been listed for long enough.
+    /// Returns false once a withdrawn product must leave the list.
     pub fn is_current(&self, now: OffsetDateTime) -> bool {
-        self.good_until.is_none_or(|until| now < until)
+        self.valid_until.is_none_or(|until| now < until)
     }
 
-    /// How many products the clinic sees.
+    /// Returns the number of visible products.
     pub fn product_count(&self) -> u32 {
         self.visible.count()
     }
 
+    /// Returns the clinic's contract price at a position.
     pub(super) fn contract_price(&self, position: u32) -> ContractPrice {
         if !self.priced.contains(position) {
             return ContractPrice::None;
@@ -165,95 +166,100 @@ impl ClinicView {
     }
 }
 
-fn tag(snapshot: &Snapshot, fingerprint: &[u8; 32], good_until: Option<OffsetDateTime>) -> String {
+/// Returns the prefix of the view's entity tags.
+fn tag(snapshot: &Snapshot, fingerprint: &[u8; 32], valid_until: Option<OffsetDateTime>) -> String {
     let mut context = digest::Context::new(&digest::SHA256);
     context.update(&[FORMAT]);
     context.update(&snapshot.version.to_le_bytes());
     context.update(&snapshot.stock_digest.to_le_bytes());
     context.update(fingerprint);
-    context.update(&good_until.map_or(i128::MAX, |until| until.unix_timestamp_nanos()).to_le_bytes());
+    context.update(&valid_until.map_or(i128::MAX, |until| until.unix_timestamp_nanos()).to_le_bytes());
     finish(context)[..8].iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-fn visible(snapshot: &Snapshot, rules: &ScopeRules, now: OffsetDateTime) -> (PositionSet, Option<OffsetDateTime>) {
-    let goods = &snapshot.goods;
+/// Returns the visible products at `now`, and until when they stay the same.
+fn find_visible(snapshot: &Snapshot, rules: &ScopeRules, now: OffsetDateTime) -> (PositionSet, Option<OffsetDateTime>) {
+    let products = &snapshot.products;
     let hidden: HashSet<&String> = rules.hidden_categories.iter().collect();
     let only: HashSet<&String> = rules.only_categories.iter().collect();
     let everything = rules.only_categories.is_empty() && rules.only_products.is_empty();
-    let is_hidden: Vec<bool> = goods.category_names.iter().map(|name| hidden.contains(name)).collect();
-    let is_seen: Vec<bool> = goods.category_names.iter().map(|name| everything || only.contains(name)).collect();
-    let mut words: Vec<u64> = goods
+    let is_hidden: Vec<bool> = products.category_names.iter().map(|name| hidden.contains(name)).collect();
+    let is_included: Vec<bool> = products.category_names.iter().map(|name| everything || only.contains(name)).collect();
+    let mut words: Vec<u64> = products
         .categories
         .chunks(64)
-        .map(|chunk| chunk.iter().rev().fold(0, |word, category| word << 1 | u64::from(is_seen[*category as usize])))
+        .map(|chunk| {
+            chunk.iter().rev().fold(0, |word, category| word << 1 | u64::from(is_included[*category as usize]))
+        })
         .collect();
-    let mut set = |position: usize, seen: bool| {
+    let mut set = |position: usize, is_visible: bool| {
         let bit = 1 << (position % 64);
-        if seen { words[position / 64] |= bit } else { words[position / 64] &= !bit }
+        if is_visible { words[position / 64] |= bit } else { words[position / 64] &= !bit }
     };
     let positions =
-        |codes: &[String]| codes.iter().filter_map(|code| goods.codes.find_sorted(code)).collect::<Vec<_>>();
+        |codes: &[String]| codes.iter().filter_map(|code| products.codes.find_sorted(code)).collect::<Vec<_>>();
     positions(&rules.only_products).into_iter().for_each(|position| set(position, true));
     positions(&rules.hidden_products).into_iter().for_each(|position| set(position, false));
     if is_hidden.contains(&true) {
-        let hidden = goods.categories.iter().enumerate().filter(|(_, category)| is_hidden[**category as usize]);
+        let hidden = products.categories.iter().enumerate().filter(|(_, category)| is_hidden[**category as usize]);
         hidden.for_each(|(position, _)| set(position, false));
     }
     if !rules.restricted_licence {
-        goods.restricted.iter().for_each(|position| set(*position as usize, false));
+        products.restricted.iter().for_each(|position| set(*position as usize, false));
     }
-    let mut good_until: Option<OffsetDateTime> = None;
-    for (position, withdrawn_at) in &goods.withdrawn {
+    let mut valid_until: Option<OffsetDateTime> = None;
+    for (position, withdrawn_at) in &products.withdrawn {
         let WithdrawnFor::Time(span) = rules.settings.withdrawn_for else { break };
         let until = time::Duration::try_from(span.0).ok().and_then(|span| withdrawn_at.checked_add(span));
         match until {
             Some(until) if until <= now => set(*position as usize, false),
-            Some(until) => good_until = Some(good_until.map_or(until, |first| first.min(until))),
+            Some(until) => valid_until = Some(valid_until.map_or(until, |first| first.min(until))),
             None => {}
         }
     }
-    (PositionSet::new(words), good_until)
+    (PositionSet::new(words), valid_until)
 }
 
-/// A snapshot with the views that were asked of it. This is what is swapped when a new version is loaded.
+/// A snapshot with the views computed so far.
 #[derive(Debug)]
-pub struct Views {
+pub struct ClinicViews {
     snapshot: Arc<Snapshot>,
-    by_scope: RwLock<HashMap<[u8; 32], Arc<ClinicView>>>,
+    by_fingerprint: RwLock<HashMap<[u8; 32], Arc<ClinicView>>>,
 }
 
-impl Views {
+impl ClinicViews {
     pub fn new(snapshot: Arc<Snapshot>) -> Self {
-        Self { snapshot, by_scope: RwLock::default() }
+        Self { snapshot, by_fingerprint: RwLock::default() }
     }
 
     pub fn snapshot(&self) -> &Arc<Snapshot> {
         &self.snapshot
     }
 
-    /// The same views of a snapshot that differs in its stock only: nothing is worked out again.
+    /// Returns the same views of a snapshot that differs only in its stock, without computing them again.
     pub fn with_stock_of(&self, snapshot: &Arc<Snapshot>) -> Self {
-        let views = self.by_scope.read().unwrap_or_else(PoisonError::into_inner);
-        let by_scope = views.iter().map(|(scope, view)| (*scope, Arc::new(view.with_stock_of(snapshot)))).collect();
-        Self { snapshot: Arc::clone(snapshot), by_scope: RwLock::new(by_scope) }
+        let views = self.by_fingerprint.read().unwrap_or_else(PoisonError::into_inner);
+        let by_fingerprint =
+            views.iter().map(|(scope, view)| (*scope, Arc::new(view.with_stock_of(snapshot)))).collect();
+        Self { snapshot: Arc::clone(snapshot), by_fingerprint: RwLock::new(by_fingerprint) }
     }
 
-    /// The view for these rules at `now`: worked out the first time, then shared by all who have equal rules.
+    /// Returns the view for these rules at `now`. Computes a view once and shares it between clinics with equal rules.
     pub fn view(&self, scope: &ClinicScope, now: OffsetDateTime) -> Arc<ClinicView> {
-        let known = self.by_scope.read().unwrap_or_else(PoisonError::into_inner).get(&scope.fingerprint).cloned();
-        if let Some(view) = known.filter(|view| view.is_current(now)) {
+        let cached =
+            self.by_fingerprint.read().unwrap_or_else(PoisonError::into_inner).get(&scope.fingerprint).cloned();
+        if let Some(view) = cached.filter(|view| view.is_current(now)) {
             return view;
         }
         let view = Arc::new(ClinicView::new(Arc::clone(&self.snapshot), scope, now));
-        let mut views = self.by_scope.write().unwrap_or_else(PoisonError::into_inner);
+        let mut views = self.by_fingerprint.write().unwrap_or_else(PoisonError::into_inner);
         views.insert(scope.fingerprint, Arc::clone(&view));
         view
     }
 
-    /// Forgets the views of rules that no clinic has any more.
-    pub fn retain<'a>(&self, scopes: impl IntoIterator<Item = &'a ClinicScope>) {
-        let kept: HashSet<[u8; 32]> = scopes.into_iter().map(|scope| scope.fingerprint).collect();
-        self.by_scope.write().unwrap_or_else(PoisonError::into_inner).retain(|scope, _| kept.contains(scope));
+    /// Removes all views.
+    pub fn clear(&self) {
+        self.by_fingerprint.write().unwrap_or_else(PoisonError::into_inner).clear();
     }
 }
 

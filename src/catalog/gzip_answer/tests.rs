@@ -1,29 +1,29 @@
-//! The packed answer is the plain one, whoever asks for what.
+//! The gzip body decompresses to the plain body, for all clinics and queries.
 
 use super::*;
 use crate::catalog::arbitrary::{self, NOW, everything};
+use crate::catalog::clinic_view::{ClinicScope, ClinicView, ClinicViews, ScopeRules};
 use crate::catalog::product::CatalogProduct;
 use crate::catalog::query::ProductQuery;
 use crate::catalog::snapshot::Snapshot;
-use crate::catalog::view::{ClinicScope, ClinicView, ScopeRules, Views};
 use crate::ids::ProductId;
 use flate2::read::GzDecoder;
 use proptest::prelude::*;
 use std::io::Read;
 use std::sync::Arc;
 
-fn unpacked(answer: ProductsAnswer) -> Vec<u8> {
-    let mut packed = Vec::new();
-    for piece in answer.packed() {
-        assert!(!piece.is_empty());
-        packed.extend_from_slice(&piece);
+fn decompressed(answer: ProductsAnswer) -> Vec<u8> {
+    let mut compressed = Vec::new();
+    for chunk in answer.gzip_chunks() {
+        assert!(!chunk.is_empty());
+        compressed.extend_from_slice(&chunk);
     }
     let mut plain = Vec::new();
-    GzDecoder::new(packed.as_slice()).read_to_end(&mut plain).unwrap();
+    GzDecoder::new(compressed.as_slice()).read_to_end(&mut plain).unwrap();
     plain
 }
 
-/// Moves of stock, of products by id.
+/// Stock movements: products and their new stock.
 type Moves = Vec<(ProductId, i64)>;
 
 fn case() -> impl Strategy<Value = (Vec<CatalogProduct>, Vec<ScopeRules>, Vec<ProductQuery>, Moves)> {
@@ -45,17 +45,17 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
     #[test]
-    fn the_packed_answer_is_the_plain_one((products, rules, queries, moves) in case()) {
+    fn the_gzip_body_is_the_plain_body((products, rules, queries, moves) in case()) {
         let snapshot = Snapshot::build(1, products).unwrap();
         let moves: Vec<_> = moves.into_iter().map(|(product, stock)| (product, stock.into())).collect();
-        let moved = snapshot.with_stock(1, &moves).unwrap();
+        let moved = snapshot.with_stock(&moves).unwrap();
         for snapshot in [snapshot, moved].map(Arc::new) {
-            // The usual settings too, for which products are prepared.
-            let usually = |rules: &ScopeRules| ScopeRules { settings: everything().settings, ..rules.clone() };
-            for rules in rules.iter().cloned().chain(rules.iter().map(usually)).chain([everything()]) {
+            // The default settings too, for which fragments exist.
+            let with_default_settings = |rules: &ScopeRules| ScopeRules { settings: everything().settings, ..rules.clone() };
+            for rules in rules.iter().cloned().chain(rules.iter().map(with_default_settings)).chain([everything()]) {
                 let view = Arc::new(ClinicView::new(Arc::clone(&snapshot), &ClinicScope::new(rules), NOW));
                 for query in queries.iter().chain([&ProductQuery::default()]) {
-                    prop_assert_eq!(unpacked(view.products(query)), view.products(query).written(), "{:?}", query);
+                    prop_assert_eq!(decompressed(view.products(query)), view.products(query).body(), "{:?}", query);
                 }
             }
         }
@@ -63,7 +63,7 @@ proptest! {
 }
 
 #[test]
-fn products_that_look_alike_are_told_shortly_and_mostly_by_what_is_prepared() {
+fn similar_products_compress_well_and_have_fragments() {
     let product = |n: i64| CatalogProduct {
         id: ProductId(n),
         code: format!("C{n:06}"),
@@ -80,12 +80,15 @@ fn products_that_look_alike_are_told_shortly_and_mostly_by_what_is_prepared() {
         restricted: false,
     };
     let snapshot = Arc::new(Snapshot::build(1, (0..30_000).map(product).collect()).unwrap());
-    let view = Views::new(Arc::clone(&snapshot)).view(&ClinicScope::new(everything()), NOW);
+    let view = ClinicViews::new(Arc::clone(&snapshot)).view(&ClinicScope::new(everything()), NOW);
     let answer = || view.products(&ProductQuery::default());
-    let (packed, plain) = (answer().packed().map(|piece| piece.len()).sum::<usize>(), answer().written());
-    assert!(packed * 8 < plain.len(), "{packed} of {}", plain.len());
-    assert_eq!(unpacked(answer()), plain);
-    let packing = &snapshot.goods.packing;
-    let prepared = |near: usize| packing.entries[near - 1].iter().filter(|entry| entry.bits > 0).count();
-    assert_eq!([prepared(1), prepared(2)], [29_999, 29_998], "all that have one before them");
+    let (compressed, plain) = (answer().gzip_chunks().map(|chunk| chunk.len()).sum::<usize>(), answer().body());
+    assert!(compressed * 8 < plain.len(), "{compressed} of {}", plain.len());
+    assert_eq!(decompressed(answer()), plain);
+    let fragments = &snapshot.products.fragments;
+    assert_eq!(
+        [1, 2].map(|distance| fragments.count(distance)),
+        [29_999, 29_998],
+        "all products with a product before them"
+    );
 }

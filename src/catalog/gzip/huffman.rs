@@ -1,43 +1,43 @@
-//! Prefix codes as deflate wants them (RFC 1951, 3.2): canonical, of limited length, sent with their first bit lowest.
+//! Huffman codes for deflate (RFC 1951, 3.2): canonical, limited in length, written with the first bit lowest.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
-/// A symbol's code: the bits as they go out, lowest first, and how many.
+/// The code of a symbol: its bits in output order, lowest first, and their number.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Code {
     pub(super) bits: u32,
     pub(super) length: u8,
 }
 
-/// Codes of at most `longest` bits for symbols that come this often. Every symbol gets one, also if it was never seen:
-/// what was counted is a sample. Needs at least two symbols, and `longest` such that they all fit.
-pub(super) fn codes(counts: &[u32], longest: u8) -> Vec<Code> {
+/// Returns codes of at most `max_bits` bits for symbols of these frequencies. A symbol with count 0 also gets a code,
+/// because the counts come from a sample. Requires at least two symbols and at most `2^max_bits`.
+pub(super) fn assign_codes(counts: &[u32], max_bits: u8) -> Vec<Code> {
     let mut counts: Vec<u64> = counts.iter().map(|count| u64::from(*count).max(1)).collect();
     let mut lengths = depths(&counts);
-    // Rare symbols lie deepest: evening out the counts raises them, at the price of a few bits in all.
-    while lengths.iter().any(|length| *length > longest) {
+    // Halving the counts makes them more equal, which shortens the codes of the rarest symbols.
+    while lengths.iter().any(|length| *length > max_bits) {
         counts.iter_mut().for_each(|count| *count = (*count / 2).max(1));
         lengths = depths(&counts);
     }
-    canonical(&lengths)
+    canonical_codes(&lengths)
 }
 
-/// The depth of each symbol in a Huffman tree.
+/// Returns the depth of each symbol in a Huffman tree.
 fn depths(counts: &[u64]) -> Vec<u8> {
-    let mut waiting: BinaryHeap<Reverse<(u64, usize)>> =
+    let mut roots: BinaryHeap<Reverse<(u64, usize)>> =
         counts.iter().enumerate().map(|(node, count)| Reverse((*count, node))).collect();
     let mut parents = vec![0; counts.len()];
-    while let (Some(Reverse(one)), Some(Reverse(other))) = (waiting.pop(), waiting.pop()) {
+    while let (Some(Reverse(one)), Some(Reverse(other))) = (roots.pop(), roots.pop()) {
         let parent = parents.len();
         parents.push(0);
         (parents[one.1], parents[other.1]) = (parent, parent);
-        if waiting.is_empty() {
+        if roots.is_empty() {
             break;
         }
-        waiting.push(Reverse((one.0 + other.0, parent)));
+        roots.push(Reverse((one.0 + other.0, parent)));
     }
-    // Parents come after their children, and the root last.
+    // Every parent has a higher index than its children; the root is last.
     let mut depths = vec![0_u8; parents.len()];
     for node in (0..parents.len().saturating_sub(1)).rev() {
         depths[node] = depths[parents[node]].saturating_add(1);
@@ -46,8 +46,8 @@ fn depths(counts: &[u64]) -> Vec<u8> {
     depths
 }
 
-/// The codes that lengths stand for (RFC 1951, 3.2.2).
-fn canonical(lengths: &[u8]) -> Vec<Code> {
+/// Returns the canonical codes of these lengths (RFC 1951, 3.2.2).
+fn canonical_codes(lengths: &[u8]) -> Vec<Code> {
     let mut next = [0_u32; 17];
     for length in lengths {
         next[usize::from(*length) + 1] += 1;
@@ -70,8 +70,8 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn the_example_of_the_standard() {
-        let codes = canonical(&[3, 3, 3, 3, 3, 2, 4, 4]);
+    fn the_example_of_rfc_1951_gets_its_codes() {
+        let codes = canonical_codes(&[3, 3, 3, 3, 3, 2, 4, 4]);
         let written: Vec<String> = codes
             .iter()
             .map(|code| (0..code.length).map(|bit| if code.bits >> bit & 1 == 1 { '1' } else { '0' }).collect())
@@ -87,10 +87,10 @@ mod tests {
             } else {
                 counts
             };
-            let codes = codes(&counts, 15);
+            let codes = assign_codes(&counts, 15);
             let used: u32 = codes.iter().map(|code| 1 << (15 - code.length)).sum();
             prop_assert!(codes.iter().all(|code| (1..=15).contains(&code.length)));
-            prop_assert_eq!(used, 1 << 15, "a decoder refuses codes that leave room or overflow");
+            prop_assert_eq!(used, 1 << 15, "a decoder refuses incomplete and oversubscribed codes");
         }
     }
 }
