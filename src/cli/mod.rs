@@ -9,6 +9,7 @@ mod clinic;
 mod database;
 mod delivery;
 mod demo;
+pub mod docs;
 mod doctor;
 mod key;
 mod openapi;
@@ -82,6 +83,9 @@ enum Noun {
     /// OpenAPI document of the HTTP interface
     #[command(subcommand)]
     Openapi(openapi::Command),
+    /// The generated reference pages of the documentation
+    #[command(subcommand, hide = true)]
+    Docs(docs::Command),
     /// Keys that encrypt credentials and sign tokens
     #[command(subcommand)]
     Key(key::Command),
@@ -136,6 +140,10 @@ async fn dispatch(arguments: Arguments) -> anyhow::Result<()> {
         Noun::Demo(command) => demo::run(*command, actor).await,
         Noun::Key(command) => key::run(command, output).await,
         Noun::Openapi(command) => openapi::run(command),
+        Noun::Docs(command) => {
+            docs::run(command);
+            Ok(())
+        }
         Noun::Doctor => doctor::run(output).await,
         Noun::Sandbox(options) => {
             telemetry::start_logs("info,actix_server=warn", "text")?;
@@ -184,6 +192,7 @@ async fn run_with_database(noun: Noun, context: &Context, output: Output) -> any
         | Noun::Key(_)
         | Noun::Db(_)
         | Noun::Openapi(_)
+        | Noun::Docs(_)
         | Noun::Doctor
         | Noun::Sandbox(_) => Ok(()),
     }
