@@ -5,6 +5,8 @@
 
 use super::Arguments;
 use crate::config::{ClinicSettings, SiteSettings};
+use crate::http::problem::Kind;
+use crate::telemetry::METRICS;
 use clap::{Arg, Args, CommandFactory, ValueEnum};
 use std::fmt::Write;
 
@@ -22,6 +24,10 @@ pub enum Command {
 pub enum Page {
     /// Every environment variable
     Settings,
+    /// Every stable error code
+    Errors,
+    /// Every metric
+    Metrics,
 }
 
 pub fn run(command: Command) {
@@ -34,6 +40,8 @@ impl Page {
     pub const fn name(self) -> &'static str {
         match self {
             Self::Settings => "settings",
+            Self::Errors => "errors",
+            Self::Metrics => "metrics",
         }
     }
 
@@ -44,6 +52,8 @@ impl Page {
         notice
             + &match self {
                 Self::Settings => settings(),
+                Self::Errors => errors(),
+                Self::Metrics => metrics(),
             }
     }
 }
@@ -105,8 +115,8 @@ fn settings() -> String {
 
 fn setting(argument: &Arg, scope: &str) -> [String; 4] {
     let variable = argument.get_env().unwrap_or_default().to_string_lossy();
-    let help = argument.get_help().map(ToString::to_string).unwrap_or_default();
-    // Defaults that are found out when the process starts stand in the help text: `... [default: ./spsi-data]`.
+    let help = help(argument);
+    // The help text names a default that is computed at start: `... [default: ./spsi-data]`.
     let (meaning, computed) = help.split_once(" [default: ").unwrap_or((&help, ""));
     let defaults: Vec<_> = argument.get_default_values().iter().map(|value| value.to_string_lossy()).collect();
     let default = match (defaults.join(","), computed.trim_end_matches(']')) {
@@ -118,6 +128,158 @@ fn setting(argument: &Arg, scope: &str) -> [String; 4] {
     let has_own_key = scope != "deployment" && variable.strip_prefix("SPSI_") != Some(&key.to_uppercase());
     let scope = if has_own_key { format!("{scope}: `{key}`") } else { scope.to_owned() };
     [format!("`{variable}`"), default, scope, meaning.to_owned()]
+}
+
+/// The help text of an argument, without its references to the notes on the protocol: `... [SPSI.md 5.1]`.
+fn help(argument: &Arg) -> String {
+    let help = argument.get_help().map(ToString::to_string).unwrap_or_default();
+    help.split(" [SPSI.md ").next().unwrap_or_default().to_owned()
+}
+
+const ERRORS: &str = r#"
+# Errors
+
+The codes on this page are stable: programs can rely on them. Texts are for people and can change.
+
+## HTTP errors
+
+Responses of `/categories`, `/products` and `/purchaseorder` have the form of ezyVet's own errors:
+
+```json
+{"messages": [{"level": "error", "type": "bad_request", "text": "...", "fields": ["limit"]}]}
+```
+
+`type` is the code. `fields` names the parameters or fields that the error is about. Every response has an `X-Request-Id`, which is
+also in the server's log.
+
+"#;
+
+const TOKEN_ERRORS: &str = r#"
+## Token errors
+
+Responses of `/accesstoken` have the form of RFC 6749, section 5.2. A body that is too large or arrives too slowly gets an HTTP error of
+the table above.
+
+```json
+{"error": "invalid_client", "error_description": "..."}
+```
+
+"#;
+
+/// Status, code and meaning of each error of `/accesstoken`.
+const TOKEN_CODES: [[&str; 3]; 5] = [
+    ["400", "invalid_request", "The request cannot be read, or lacks a field. `error_description` names the field."],
+    ["400", "unsupported_grant_type", "`grant_type` is not `client_credentials`."],
+    [
+        "401",
+        "invalid_client",
+        "The client id or the client secret is wrong, or the clinic is suspended. The response does not say which.",
+    ],
+    [
+        "429",
+        "slow_down",
+        "Too many requests of this client id or this address failed. Wait for the seconds in `Retry-After`.",
+    ],
+    [
+        "503",
+        "temporarily_unavailable",
+        "The server cannot issue tokens now. Wait for the seconds in `Retry-After`, then send the request again.",
+    ],
+];
+
+const RULES: &str = r#"
+## Reasons of a declined order
+
+The response to a declined order has one message per reason. `SPSI_DECLINE_ANSWER` sets its status, 422 by default.
+[Orders](orders.md) describes the decision. Each rule is a setting: `unknown_product` is `SPSI_RULE_UNKNOWN_PRODUCT` for all clinics and
+`rule_unknown_product` in `spsi clinic set`. A rule declines orders only if its value is `decline`.
+
+"#;
+
+const INVOICE_CHECKS: &str = r#"
+## Invoice checks
+
+The worker checks an invoice before it sends it. An invoice with an error is not sent: its delivery is in `attention`, and `last_error`
+names the checks. [When a delivery fails](when-a-delivery-fails.md#invoices-that-are-not-sent) says what to do.
+
+"#;
+
+/// Code and meaning of each check of `delivery::check`.
+const INVOICE_CODES: [[&str; 2]; 11] = [
+    ["duplicate_number", "The invoice number belongs to another shipment."],
+    ["missing_business", "The order has no `ownership_id`, the business whose books are affected."],
+    ["no_lines", "The invoice has no lines."],
+    ["unknown_line", "A line names an order line that the order does not have."],
+    ["unknown_tax_code", "A line has a tax code that is not in `SPSI_KNOWN_TAX_CODES`."],
+    ["zero_quantity", "A line has the quantity 0."],
+    ["tax_mismatch", "The tax of a line differs from its rate by more than a cent."],
+    ["missing_tax_code", "A line has no tax code."],
+    ["missing_location", "A line has no stock location, because the order line has no `ownership_id`."],
+    ["missing_supplier_code", "A line has no supplier code."],
+    ["too_many_decimals", "An amount has more than 6 decimals."],
+];
+
+const OTHER_ERRORS: &str = r#"
+## Import errors
+
+Errors of imported files have no codes. `spsi catalog import` and `spsi shipment import` report every error with line, column, value and
+reason, and apply nothing.
+
+## Exit codes
+
+| Code | Meaning |
+|---|---|
+| `0` | Done. |
+| `1` | Refused or failed. Standard error names the reason. |
+| `2` | Wrong usage: an unknown command or option, or a setting that cannot be read. |
+"#;
+
+/// The page of error codes.
+fn errors() -> String {
+    let code = |code: &str| format!("`{code}`");
+    let http = Kind::ALL.iter().map(|kind| [kind.status().to_string(), code(kind.code()), kind.meaning().to_owned()]);
+    let token = TOKEN_CODES.map(|[status, name, meaning]| [status.to_owned(), code(name), meaning.to_owned()]);
+    let clinic = ClinicSettings::augment_args(clap::Command::new(""));
+    let rules = clinic.get_arguments().filter_map(|argument| {
+        let name = argument.get_id().as_str().strip_prefix("rule_")?;
+        let default = argument.get_default_values().first().map(|value| value.to_string_lossy().into_owned());
+        Some([code(name), code(&default.unwrap_or_default()), help(argument)])
+    });
+    let staff = ["`staff`".to_owned(), String::new(), "Staff declined the order with `spsi order decline`.".to_owned()];
+    let checks = INVOICE_CODES.map(|[name, meaning]| [code(name), meaning.to_owned()]);
+    [
+        ERRORS,
+        &table(["Status", "Code", "Meaning"], http),
+        TOKEN_ERRORS,
+        &table(["Status", "Code", "Meaning"], token),
+        RULES,
+        &table(["Code", "Default", "Meaning"], rules.chain([staff])),
+        INVOICE_CHECKS,
+        &table(["Code", "Meaning"], checks),
+        OTHER_ERRORS,
+    ]
+    .concat()
+}
+
+const METRICS_HEAD: &str = "
+# Metrics
+
+`/metrics` serves these metrics in the text format of Prometheus. `SPSI_METRICS_BIND` gives `/metrics` an address of its own. Each process
+counts from its start. A histogram has the series `_bucket`, `_sum` and `_count`.
+
+The values of `state` and `outcome` are described in [When a delivery fails](when-a-delivery-fails.md).
+[Running in production](running-in-production.md#health-metrics-and-logs) suggests alerts.
+
+";
+
+/// The page of metrics.
+fn metrics() -> String {
+    let rows = METRICS.iter().map(|metric| {
+        let labels: Vec<_> = metric.labels.iter().map(|label| format!("`{label}`")).collect();
+        let kind = format!("{:?}", metric.kind).to_lowercase();
+        [format!("`{}`", metric.name), kind, metric.unit.to_owned(), labels.join(", "), metric.help.to_owned()]
+    });
+    METRICS_HEAD.to_owned() + &table(["Metric", "Type", "Unit", "Labels", "Meaning"], rows)
 }
 
 /// A Markdown table. Cells are Markdown in which `|` is escaped here.
@@ -132,3 +294,6 @@ fn table<const COLUMNS: usize>(head: [&str; COLUMNS], rows: impl IntoIterator<It
     }
     table
 }
+
+#[cfg(test)]
+mod tests;
