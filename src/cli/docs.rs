@@ -149,8 +149,8 @@ Responses of `/categories`, `/products` and `/purchaseorder` have the form of ez
 {"messages": [{"level": "error", "type": "bad_request", "text": "...", "fields": ["limit"]}]}
 ```
 
-`type` is the code. `fields` names the parameters or fields that the error is about. Every response has an `X-Request-Id`, which is
-also in the server's log.
+`type` is the code. `fields` names the parameters or fields that the error is about. Every response has an `X-Request-Id`. The log has
+it for every response of 500 and above, and with `SPSI_LOG=debug` for every response.
 
 "#;
 
