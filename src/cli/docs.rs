@@ -8,7 +8,8 @@ use crate::config::{ClinicSettings, SiteSettings};
 use crate::http::problem::Kind;
 use crate::telemetry::METRICS;
 use clap::{Arg, Args, CommandFactory, ValueEnum};
-use std::fmt::Write;
+use std::fmt::Write as _;
+use std::io::Write as _;
 
 #[derive(clap::Subcommand)]
 pub enum Command {
@@ -30,9 +31,9 @@ pub enum Page {
     Metrics,
 }
 
-pub fn run(command: Command) {
+pub fn run(command: Command) -> anyhow::Result<()> {
     let Command::Print { page } = command;
-    print!("{}", page.text());
+    Ok(std::io::stdout().write_all(page.text().as_bytes())?)
 }
 
 impl Page {
@@ -127,7 +128,16 @@ fn setting(argument: &Arg, scope: &str) -> [String; 4] {
     let key = argument.get_id().as_str();
     let has_own_key = scope != "deployment" && variable.strip_prefix("SPSI_") != Some(&key.to_uppercase());
     let scope = if has_own_key { format!("{scope}: `{key}`") } else { scope.to_owned() };
-    [format!("`{variable}`"), default, scope, meaning.to_owned()]
+    [format!("`{variable}`"), default, scope, meaning.to_owned() + &choices(argument, meaning)]
+}
+
+/// The values that an argument accepts, unless its meaning names them: ` (all, api, worker)`.
+fn choices(argument: &Arg, meaning: &str) -> String {
+    let values: Vec<_> = argument.get_possible_values().iter().map(|value| format!("`{}`", value.get_name())).collect();
+    match values.iter().all(|value| meaning.contains(value)) {
+        true => String::new(),
+        false => format!(" ({})", values.join(", ")),
+    }
 }
 
 /// The help text of an argument, without its references to the notes on the protocol: `... [SPSI.md 5.1]`.

@@ -140,10 +140,7 @@ async fn dispatch(arguments: Arguments) -> anyhow::Result<()> {
         Noun::Demo(command) => demo::run(*command, actor).await,
         Noun::Key(command) => key::run(command, output).await,
         Noun::Openapi(command) => openapi::run(command),
-        Noun::Docs(command) => {
-            docs::run(command);
-            Ok(())
-        }
+        Noun::Docs(command) => docs::run(command),
         Noun::Doctor => doctor::run(output).await,
         Noun::Sandbox(options) => {
             telemetry::start_logs("info,actix_server=warn", "text")?;
