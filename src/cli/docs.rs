@@ -4,12 +4,12 @@
 //! page differs from the page that this module writes.
 
 use super::Arguments;
+use super::output::write_stdout;
 use crate::config::{ClinicSettings, SiteSettings};
 use crate::http::problem::Kind;
 use crate::telemetry::METRICS;
 use clap::{Arg, Args, CommandFactory, ValueEnum};
 use std::fmt::Write as _;
-use std::io::Write as _;
 
 #[derive(clap::Subcommand)]
 pub enum Command {
@@ -33,7 +33,7 @@ pub enum Page {
 
 pub fn run(command: Command) -> anyhow::Result<()> {
     let Command::Print { page } = command;
-    Ok(std::io::stdout().write_all(page.text().as_bytes())?)
+    write_stdout(|out| out.write_all(page.text().as_bytes()))
 }
 
 impl Page {
