@@ -9,7 +9,6 @@ mod clinic;
 mod database;
 mod delivery;
 mod demo;
-pub mod docs;
 mod doctor;
 mod key;
 mod openapi;
@@ -83,16 +82,13 @@ enum Noun {
     /// OpenAPI document of the HTTP interface
     #[command(subcommand)]
     Openapi(openapi::Command),
-    /// The generated reference pages of the documentation
-    #[command(subcommand, hide = true)]
-    Docs(docs::Command),
     /// Keys that encrypt credentials and sign tokens
     #[command(subcommand)]
     Key(key::Command),
 }
 
 /// Returns the declared command line. Its help never shows the values of environment variables, because some are secrets.
-fn command() -> clap::Command {
+pub fn command() -> clap::Command {
     let hide_value = |argument: clap::Arg| argument.hide_env_values(true);
     Arguments::command().mut_args(hide_value).mut_subcommands(move |noun| noun.mut_args(hide_value))
 }
@@ -140,7 +136,6 @@ async fn dispatch(arguments: Arguments) -> anyhow::Result<()> {
         Noun::Demo(command) => demo::run(*command, actor).await,
         Noun::Key(command) => key::run(command, output).await,
         Noun::Openapi(command) => openapi::run(command),
-        Noun::Docs(command) => docs::run(command),
         Noun::Doctor => doctor::run(output).await,
         Noun::Sandbox(options) => {
             telemetry::start_logs("info,actix_server=warn", "text")?;
@@ -189,7 +184,6 @@ async fn run_with_database(noun: Noun, context: &Context, output: Output) -> any
         | Noun::Key(_)
         | Noun::Db(_)
         | Noun::Openapi(_)
-        | Noun::Docs(_)
         | Noun::Doctor
         | Noun::Sandbox(_) => Ok(()),
     }

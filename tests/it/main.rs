@@ -16,6 +16,7 @@ mod orders_intake;
 mod orders_staff;
 mod orders_stock;
 mod pooler;
+mod reference;
 mod support;
 mod token;
 mod trickle;

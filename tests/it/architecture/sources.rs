@@ -212,8 +212,8 @@ impl Modules {
         Some(module)
     }
 
-    /// Returns each group of sibling modules that use each other in a circle.
-    pub fn cycles(&self, sources: &[Source]) -> Vec<Cycle> {
+    /// Returns each group of sibling modules that use each other in a circle: one line for each use inside of the group.
+    pub fn cycles(&self, sources: &[Source]) -> Vec<String> {
         let mut folders: BTreeMap<Module, Uses> = BTreeMap::new();
         for source in sources.iter().filter(|source| !self.is_test(&source.module())) {
             let module = source.module();
@@ -229,12 +229,12 @@ impl Modules {
                 }
             }
         }
-        let cycles = folders.iter().flat_map(|(folder, uses)| {
+        let cycles = folders.values().flat_map(|uses| {
             groups(uses).into_iter().map(|modules| {
                 let is_inside = |(user, used): &(String, String)| modules.contains(user) && modules.contains(used);
                 let uses = uses.iter().filter(|(edge, _)| is_inside(edge));
-                let uses = uses.map(|((user, used), place)| format!("{place}: `{user}` uses `{used}`")).collect();
-                Cycle { folder: folder.join("/"), modules, uses }
+                let uses = uses.map(|((user, used), place)| format!("{place}: `{user}` uses `{used}`"));
+                uses.collect::<Vec<_>>().join("\n")
             })
         });
         cycles.collect()
@@ -243,22 +243,6 @@ impl Modules {
 
 /// Sibling modules that use each other, with the file and line of one use for each pair.
 type Uses = BTreeMap<(String, String), String>;
-
-/// A group of sibling modules each of which reaches all others.
-#[derive(Debug)]
-pub struct Cycle {
-    pub folder: String,
-    /// In alphabetical order.
-    pub modules: Vec<String>,
-    /// The uses inside of the group.
-    pub uses: Vec<String>,
-}
-
-impl Cycle {
-    pub fn is(&self, folder: &str, modules: &[&str]) -> bool {
-        self.folder == folder && self.modules == modules
-    }
-}
 
 /// Returns the groups of two or more modules that reach each other.
 fn groups(uses: &Uses) -> BTreeSet<Vec<String>> {
@@ -304,6 +288,5 @@ fn a_cycle_is_found_through_re_exports_and_ignores_tests() {
     assert!(Modules::of(&sources).cycles(&sources).is_empty());
     sources[3].text = "use super::super::{b::Item};\n".into();
     let cycles = Modules::of(&sources).cycles(&sources);
-    assert_eq!(cycles.len(), 1, "{cycles:?}");
-    assert_eq!(cycles[0].uses, ["src/a/b.rs:1: `b` uses `c`", "src/a/c/d.rs:1: `c` uses `b`"]);
+    assert_eq!(cycles, ["src/a/b.rs:1: `b` uses `c`\nsrc/a/c/d.rs:1: `c` uses `b`"]);
 }
