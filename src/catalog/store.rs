@@ -12,6 +12,12 @@ use std::collections::HashMap;
 use std::hash::Hash;
 use std::sync::Arc;
 use time::{Date, OffsetDateTime};
+use tokio::sync::mpsc;
+
+/// Products that are handed to the snapshot's builder together, so that handing over costs little.
+const PRODUCTS_PER_BATCH: usize = 256;
+/// Batches that may wait for the builder.
+const MAX_QUEUED_BATCHES: usize = 8;
 
 /// The catalogue and its prices, read in one transaction.
 pub struct CatalogData {
@@ -56,9 +62,10 @@ pub async fn load(pool: &PgPool, day: Date) -> Result<CatalogData, LoadError> {
         sqlx::query_scalar!(r#"select pg_snapshot_xmin(pg_current_snapshot())::text::bigint as "xmin!""#)
             .fetch_one(&mut *transaction)
             .await?;
-    let builder = load_products(&mut transaction).await?;
-    // The indexes are built while the prices are read.
-    let snapshot = tokio::task::spawn_blocking(move || builder.finish(version));
+    // A thread of its own builds the snapshot while products and prices are read.
+    let (batches, queue) = mpsc::channel(MAX_QUEUED_BATCHES);
+    let snapshot = tokio::task::spawn_blocking(move || build_snapshot(version, queue));
+    read_products(&mut transaction, batches).await?;
     let lists = sqlx::query!(
         r#"select distinct on (price_list_id, product_id) price_list_id, product_id as "product_id: ProductId", contract_price
            from price_list_price where $1 between valid_from and valid_until
@@ -78,11 +85,22 @@ pub async fn load(pool: &PgPool, day: Date) -> Result<CatalogData, LoadError> {
     .map_ok(|row| (row.clinic_id, (row.product_id, row.contract_price)));
     let own_prices = group_prices(own).await?;
     transaction.commit().await?;
-    Ok(CatalogData { snapshot: snapshot.await?, price_lists, own_prices, stock_horizon })
+    Ok(CatalogData { snapshot: snapshot.await??, price_lists, own_prices, stock_horizon })
 }
 
-async fn load_products(connection: &mut PgConnection) -> Result<SnapshotBuilder, LoadError> {
-    let mut rows = sqlx::query_as!(
+fn build_snapshot(version: i64, mut batches: mpsc::Receiver<Vec<CatalogProduct>>) -> Result<Snapshot, BuildError> {
+    let mut builder = SnapshotBuilder::new();
+    while let Some(batch) = batches.blocking_recv() {
+        batch.iter().try_for_each(|product| builder.push(product))?;
+    }
+    Ok(builder.finish(version))
+}
+
+async fn read_products(
+    connection: &mut PgConnection,
+    batches: mpsc::Sender<Vec<CatalogProduct>>,
+) -> Result<(), sqlx::Error> {
+    let rows = sqlx::query_as!(
         CatalogProduct,
         r#"select p.id as "id: ProductId", p.code, p.name, p.type as product_type, p.category, p.units_per_outer, p.unit_of_measure,
                   p.list_price, p.barcode, greatest(p.stock_available - coalesce(r.reserved, 0), 0) as "stock_available!",
@@ -93,11 +111,14 @@ async fn load_products(connection: &mut PgConnection) -> Result<SnapshotBuilder,
            where p.list_price is not null order by p.code collate "C""#
     )
     .fetch(connection);
-    let mut builder = SnapshotBuilder::new();
-    while let Some(product) = rows.try_next().await? {
-        builder.push(&product)?;
+    let mut rows = rows.try_chunks(PRODUCTS_PER_BATCH);
+    while let Some(batch) = rows.try_next().await.map_err(|error| error.1)? {
+        // The builder stops receiving at a product that it refuses; its error is returned then.
+        if batches.send(batch).await.is_err() {
+            break;
+        }
     }
-    Ok(builder)
+    Ok(())
 }
 
 /// Reads the free stock (on hand less reserved, zero or more) of all products that transactions from `horizon` on have
