@@ -209,7 +209,11 @@ pub async fn change(
             "site_uid" => site.site_uid = value,
             "state" if matches!(value.as_str(), "active" | "paused") => site.state = value,
             "state" => return Err(SiteError::State(value)),
-            _ if value.is_empty() && SiteSettings::KEYS.iter().any(|(setting, _)| *setting == key) => {
+            // Also removes an override of a setting that no longer exists.
+            _ if value.is_empty()
+                && (site.settings.contains_key(&key)
+                    || SiteSettings::KEYS.iter().any(|(setting, _)| *setting == key)) =>
+            {
                 site.settings.remove(&key);
             }
             _ => {
