@@ -48,7 +48,7 @@ pub const METRICS: &[Metric] = &[
     metric("spsi_order_responses_total", Counter, "responses", &["status"],
         "Responses to purchase orders that were decided, by HTTP status."),
     metric("spsi_orders_stored_total", Counter, "orders", &["path"],
-        "Purchase orders decided and stored, by path: `fast` decides from memory and stores in a batch, `locked` decides in a transaction with row locks."),
+        "Purchase orders decided and stored, by path: `fast` decides from memory and stores in a batch, `locked` decides in a transaction with row locks, `revised` stores a later submission as a revision."),
     metric("spsi_order_batches_total", Counter, "batches", &[],
         "Batches of orders sent to Postgres on the fast path. One batch is one statement and one commit."),
     metric("spsi_catalog_version", Gauge, "", &[],

@@ -55,10 +55,6 @@ problems! {
     TooLarge = 413, "too_large";
     /// The request body is neither JSON nor a form.
     UnsupportedBody = 415, "unsupported_media_type";
-    /// The order is readable, but lacks a required field or contradicts itself. `fields` names the fields.
-    BadOrder = 422, "bad_order";
-    /// Too many requests arrived. Wait for the seconds in `Retry-After`, then send the request again.
-    TooManyRequests = 429, "too_many_requests";
     /// The server failed because of a fault of its own, which is in its log. Report the `X-Request-Id` of the response to the supplier.
     Internal = 500, "internal_error";
     /// The catalogue is not loaded, or the database does not respond. Wait for the seconds in `Retry-After`, then send the request again.

@@ -283,7 +283,7 @@ proptest! {
             .map(|finding| (finding.rule.to_owned(), finding.action.to_owned(), finding.field.clone()))
             .collect();
         prop_assert_eq!(&found, &expected);
-        prop_assert_eq!(decision.findings.len(), expected.len(), "each is told once");
+        prop_assert_eq!(decision.findings.len(), expected.len(), "each finding is reported once");
         let strongest = broken.iter().map(|(rule, ..)| case.action(rule)).max().unwrap_or(0);
         let verdict = [Verdict::Accepted, Verdict::Accepted, Verdict::Held, Verdict::Declined][strongest];
         prop_assert_eq!(decision.verdict, verdict);
