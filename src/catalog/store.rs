@@ -62,10 +62,13 @@ pub async fn load(pool: &PgPool, day: Date) -> Result<CatalogData, LoadError> {
         sqlx::query_scalar!(r#"select pg_snapshot_xmin(pg_current_snapshot())::text::bigint as "xmin!""#)
             .fetch_one(&mut *transaction)
             .await?;
-    // A thread of its own builds the snapshot while products and prices are read.
+    // A thread of its own takes the products while they are read, and builds the indexes while the prices are read. A
+    // read that fails leaves a builder, never a snapshot that lacks products.
     let (batches, queue) = mpsc::channel(MAX_QUEUED_BATCHES);
-    let snapshot = tokio::task::spawn_blocking(move || build_snapshot(version, queue));
+    let builder = tokio::task::spawn_blocking(move || collect_products(queue));
     read_products(&mut transaction, batches).await?;
+    let builder = builder.await??;
+    let snapshot = tokio::task::spawn_blocking(move || builder.finish(version));
     let lists = sqlx::query!(
         r#"select distinct on (price_list_id, product_id) price_list_id, product_id as "product_id: ProductId", contract_price
            from price_list_price where $1 between valid_from and valid_until
@@ -85,15 +88,15 @@ pub async fn load(pool: &PgPool, day: Date) -> Result<CatalogData, LoadError> {
     .map_ok(|row| (row.clinic_id, (row.product_id, row.contract_price)));
     let own_prices = group_prices(own).await?;
     transaction.commit().await?;
-    Ok(CatalogData { snapshot: snapshot.await??, price_lists, own_prices, stock_horizon })
+    Ok(CatalogData { snapshot: snapshot.await?, price_lists, own_prices, stock_horizon })
 }
 
-fn build_snapshot(version: i64, mut batches: mpsc::Receiver<Vec<CatalogProduct>>) -> Result<Snapshot, BuildError> {
+fn collect_products(mut batches: mpsc::Receiver<Vec<CatalogProduct>>) -> Result<SnapshotBuilder, BuildError> {
     let mut builder = SnapshotBuilder::new();
     while let Some(batch) = batches.blocking_recv() {
         batch.iter().try_for_each(|product| builder.push(product))?;
     }
-    Ok(builder.finish(version))
+    Ok(builder)
 }
 
 async fn read_products(
