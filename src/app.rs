@@ -12,6 +12,7 @@ use crate::postgres::{self, Embedded};
 use crate::refresh::Refresher;
 use crate::secret::KeyRing;
 use crate::shutdown::Shutdown;
+use crate::staff::Staff;
 use crate::{db, telemetry};
 use anyhow::Context as _;
 use sqlx::PgPool;
@@ -134,6 +135,7 @@ impl Context {
             clock: self.clock.clone(),
             interval: self.settings.catalog.refresh.0,
         };
+        let encryption_keys = self.encryption_keys().ok().cloned();
         let services = Services {
             settings: self.settings.server.clone(),
             // A worker serves only the health checks and metrics of its operator.
@@ -143,6 +145,7 @@ impl Context {
             auth,
             intake: Intake::new(self.pool.clone(), catalog.clone()),
             catalog,
+            staff: Staff::new(self.pool.clone(), self.clock.clone(), self.settings.clone(), encryption_keys),
         };
         // Load clinics and catalogue before the first request, which would otherwise get a 503.
         if let Err(error) = refresher.refresh().await {

@@ -136,6 +136,32 @@ pub struct TokenSettings {
     pub token_tries_window: Span,
 }
 
+/// The API for the supplier's own systems, `/staff/v1`.
+#[derive(Clone, Debug, Args, Validate)]
+#[command(next_help_heading = "Staff API")]
+pub struct StaffSettings {
+    /// Number of requests to /staff/v1 that one API key can make in a minute. More are answered with 429
+    #[validate(range(min = 1, message = "must be at least 1"))]
+    #[arg(long, env = "SPSI_STAFF_RATE", default_value = "6000")]
+    pub staff_rate: u32,
+    /// Maximum size of a JSON body in bytes. A larger body is answered with 413
+    #[validate(range(min = 1024, message = "must be at least 1024"))]
+    #[arg(long, env = "SPSI_STAFF_MAX_BODY_BYTES", default_value = "4194304")]
+    pub staff_max_body_bytes: usize,
+    /// Maximum size of an uploaded file in bytes. A larger file is answered with 413
+    #[validate(range(min = 1024, message = "must be at least 1024"))]
+    #[arg(long, env = "SPSI_MAX_UPLOAD_BYTES", default_value = "67108864")]
+    pub max_upload_bytes: usize,
+    /// Maximum number of rows that a request for a list can ask for with `limit`
+    #[validate(range(min = 1, message = "must be at least 1"))]
+    #[arg(long, env = "SPSI_STAFF_MAX_PAGE", default_value = "1000")]
+    pub staff_max_page: u32,
+    /// How long the answer to a write with an Idempotency-Key is kept
+    #[validate(custom(function = "not_zero"))]
+    #[arg(long, env = "SPSI_IDEMPOTENCY_KEPT_FOR", default_value = "24h")]
+    pub idempotency_kept_for: Span,
+}
+
 /// The catalogue in memory, and its imports.
 #[derive(Clone, Debug, Args, Validate)]
 #[command(next_help_heading = "Catalogue")]
@@ -190,6 +216,9 @@ pub struct Settings {
     #[command(flatten)]
     #[validate(nested)]
     pub tokens: TokenSettings,
+    #[command(flatten)]
+    #[validate(nested)]
+    pub staff: StaffSettings,
     #[command(flatten)]
     #[validate(nested)]
     pub catalog: CatalogSettings,

@@ -25,5 +25,6 @@ pub mod secret;
 pub mod seed;
 pub mod shipments;
 pub mod shutdown;
+pub mod staff;
 pub mod telemetry;
 pub mod values;

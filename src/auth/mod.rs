@@ -4,9 +4,10 @@
 //! when its clinic's secret is rotated. Checks use the clinic cache in memory: a check costs microseconds, and a revocation
 //! takes effect within seconds.
 
+pub mod api_keys;
 pub mod http;
 mod request;
-mod throttle;
+pub(crate) mod throttle;
 mod token;
 mod verified_tokens;
 mod verifier;

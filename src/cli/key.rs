@@ -1,14 +1,47 @@
-//! `spsi key`: keys for the environment. They are printed and never stored.
+//! `spsi key`: API keys of the supplier's own systems, and the server's own keys for the environment, which are printed and
+//! never stored.
 
-use super::output::{Output, print};
+use super::output::{Output, note, print};
+use crate::app::Context;
+use crate::auth::api_keys::{self, ApiKey, Role};
 use crate::clinics::sites;
-use crate::config::Settings;
+use crate::config::{Settings, Span};
+use crate::db::in_transaction;
 use crate::secret::{KeyRing, Plain};
-use anyhow::Context;
+use anyhow::Context as _;
 use serde::Serialize;
 
 #[derive(clap::Subcommand)]
 pub enum Command {
+    /// Issue an API key for /staff/v1. It is shown once
+    #[command(
+        after_help = "Examples:\n  spsi key add --role admin --name erp\n  spsi key add --role warehouse --name scanner-3 --expires-in 90d\n
+Every role can read orders, products, deliveries, clinics and sites. In addition:
+  orders      decides about orders
+  warehouse   ships, and maps products of a site
+  catalogue   changes products and prices, and imports files
+  billing     retries, cancels and reissues invoices and deliveries
+  admin       everything, also clinics, sites, webhooks and keys"
+    )]
+    Add {
+        /// Role of the key
+        #[arg(long, value_enum)]
+        role: Role,
+        /// Name in lists and in the audit trail
+        #[arg(long)]
+        name: String,
+        /// How long the key is valid [default: until it is revoked]
+        #[arg(long, value_name = "DURATION")]
+        expires_in: Option<Span>,
+    },
+    /// List the API keys, newest first
+    List,
+    /// Revoke an API key. Its next request is refused
+    #[command(after_help = "Example:\n  spsi key revoke erp")]
+    Revoke {
+        /// Id, name or prefix of the key
+        id: String,
+    },
     /// Generate new keys for a deployment
     #[command(after_help = "Example:\n  spsi key generate >> /etc/spsi.env")]
     Generate,
@@ -32,11 +65,57 @@ struct Keys {
     spsi_token_keys: String,
 }
 
-pub async fn run(command: Command, output: Output) -> anyhow::Result<()> {
+/// A new key with its row.
+#[derive(Serialize)]
+struct Issued {
+    #[serde(flatten)]
+    row: ApiKey,
+    key: String,
+}
+
+impl Command {
+    /// Whether the command works on the database.
+    pub fn needs_database(&self) -> bool {
+        matches!(self, Self::Add { .. } | Self::List | Self::Revoke { .. } | Self::Reseal)
+    }
+}
+
+/// Runs a command that [needs the database](Command::needs_database).
+pub async fn run_with_database(command: Command, context: &Context, output: Output) -> anyhow::Result<()> {
+    let (now, actor) = (context.clock.now(), context.actor.as_str());
+    match command {
+        Command::Add { role, name, expires_in } => {
+            let life = expires_in.map(|span| span.0);
+            let issued = in_transaction(&context.pool, async |connection| {
+                api_keys::add(connection, now, actor, &name, role, life).await
+            });
+            let issued = issued.await?;
+            output.record(&Issued { row: issued.row, key: issued.key.expose().to_owned() })?;
+            note("Store the key now: it is not shown again.");
+            Ok(())
+        }
+        Command::List => {
+            let columns = ["id", "name", "role", "state", "prefix", "created_at", "expires_at", "last_used_at"];
+            output.list(&columns, &api_keys::list(&context.pool, now).await?)
+        }
+        Command::Revoke { id } => {
+            let revoked =
+                in_transaction(&context.pool, async |connection| api_keys::revoke(connection, now, actor, &id).await);
+            output.record(&revoked.await?)
+        }
+        Command::Reseal => {
+            let resealed = sites::reseal(&context.pool, context.encryption_keys()?).await?;
+            output.record(&Resealed { resealed })
+        }
+        Command::Generate | Command::Rotate => run(command, output),
+    }
+}
+
+/// Runs a command that needs no database.
+pub fn run(command: Command, output: Output) -> anyhow::Result<()> {
     let (encryption, token) = match command {
-        Command::Reseal => return reseal(output).await,
         Command::Generate => (KeyRing::generate()?, KeyRing::generate()?),
-        Command::Rotate => {
+        _ => {
             let settings = Settings::from_environment()?.database;
             let encryption = settings
                 .encryption_keys
@@ -60,11 +139,4 @@ pub async fn run(command: Command, output: Output) -> anyhow::Result<()> {
 #[derive(Serialize)]
 struct Resealed {
     resealed: u64,
-}
-
-async fn reseal(output: Output) -> anyhow::Result<()> {
-    let context = super::open().await?;
-    let done = sites::reseal(&context.pool, context.encryption_keys()?).await;
-    context.close().await?;
-    output.record(&Resealed { resealed: done? })
 }

@@ -82,7 +82,7 @@ enum Noun {
     /// OpenAPI document of the HTTP interface
     #[command(subcommand)]
     Openapi(openapi::Command),
-    /// Keys that encrypt credentials and sign tokens
+    /// API keys of the supplier's systems; keys that encrypt credentials and sign tokens
     #[command(subcommand)]
     Key(key::Command),
 }
@@ -134,7 +134,7 @@ async fn dispatch(arguments: Arguments) -> anyhow::Result<()> {
     match noun {
         Noun::Serve(command) => serve::run(*command).await,
         Noun::Demo(command) => demo::run(*command, actor).await,
-        Noun::Key(command) => key::run(command, output).await,
+        Noun::Key(command) if !command.needs_database() => key::run(command, output),
         Noun::Openapi(command) => openapi::run(command),
         Noun::Doctor => doctor::run(output).await,
         Noun::Sandbox(options) => {
@@ -179,12 +179,7 @@ async fn run_with_database(noun: Noun, context: &Context, output: Output) -> any
         Noun::Shipment(command) => shipment::run(command, context, output).await,
         Noun::Delivery(command) => delivery::run(command, context, output).await,
         Noun::Audit(command) => audit::run(command, context, output).await,
-        Noun::Serve(_)
-        | Noun::Demo(_)
-        | Noun::Key(_)
-        | Noun::Db(_)
-        | Noun::Openapi(_)
-        | Noun::Doctor
-        | Noun::Sandbox(_) => Ok(()),
+        Noun::Key(command) => key::run_with_database(command, context, output).await,
+        Noun::Serve(_) | Noun::Demo(_) | Noun::Db(_) | Noun::Openapi(_) | Noun::Doctor | Noun::Sandbox(_) => Ok(()),
     }
 }

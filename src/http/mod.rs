@@ -18,6 +18,7 @@ use crate::config::ServerSettings;
 use crate::orders::http::purchase_order;
 use crate::orders::intake::Intake;
 use crate::shutdown::Shutdown;
+use crate::staff::{self, Staff};
 use actix_http::error::DispatchError;
 use actix_http::{HttpService, Protocol};
 use actix_service::{IntoServiceFactory, ServiceFactoryExt, fn_service, map_config};
@@ -45,6 +46,7 @@ pub struct Services {
     pub auth: Auth,
     pub catalog: Catalog,
     pub intake: Intake,
+    pub staff: Staff,
 }
 
 /// The routes that ezyVet calls (SPSI.md 1).
@@ -82,6 +84,7 @@ pub async fn serve(services: Services, listener: TcpListener, mut shutdown: Shut
     let app = move || {
         let services = services.clone();
         let base_path = base_path.clone();
+        let staff = services.staff;
         App::new()
             .app_data(web::Data::new(services.settings))
             .app_data(web::Data::new(services.pool))
@@ -95,6 +98,7 @@ pub async fn serve(services: Services, listener: TcpListener, mut shutdown: Shut
             .configure(|config| {
                 if serves_partner {
                     partner(config);
+                    staff::configure(config, &staff);
                 }
                 if let Some(path) = base_path.as_ref().filter(|_| serves_partner) {
                     config.service(web::scope(path).configure(partner));

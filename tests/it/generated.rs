@@ -34,9 +34,11 @@ fn assert_current(file: &str, current: &str) {
 }
 
 #[test]
-fn the_committed_openapi_document_is_current() {
+fn the_committed_openapi_documents_are_current() {
     let current = spsi_partner::http::openapi::partner_text().expect("a document");
     assert_current("openapi/partner.json", &current);
+    let current = spsi_partner::staff::openapi::staff_text().expect("a document");
+    assert_current("openapi/staff.json", &current);
 }
 
 #[test]

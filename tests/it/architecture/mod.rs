@@ -10,7 +10,7 @@ use std::path::Path;
 /// Top-level modules that every other module may use.
 const BASE: [&str; 9] = ["clock", "config", "db", "ids", "secret", "shutdown", "telemetry", "values", "postgres"];
 /// The dependencies of each top-level module, beside [`BASE`] and itself. A module that no code uses must be removed.
-const ARROWS: [(&str, &[&str]); 14] = [
+const ARROWS: [(&str, &[&str]); 15] = [
     ("audit", &[]),
     ("ezyvet", &[]),
     ("sandbox", &[]),
@@ -20,9 +20,10 @@ const ARROWS: [(&str, &[&str]); 14] = [
     ("orders", &["audit", "auth", "catalog", "clinics", "http"]),
     ("delivery", &["audit", "clinics", "ezyvet"]),
     ("shipments", &["audit", "clinics", "delivery", "ezyvet", "orders"]),
-    ("http", &["auth", "catalog", "clinics", "orders"]),
+    ("http", &["auth", "catalog", "clinics", "orders", "staff"]),
+    ("staff", &["audit", "auth", "catalog", "clinics", "delivery", "ezyvet", "http", "orders", "shipments"]),
     ("refresh", &["catalog", "clinics"]),
-    ("app", &["auth", "catalog", "clinics", "delivery", "ezyvet", "http", "orders", "refresh", "shipments"]),
+    ("app", &["auth", "catalog", "clinics", "delivery", "ezyvet", "http", "orders", "refresh", "shipments", "staff"]),
     ("seed", &["app", "catalog", "clinics"]),
     ("demo", &["app", "catalog", "clinics", "delivery", "ezyvet", "orders", "sandbox", "seed", "shipments"]),
 ];

@@ -1,0 +1,94 @@
+//! The table of operations: method, path below `/staff/v1`, the role that a key needs, the handler. Routes, authorisation
+//! and the OpenAPI document derive from it.
+
+use super::problem::{Kind, Problem};
+use super::{Staff, access, keys};
+use crate::auth::api_keys::Role;
+use actix_web::guard;
+use actix_web::http::Method;
+use actix_web::middleware::from_fn;
+use actix_web::web::{self, ServiceConfig};
+use actix_web::{HttpRequest, Resource, ResponseError, Route};
+use std::collections::BTreeMap;
+use utoipa::OpenApi;
+
+/// One operation of the API.
+#[derive(Clone, Copy, Debug)]
+pub struct Operation {
+    pub method: &'static str,
+    pub path: &'static str,
+    /// The role that a key needs. `admin` may do everything.
+    pub role: Role,
+}
+
+macro_rules! operations {
+    ($($method:ident $path:literal $role:ident $($handler:ident)::+;)+) => {
+        /// Every operation, in the order of the table.
+        pub const OPERATIONS: &[Operation] =
+            &[$(Operation { method: stringify!($method), path: $path, role: Role::$role },)+];
+
+        /// The documentation of the handlers.
+        #[derive(OpenApi)]
+        #[openapi(paths($($($handler)::+,)+))]
+        pub(super) struct Paths;
+
+        /// Returns the resources with their routes.
+        fn resources() -> Vec<Resource> {
+            let mut resources: BTreeMap<&str, (Resource, Vec<&str>)> = BTreeMap::new();
+            $(
+                let (resource, mut methods) =
+                    resources.remove($path).unwrap_or_else(|| (web::resource($path), Vec::new()));
+                methods.push(stringify!($method));
+                let route = route_of(stringify!($method)).to($($handler)::+);
+                resources.insert($path, (resource.route(route), methods));
+            )+
+            resources.into_values().map(|(resource, methods)| refuse_other_methods(resource, &methods)).collect()
+        }
+    };
+}
+
+#[rustfmt::skip]
+operations! {
+    GET  "/keys"                        Admin       keys::list_keys;
+    POST "/keys"                        Admin       keys::add_key;
+    POST "/keys/{id}/revoke"            Admin       keys::revoke_key;
+}
+
+/// Returns the operation of a method and the pattern of a path.
+pub(super) fn find(method: &str, path: &str) -> Option<&'static Operation> {
+    OPERATIONS.iter().find(|operation| operation.method == method && operation.path == path)
+}
+
+/// A GET route answers HEAD, too.
+fn route_of(method: &str) -> Route {
+    match method {
+        "GET" => web::route().guard(guard::Any(guard::Get()).or(guard::Head())),
+        other => web::method(Method::from_bytes(other.as_bytes()).unwrap_or_default()),
+    }
+}
+
+fn refuse_other_methods(resource: Resource, methods: &[&str]) -> Resource {
+    let mut allow = methods.join(", ");
+    if methods.contains(&"GET") {
+        allow.push_str(", HEAD");
+    }
+    resource.default_service(web::to(move |request: HttpRequest| {
+        let text = format!("{} does not support {}. Supported: {allow}.", request.path(), request.method());
+        let problem = Problem { allow: Some(allow.clone()), ..Problem::new(Kind::MethodNotAllowed, text) };
+        async move { problem.error_response() }
+    }))
+}
+
+/// Adds the operations to the routes of the server.
+pub(super) fn configure(config: &mut ServiceConfig, staff: Staff) {
+    let mut scope = web::scope(super::ROOT).app_data(web::Data::new(staff));
+    for resource in resources() {
+        scope = scope.service(resource);
+    }
+    let scope = scope.default_service(web::to(|request: HttpRequest| async move {
+        let path: String = request.path().chars().take(200).collect();
+        let text = format!("No such route: {path}. See /staff/docs for the available routes.");
+        Problem::new(Kind::NotFound, text).error_response()
+    }));
+    config.service(scope.wrap(from_fn(access::check)));
+}

@@ -1,0 +1,264 @@
+//! The extractor of operations that change something: reads and checks the body, and runs the work in one transaction with
+//! the answer for its `Idempotency-Key`.
+//!
+//! Guarantees: of several requests with one key, one does the work and every other gets its answer again. A request that
+//! fails leaves nothing behind, not even its key, so it can be corrected and sent again under the same key.
+
+use super::body::{self, Body};
+use super::problem::{Kind, Problem};
+use super::{Staff, store};
+use crate::auth::api_keys::Caller;
+use crate::http;
+use actix_web::dev::Payload;
+use actix_web::http::StatusCode;
+use actix_web::http::header::{self, HeaderMap, HeaderName};
+use actix_web::{FromRequest, HttpMessage, HttpRequest, HttpResponse, web};
+use aws_lc_rs::digest::{Context, SHA256, digest};
+use bytes::Bytes;
+use futures_util::future::LocalBoxFuture;
+use serde::Serialize;
+use sqlx::PgConnection;
+use std::fmt::Write as _;
+use time::OffsetDateTime;
+
+const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
+const REPLAYED: HeaderName = HeaderName::from_static("idempotent-replayed");
+const MAX_IDEMPOTENCY_KEY: usize = 255;
+
+/// A body that [`Write`] can read.
+pub trait Content: Sized {
+    /// The media types that the operation accepts, the first one by default.
+    const MEDIA_TYPES: &'static [&'static str];
+
+    /// Returns the maximum size in bytes.
+    fn limit(staff: &Staff) -> usize;
+
+    /// Parses the body.
+    fn parse(media_type: &str, bytes: Bytes) -> Result<Self, Problem>;
+}
+
+/// A JSON body.
+#[derive(Debug)]
+pub struct Json<B>(pub B);
+
+impl<B: Body> Content for Json<B> {
+    const MEDIA_TYPES: &'static [&'static str] = &["application/json"];
+
+    fn limit(staff: &Staff) -> usize {
+        staff.settings.staff.staff_max_body_bytes
+    }
+
+    fn parse(_: &str, bytes: Bytes) -> Result<Self, Problem> {
+        body::parse(&bytes).map(Self)
+    }
+}
+
+/// A request that changes something.
+pub struct Write<C> {
+    pub content: C,
+    pub staff: web::Data<Staff>,
+    pub caller: Caller,
+    pub now: OffsetDateTime,
+    /// The version that the caller has read, without quotes; `None` without `If-Match` or for `*`.
+    pub if_match: Option<String>,
+    idempotency: Option<Idempotency>,
+}
+
+/// An `Idempotency-Key` and the request that it stands for.
+pub(super) struct Idempotency {
+    pub key: String,
+    pub fingerprint: Vec<u8>,
+}
+
+impl<C: Content + 'static> FromRequest for Write<C> {
+    type Error = Problem;
+    type Future = LocalBoxFuture<'static, Result<Self, Problem>>;
+
+    fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
+        let (request, mut payload) = (request.clone(), payload.take());
+        Box::pin(async move {
+            let caller = caller(&request)?;
+            let staff = request.app_data::<web::Data<Staff>>().cloned().ok_or_else(Problem::internal)?;
+            let if_match = if_match(request.headers())?;
+            let key = idempotency_key(request.headers())?;
+            let media_type = media_type::<C>(request.headers())?;
+            let timeout = staff.settings.server.read_timeout.0;
+            let payload = web::Payload::from_request(&request, &mut payload).await.map_err(|_| Problem::internal())?;
+            let bytes = http::body::read(payload, C::limit(&staff), timeout).await?;
+            let idempotency =
+                key.map(|key| Idempotency { key, fingerprint: fingerprint(&request, if_match.as_deref(), &bytes) });
+            let content = C::parse(&media_type, bytes)?;
+            let now = staff.clock.now();
+            Ok(Self { content, staff, caller, now, if_match, idempotency })
+        })
+    }
+}
+
+impl<C> Write<C> {
+    /// Runs `work` in a transaction and commits if it succeeds. If the request has an `Idempotency-Key`, stores the answer
+    /// in the same transaction, or returns the stored answer without running `work`.
+    pub async fn run(
+        mut self,
+        work: impl AsyncFnOnce(&mut PgConnection, Self) -> Result<Answer, Problem>,
+    ) -> Result<HttpResponse, Problem> {
+        let (staff, caller, now) = (self.staff.clone(), self.caller.clone(), self.now);
+        let Some(idempotency) = self.idempotency.take() else {
+            let mut transaction = staff.pool.begin().await?;
+            let answer = work(&mut transaction, self).await?;
+            transaction.commit().await?;
+            return Ok(answer.into_response());
+        };
+        let keys = staff.encryption_keys()?;
+        let owner = format!("idempotent_answer:{}:{}", caller.key_id, idempotency.key);
+        let oldest = now - staff.settings.staff.idempotency_kept_for.0;
+        let mut transaction = staff.pool.begin().await?;
+        if !store::claim(&mut transaction, caller.key_id, &idempotency, now, oldest).await? {
+            let stored = store::find(&mut transaction, caller.key_id, &idempotency.key).await?;
+            if stored.fingerprint != idempotency.fingerprint {
+                let text = "This Idempotency-Key was used before with another request. Use a new key.";
+                return Err(Problem::new(Kind::IdempotencyKeyReused, text));
+            }
+            let body = stored.body.map(|sealed| keys.open(&sealed, &owner)).transpose().map_err(log_secret)?;
+            let answer = Answer {
+                status: StatusCode::from_u16(stored.status).map_err(|_| Problem::internal())?,
+                headers: stored.headers,
+                body: body.map(|body| body.expose().to_owned()),
+            };
+            let mut response = answer.into_response();
+            response.headers_mut().insert(REPLAYED, header::HeaderValue::from_static("true"));
+            return Ok(response);
+        }
+        let answer = work(&mut transaction, self).await?;
+        let body = answer.body.as_deref().map(|body| keys.seal(body.as_bytes(), &owner)).transpose();
+        let body = body.map_err(log_secret)?;
+        store::keep(&mut transaction, caller.key_id, &idempotency.key, &answer, body.as_deref()).await?;
+        store::purge(&mut transaction, oldest).await?;
+        transaction.commit().await?;
+        Ok(answer.into_response())
+    }
+
+    /// Refuses a change of a resource whose version is not the one that the caller has read. Lock the resource first.
+    pub fn check_version(&self, version: &str) -> Result<(), Problem> {
+        match &self.if_match {
+            Some(expected) if expected != version => Err(Problem::new(
+                Kind::PreconditionFailed,
+                "The resource has changed since the version in If-Match. Read it again, then repeat the change.",
+            )),
+            _ => Ok(()),
+        }
+    }
+}
+
+fn log_secret(error: crate::secret::SecretError) -> Problem {
+    tracing::error!(%error, "a stored answer cannot be sealed or opened");
+    Problem::internal()
+}
+
+/// Returns the key behind the request, which `access` has checked.
+pub(super) fn caller(request: &HttpRequest) -> Result<Caller, Problem> {
+    request.extensions().get::<Caller>().cloned().ok_or_else(Problem::internal)
+}
+
+fn media_type<C: Content>(headers: &HeaderMap) -> Result<String, Problem> {
+    let text = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let essence = text.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    if essence.is_empty() || C::MEDIA_TYPES.contains(&essence.as_str()) {
+        return Ok(if essence.is_empty() { C::MEDIA_TYPES[0].to_owned() } else { text.to_owned() });
+    }
+    let text = format!("`{essence}` is not supported; send {}.", C::MEDIA_TYPES.join(" or "));
+    Err(Problem::new(Kind::UnsupportedMediaType, text))
+}
+
+fn if_match(headers: &HeaderMap) -> Result<Option<String>, Problem> {
+    let Some(value) = headers.get(header::IF_MATCH) else { return Ok(None) };
+    let refused = || Problem::field(Kind::BadRequest, "If-Match", "must be the ETag of one version in quotes, or *");
+    match value.to_str().map_err(|_| refused())?.trim() {
+        "*" => Ok(None),
+        text => match text.strip_prefix('"').and_then(|text| text.strip_suffix('"')) {
+            Some(version) if !version.contains('"') => Ok(Some(version.to_owned())),
+            _ => Err(refused()),
+        },
+    }
+}
+
+fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, Problem> {
+    let Some(value) = headers.get(IDEMPOTENCY_KEY) else { return Ok(None) };
+    let key = value.to_str().unwrap_or_default().trim();
+    let is_valid = (1..=MAX_IDEMPOTENCY_KEY).contains(&key.len()) && key.bytes().all(|byte| byte.is_ascii_graphic());
+    let text = "must have 1 to 255 visible ASCII characters";
+    is_valid.then(|| Some(key.to_owned())).ok_or_else(|| Problem::field(Kind::BadRequest, "Idempotency-Key", text))
+}
+
+fn fingerprint(request: &HttpRequest, if_match: Option<&str>, body: &[u8]) -> Vec<u8> {
+    let mut context = Context::new(&SHA256);
+    for part in [request.method().as_str(), &request.uri().to_string(), if_match.unwrap_or_default()] {
+        context.update(part.as_bytes());
+        context.update(b"\n");
+    }
+    context.update(body);
+    context.finish().as_ref().to_vec()
+}
+
+/// Returns a version for `ETag`: a digest of the parts of a resource that staff edit.
+pub fn version_of(content: &impl Serialize) -> String {
+    let text = serde_json::to_vec(content).unwrap_or_default();
+    let digest = digest(&SHA256, &text);
+    digest.as_ref()[..12].iter().fold(String::new(), |mut hex, byte| {
+        let _ = write!(hex, "{byte:02x}");
+        hex
+    })
+}
+
+/// The answer to a write.
+#[derive(Debug)]
+pub struct Answer {
+    pub(super) status: StatusCode,
+    /// Name and value.
+    pub(super) headers: Vec<(String, String)>,
+    pub(super) body: Option<String>,
+}
+
+impl Answer {
+    /// 200 with a body.
+    pub fn ok(body: &impl Serialize) -> Result<Self, Problem> {
+        Self::with(StatusCode::OK, body)
+    }
+
+    /// 201 with a body, and the path of the new resource below `/staff/v1`.
+    pub fn created(path: &str, body: &impl Serialize) -> Result<Self, Problem> {
+        let mut answer = Self::with(StatusCode::CREATED, body)?;
+        answer.headers.push((header::LOCATION.to_string(), format!("{}{path}", super::ROOT)));
+        Ok(answer)
+    }
+
+    /// 204 without a body.
+    pub fn no_content() -> Self {
+        Self { status: StatusCode::NO_CONTENT, headers: Vec::new(), body: None }
+    }
+
+    /// Adds the version of the resource, for `If-Match`.
+    pub fn with_version(mut self, version: &str) -> Self {
+        self.headers.push((header::ETAG.to_string(), format!("\"{version}\"")));
+        self
+    }
+
+    fn with(status: StatusCode, body: &impl Serialize) -> Result<Self, Problem> {
+        let body = serde_json::to_string(body).map_err(|error| {
+            tracing::error!(%error, "an answer cannot be written as JSON");
+            Problem::internal()
+        })?;
+        Ok(Self { status, headers: Vec::new(), body: Some(body) })
+    }
+
+    fn into_response(self) -> HttpResponse {
+        let mut response = HttpResponse::build(self.status);
+        response.insert_header((header::CACHE_CONTROL, "no-store"));
+        for (name, value) in self.headers {
+            response.insert_header((name, value));
+        }
+        match self.body {
+            Some(body) => response.content_type("application/json").body(body),
+            None => response.finish(),
+        }
+    }
+}
