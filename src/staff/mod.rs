@@ -3,6 +3,11 @@
 //! One table lists the operations with the role that each needs ([`operations`]). A request passes [`access`] (API key, rate
 //! limit, role), then a handler, which parses it with [`query`] or [`write`] and calls the same use case as the command
 //! line. A write, its audit entry, its events and the answer stored for its `Idempotency-Key` are one transaction.
+//!
+//! To add an operation, write a handler in the file of its noun and add its line to the table. A handler that reads takes
+//! [`query::Read`], with [`page::PageParams`] for a list. One that writes takes [`write::Write`] and calls
+//! [`write::Write::run`]; its body is a type with a schema ([`body`]). The table adds the role, the errors and the
+//! `Idempotency-Key` to the OpenAPI document.
 
 mod access;
 mod body;
