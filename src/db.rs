@@ -5,7 +5,7 @@ pub mod row;
 
 use crate::config::{DatabaseSettings, Pooling};
 use sqlx::postgres::{PgConnectOptions, PgListener, PgPool, PgPoolOptions};
-use sqlx::{AssertSqlSafe, Connection};
+use sqlx::{AssertSqlSafe, Connection, PgConnection};
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -85,6 +85,26 @@ pub async fn listen(pool: &PgPool, channel: &str) -> Result<Option<PgListener>, 
     let mut listener = PgListener::connect_with(pool).await?;
     listener.listen(channel).await?;
     Ok(Some(listener))
+}
+
+/// Runs `work` in one transaction, which is committed if `work` succeeds and rolled back otherwise.
+pub async fn in_transaction<T, E: From<sqlx::Error>>(
+    pool: &PgPool,
+    work: impl AsyncFnOnce(&mut PgConnection) -> Result<T, E>,
+) -> Result<T, E> {
+    let mut transaction = pool.begin().await?;
+    let done = work(&mut transaction).await?;
+    transaction.commit().await?;
+    Ok(done)
+}
+
+/// A part of a list that is ordered by id, newest first.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Page {
+    /// Maximum number of rows. `None`: all.
+    pub limit: Option<i64>,
+    /// Only rows with a smaller id.
+    pub before: Option<i64>,
 }
 
 /// Turns the violation of a named constraint into an error of the caller.
