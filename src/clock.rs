@@ -3,7 +3,8 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
-use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+use time::{Date, OffsetDateTime, Time};
 
 /// The source of the current time.
 #[derive(Clone, Debug, Default)]
@@ -45,4 +46,24 @@ impl Clock {
             Self::Test(_) => self.advance(by),
         }
     }
+}
+
+/// Parses the start of a period: a day or a moment. A day starts at midnight UTC.
+pub fn parse_since(text: &str) -> Result<OffsetDateTime, String> {
+    parse_moment(text, 0)
+}
+
+/// Parses the end of a period: a day or a moment. A day ends at the next midnight UTC.
+pub fn parse_until(text: &str) -> Result<OffsetDateTime, String> {
+    parse_moment(text, 1)
+}
+
+fn parse_moment(text: &str, days: i64) -> Result<OffsetDateTime, String> {
+    if let Ok(moment) = OffsetDateTime::parse(text, &Rfc3339) {
+        return Ok(moment);
+    }
+    let day = Date::parse(text, time::macros::format_description!("[year]-[month]-[day]")).ok();
+    let day = day.and_then(|day| day.checked_add(time::Duration::days(days)));
+    day.map(|day| day.with_time(Time::MIDNIGHT).assume_utc())
+        .ok_or_else(|| format!("`{text}` is neither a date like 2026-01-31 nor a time like 2026-01-31T08:00:00Z"))
 }

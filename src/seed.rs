@@ -4,9 +4,11 @@
 
 use crate::app::Context;
 use crate::catalog::import::{ImportOptions, ImportSummary, SourceFile, import};
-use crate::clinics::{self, ClinicDraft};
+use crate::clinics::{self, Changes, ClinicDraft, ClinicError};
+use crate::db;
 use anyhow::Context as _;
 use serde::{Deserialize, Serialize};
+use sqlx::PgConnection;
 use std::io::Cursor;
 use std::path::Path;
 
@@ -118,13 +120,11 @@ async fn load_file(
 
 async fn ensure_clinic(context: &Context, example: ExampleClinic) -> anyhow::Result<SeededClinic> {
     let (pool, now, actor) = (&context.pool, context.clock.now(), &context.actor);
-    let existing = clinics::list(pool).await?.into_iter().find(|clinic| clinic.client_id == example.client_id);
-    let secret = match &existing {
-        Some(_) => None,
-        None => {
+    let secret = match clinics::find(pool, &example.client_id).await {
+        Ok(_) => None,
+        Err(ClinicError::NoClinic(_)) => {
             let draft =
                 ClinicDraft { name: example.name.clone(), site: None, client_id: Some(example.client_id.clone()) };
-            let issued = clinics::add(pool, now, actor, draft).await?;
             let list = |text: &str| {
                 serde_json::json!(text.split('|').filter(|value| !value.is_empty()).collect::<Vec<_>>()).to_string()
             };
@@ -134,9 +134,15 @@ async fn ensure_clinic(context: &Context, example: ExampleClinic) -> anyhow::Res
                 format!("hidden_products={}", list(&example.hidden_products)),
                 format!("restricted_licence={}", example.restricted_licence),
             ];
-            clinics::set(pool, now, actor, &context.settings.clinic, &example.client_id, &pairs).await?;
-            Some(issued.client_secret.expose().to_owned())
+            let add = async |connection: &mut PgConnection| {
+                let issued = clinics::add(connection, now, actor, draft).await?;
+                let (defaults, target) = (&context.settings.clinic, issued.client_id.as_str().into());
+                clinics::set(connection, now, actor, defaults, target, Changes::parse(&pairs)).await?;
+                Ok::<_, ClinicError>(issued)
+            };
+            Some(db::in_transaction(pool, add).await?.client_secret.expose().to_owned())
         }
+        Err(error) => return Err(error.into()),
     };
     let clinic = clinics::find(pool, &example.client_id).await?;
     Ok(SeededClinic {

@@ -2,4 +2,4 @@
 
 mod store;
 
-pub use store::{Entry, list, record};
+pub use store::{Entry, Filter, list, list_of_subject, record};

@@ -1,17 +1,18 @@
 //! SQL of audit entries.
 
+use crate::db::Page;
 use serde::Serialize;
 use serde_json::Value;
-use sqlx::{PgConnection, PgPool};
+use sqlx::{PgConnection, PgExecutor};
 use time::OffsetDateTime;
 
 /// One change.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, utoipa::ToSchema)]
 pub struct Entry {
     pub id: i64,
     #[serde(with = "time::serde::rfc3339")]
     pub at: OffsetDateTime,
-    /// `cli:<login>@<host>`, `ezyvet:<client id>`, or the name given with `--actor`.
+    /// `cli:<login>@<host>`, `key:<name of the API key>`, `ezyvet:<client id>`, or `cli:` and the name given with `--actor`.
     pub actor: String,
     /// Noun and verb, for instance `order.accept`.
     pub action: String,
@@ -43,17 +44,53 @@ pub async fn record(
     Ok(())
 }
 
-/// Returns entries, newest first, of one subject or of all.
-pub async fn list(pool: &PgPool, subject: Option<(&str, i64)>, limit: Option<i64>) -> Result<Vec<Entry>, sqlx::Error> {
+/// Selects entries. An empty filter selects all.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Filter {
+    /// For instance `order`.
+    pub subject_kind: Option<String>,
+    pub subject_id: Option<i64>,
+    pub actor: Option<String>,
+    /// For instance `order.accept`.
+    pub action: Option<String>,
+    /// Recorded at this time or later.
+    pub since: Option<OffsetDateTime>,
+    /// Recorded before this time.
+    pub until: Option<OffsetDateTime>,
+}
+
+/// Returns the entries that pass the filter, newest first.
+pub async fn list(executor: impl PgExecutor<'_>, filter: &Filter, page: Page) -> Result<Vec<Entry>, sqlx::Error> {
     sqlx::query_as!(
         Entry,
         "select id, at, actor, action, subject_kind, subject_id, detail from audit_entry
-         where $1::text is null or (subject_kind = $1 and subject_id = $2)
-         order by id desc limit $3",
-        subject.map(|(kind, _)| kind),
-        subject.map(|(_, id)| id),
-        limit
+         where ($1::text is null or subject_kind = $1) and ($2::bigint is null or subject_id = $2)
+           and ($3::text is null or actor = $3) and ($4::text is null or action = $4)
+           and ($5::timestamptz is null or at >= $5) and ($6::timestamptz is null or at < $6)
+           and ($7::bigint is null or id < $7)
+         order by id desc limit $8",
+        filter.subject_kind.as_deref(),
+        filter.subject_id,
+        filter.actor.as_deref(),
+        filter.action.as_deref(),
+        filter.since,
+        filter.until,
+        page.before,
+        page.limit
     )
-    .fetch_all(pool)
+    .fetch_all(executor)
+    .await
+}
+
+/// Returns all entries of one subject, newest first.
+pub async fn list_of_subject(executor: impl PgExecutor<'_>, kind: &str, id: i64) -> Result<Vec<Entry>, sqlx::Error> {
+    sqlx::query_as!(
+        Entry,
+        "select id, at, actor, action, subject_kind, subject_id, detail from audit_entry
+         where subject_kind = $1 and subject_id = $2 order by id desc",
+        kind,
+        id
+    )
+    .fetch_all(executor)
     .await
 }

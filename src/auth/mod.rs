@@ -160,6 +160,6 @@ impl Auth {
     }
 
     fn find_active(&self, client_id: &str) -> Option<Arc<CachedClinic>> {
-        self.clinic_cache.find(client_id).filter(|clinic| clinic.row.active)
+        self.clinic_cache.find(client_id).filter(|clinic| clinic.row.is_active)
     }
 }

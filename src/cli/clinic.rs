@@ -3,8 +3,10 @@
 use super::output::Output;
 use crate::app::Context;
 use crate::clinics::mapping::{self, Kind, NewMapping};
-use crate::clinics::{self, ClinicDraft};
+use crate::clinics::{self, Changes, ClinicDraft};
 use crate::config::Span;
+use crate::db::{Page, in_transaction};
+use sqlx::PgConnection;
 
 #[derive(clap::Subcommand)]
 pub enum Command {
@@ -105,20 +107,38 @@ pub async fn run(command: Command, context: &Context, output: Output) -> anyhow:
     match command {
         Command::Add { name, site, client_id } => {
             let draft = ClinicDraft { name, site, client_id };
-            output.record(&clinics::add(pool, now, actor, draft).await?)
+            let add = async |connection: &mut PgConnection| clinics::add(connection, now, actor, draft).await;
+            output.record(&in_transaction(pool, add).await?)
         }
         Command::List => {
-            output.list(&["id", "name", "client_id", "state", "site", "price_list"], &clinics::list(pool).await?)
+            let mut clinics = clinics::list(pool, &clinics::Filter::default(), Page::default()).await?;
+            clinics.sort_by_key(|clinic| clinic.id);
+            output.list(&["id", "name", "client_id", "state", "site", "price_list"], &clinics)
         }
         Command::Show { id } => output.record(&clinics::show(pool, &context.settings.clinic, &id).await?),
         Command::RotateSecret { id, overlap } => {
-            output.record(&clinics::rotate_secret(pool, now, actor, &id, overlap.0).await?)
+            let rotate = async |connection: &mut PgConnection| {
+                clinics::rotate_secret(connection, now, actor, id.as_str().into(), overlap.0).await
+            };
+            output.record(&in_transaction(pool, rotate).await?)
         }
-        Command::Suspend { id } => output.record(&clinics::suspend(pool, now, actor, &id).await?),
-        Command::Resume { id } => output.record(&clinics::resume(pool, now, actor, &id).await?),
+        Command::Suspend { id } => {
+            let suspend = async |connection: &mut PgConnection| {
+                clinics::suspend(connection, now, actor, id.as_str().into()).await
+            };
+            output.record(&in_transaction(pool, suspend).await?)
+        }
+        Command::Resume { id } => {
+            let resume =
+                async |connection: &mut PgConnection| clinics::resume(connection, now, actor, id.as_str().into()).await;
+            output.record(&in_transaction(pool, resume).await?)
+        }
         Command::Set { id, settings } => {
-            clinics::set(pool, now, actor, &context.settings.clinic, &id, &settings).await?;
-            output.record(&clinics::show(pool, &context.settings.clinic, &id).await?)
+            let (defaults, changes) = (&context.settings.clinic, Changes::parse(&settings));
+            let set = async |connection: &mut PgConnection| {
+                clinics::set(connection, now, actor, defaults, id.as_str().into(), changes).await
+            };
+            output.record(&in_transaction(pool, set).await?)
         }
         Command::Map { id, ship_to, account } => {
             let kinds = [(Kind::ShipTo, ship_to), (Kind::Account, account)];
@@ -127,10 +147,11 @@ pub async fn run(command: Command, context: &Context, output: Output) -> anyhow:
                 .flat_map(|(kind, pairs)| pairs.into_iter().map(move |pair| (kind, pair)))
                 .map(|(kind, (ezyvet_id, value))| NewMapping { kind, ezyvet_id, value })
                 .collect();
-            output.list(&MAPPING_COLUMNS, &mapping::map(pool, now, actor, &id, &mappings).await?)
+            let map = async |connection: &mut PgConnection| mapping::map(connection, now, actor, &id, &mappings).await;
+            output.list(&MAPPING_COLUMNS, &in_transaction(pool, map).await?)
         }
         Command::Mappings { clinic, unmapped } => {
-            let mut mappings = mapping::list(pool, clinic.as_deref()).await?;
+            let mut mappings = mapping::list(&mut *pool.acquire().await?, clinic.as_deref()).await?;
             mappings.retain(|mapping| !unmapped || mapping.value.is_none());
             output.list(&MAPPING_COLUMNS, &mappings)
         }

@@ -3,7 +3,9 @@
 use super::output::{Output, print};
 use crate::app::{self, Context};
 use crate::catalog;
+use crate::clinics;
 use crate::config::{self, Pooling, Settings};
+use crate::db::Page;
 use crate::db::pooler::{self, Route};
 use crate::{db, postgres};
 use anyhow::bail;
@@ -117,7 +119,7 @@ async fn check_database(context: &Context, checks: &mut Vec<Check>) -> anyhow::R
         ),
         count => Check::new("catalogue", "good", format!("{count} products are for sale"), ""),
     });
-    let clinics = crate::clinics::list(&context.pool).await?;
+    let clinics = clinics::list(&context.pool, &clinics::Filter::default(), Page::default()).await?;
     let without_site = clinics.iter().filter(|clinic| clinic.site.is_none()).count();
     checks.push(match (clinics.len(), without_site) {
         (0, _) => Check::new("clinics", "problem", "no clinic exists", "run `spsi clinic add --name NAME`"),

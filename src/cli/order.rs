@@ -153,9 +153,9 @@ async fn show(context: &Context, output: Output, id: &str) -> anyhow::Result<()>
     let number = order.order.supplier_order_number.clone();
     let filter = deliveries::Filter { order: Some(number.clone()), ..Default::default() };
     let (shipments, deliveries) = (shipments::list(pool, Some(&number)).await?, deliveries::list(pool, &filter).await?);
-    let mut audit = audit::list(pool, Some(("order", order.order.id.0)), None).await?;
+    let mut audit = audit::list_of_subject(pool, "order", order.order.id.0).await?;
     for shipment in &shipments {
-        audit.append(&mut audit::list(pool, Some(("shipment", shipment.id.0)), None).await?);
+        audit.append(&mut audit::list_of_subject(pool, "shipment", shipment.id.0).await?);
     }
     audit.sort_by_key(|entry| entry.id);
     output.record(&Shown { order, shipments, deliveries, audit })

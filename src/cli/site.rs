@@ -3,11 +3,13 @@
 use super::Hint;
 use super::output::{Output, note};
 use crate::app::Context;
-use crate::clinics::sites::{self, BaseUrl, Change, NewSite};
-use crate::config::Overrides;
+use crate::clinics::Changes;
+use crate::clinics::sites::{self, NewSite, SiteChange};
+use crate::db::{Page, in_transaction};
 use crate::delivery::{Worker, staff};
 use crate::ezyvet::Preset;
 use crate::secret::Plain;
+use sqlx::PgConnection;
 use std::io::{BufRead, IsTerminal};
 
 /// The environment variable that holds the client secret, if standard input does not.
@@ -117,21 +119,26 @@ pub async fn run(command: Command, context: &Context, output: Output) -> anyhow:
             let default = add.preset.unwrap_or(Preset::ApiV2);
             let base_url = add.base_url.as_deref().unwrap_or(default.base_url());
             let new = NewSite {
-                base_url: BaseUrl::parse(base_url, add.allow_http)?,
+                base_url: base_url.to_owned(),
+                allow_http: add.allow_http,
                 token_path: add.token_path.unwrap_or_else(|| default.token_path().to_owned()),
                 client_secret: read_secret()?,
-                settings: add.settings.iter().map(|pair| split(pair)).collect::<anyhow::Result<Overrides>>()?,
+                settings: Changes::parse(&add.settings),
                 name: add.name,
                 partner_id: add.partner_id,
                 client_id: add.client_id,
                 site_uid: add.site_uid,
             };
-            output.record(&sites::add(pool, keys, defaults, now, actor, new).await?)
+            let add =
+                async |connection: &mut PgConnection| sites::add(connection, keys, defaults, now, actor, new).await;
+            output.record(&in_transaction(pool, add).await?)
         }
-        Command::List => output.list(
-            &["id", "name", "state", "status", "base_url", "open_deliveries", "attention_deliveries"],
-            &sites::list(pool).await?,
-        ),
+        Command::List => {
+            let mut sites = sites::list(pool, &sites::Filter::default(), Page::default()).await?;
+            sites.sort_by(|one, other| one.name.cmp(&other.name));
+            output
+                .list(&["id", "name", "state", "status", "base_url", "open_deliveries", "attention_deliveries"], &sites)
+        }
         Command::Show { id } => output.record(&sites::find(pool, &id).await?),
         Command::Test { id } => {
             let site = sites::find(pool, &id).await?;
@@ -151,15 +158,12 @@ pub async fn run(command: Command, context: &Context, output: Output) -> anyhow:
             output.list(&["id", "uid", "name", "type", "parent"], &worker.separations(site.id).await?)
         }
         Command::Set { id, settings, client_secret, allow_http } => {
-            let mut changes: Vec<Change> = Vec::new();
-            for pair in &settings {
-                let (key, value) = split(pair)?;
-                changes.push(Change::Set(key, value));
-            }
-            if client_secret {
-                changes.push(Change::ClientSecret(read_secret()?));
-            }
-            output.record(&sites::change(pool, keys, defaults, now, actor, &id, (changes, allow_http)).await?)
+            let client_secret = if client_secret { Some(read_secret()?) } else { None };
+            let change = SiteChange { changes: Changes::parse(&settings), client_secret, allow_http };
+            let change = async |connection: &mut PgConnection| {
+                sites::change(connection, keys, defaults, now, actor, id.as_str().into(), change).await
+            };
+            output.record(&in_transaction(pool, change).await?)
         }
         Command::Unmapped { id } => {
             let site = sites::find(pool, &id).await?;
@@ -172,13 +176,6 @@ pub async fn run(command: Command, context: &Context, output: Output) -> anyhow:
             output.record(&serde_json::json!({ "id": site.id, "product_id": product_id, "uid": uid }))
         }
     }
-}
-
-fn split(pair: &str) -> anyhow::Result<(String, String)> {
-    let (key, value) = pair
-        .split_once('=')
-        .ok_or_else(|| anyhow::anyhow!("`{pair}` is not KEY=VALUE; write for instance `invoice_unit=outer`"))?;
-    Ok((key.to_owned(), value.to_owned()))
 }
 
 fn read_secret() -> anyhow::Result<Plain> {

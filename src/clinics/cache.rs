@@ -3,7 +3,7 @@
 //! A change replaces the whole cache. It reaches every process at once by a database notification, and within the refresh
 //! interval if the notification is lost.
 
-use super::store::{self, CachedClinicRow};
+use super::store::{self, ClinicRow};
 use crate::config::ClinicSettings;
 use arc_swap::ArcSwap;
 use sqlx::PgPool;
@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 /// A clinic with its effective settings.
 pub struct CachedClinic {
-    pub row: CachedClinicRow,
+    pub row: ClinicRow,
     pub settings: ClinicSettings,
 }
 

@@ -4,41 +4,41 @@
 //! processes through `data_version` (see [`cache`]).
 
 pub mod cache;
+mod changes;
 pub mod mapping;
 mod settings;
 pub mod sites;
 mod store;
 
 use crate::audit;
-use crate::config::{BadSetting, ClinicSettings, Overrides};
-use crate::db::OnConstraint;
+use crate::config::{ClinicSettings, Overrides};
+use crate::db::{OnConstraint, Page};
 use crate::ids::ClinicId;
 use crate::secret::{Hashed, Plain, SecretError, random_text};
 use rust_decimal::Decimal;
 use serde::Serialize;
 use serde_json::json;
-use sqlx::PgPool;
+use sqlx::{PgConnection, PgExecutor};
 use std::time::Duration;
 use time::OffsetDateTime;
 
+pub use changes::{Changes, InvalidField, InvalidFields, Stale, Target};
 pub use settings::set;
-pub use store::{CachedClinicRow, ClinicRow};
+pub use store::ClinicRow;
 
 /// Why a command about a clinic failed.
 #[derive(Debug, thiserror::Error)]
 pub enum ClinicError {
     #[error("no clinic has the id, client id or name `{0}`; `spsi clinic list` shows all clinics")]
     NoClinic(String),
-    #[error("no site has the id or name `{0}`; `spsi site list` shows all sites")]
-    NoSite(String),
     #[error("a clinic has the name `{0}` already; choose another")]
     NameTaken(String),
     #[error("another clinic has the client id `{0}`; choose another")]
     ClientIdTaken(String),
-    #[error("{0}")]
-    BadValue(String),
     #[error(transparent)]
-    BadSetting(#[from] BadSetting),
+    Invalid(#[from] InvalidFields),
+    #[error(transparent)]
+    Stale(#[from] Stale),
     #[error(transparent)]
     Secret(#[from] SecretError),
     #[error("the database failed")]
@@ -55,12 +55,14 @@ pub struct ClinicDraft {
 }
 
 /// A clinic with its secret, which is shown once.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, utoipa::ToSchema)]
 pub struct IssuedClinic {
+    #[schema(value_type = i64)]
     pub id: ClinicId,
     pub name: String,
     pub client_id: String,
     #[serde(serialize_with = "serialize_exposed")]
+    #[schema(value_type = String)]
     pub client_secret: Plain,
     pub site: Option<String>,
 }
@@ -71,12 +73,15 @@ fn serialize_exposed<S: serde::Serializer>(secret: &Plain, serializer: S) -> Res
 }
 
 /// A clinic, as staff see it.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, utoipa::ToSchema)]
 pub struct Clinic {
+    #[schema(value_type = i64)]
     pub id: ClinicId,
     pub name: String,
     pub client_id: String,
+    /// `active` or `suspended`.
     pub state: String,
+    /// Name of the site that receives its invoices.
     pub site: Option<String>,
     pub price_list: Option<String>,
     pub hidden_categories: Vec<String>,
@@ -89,6 +94,7 @@ pub struct Clinic {
     pub tax_code: String,
     /// Tax rate in percent of invoice lines whose product has none. `None`: from the order.
     #[serde(with = "crate::values::optional_text")]
+    #[schema(value_type = Option<String>)]
     pub tax_rate: Option<Decimal>,
     /// The clinic's tax code and rate replace those of the product.
     pub tax_overrides_product: bool,
@@ -99,38 +105,59 @@ pub struct Clinic {
     pub settings: Overrides,
     #[serde(with = "time::serde::rfc3339")]
     pub created_at: OffsetDateTime,
+    /// Changes with every change of the clinic.
+    #[serde(skip)]
+    pub version: String,
+}
+
+/// Selects clinics. An empty filter selects all.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Filter {
+    /// `active` or `suspended`.
+    pub state: Option<String>,
+    /// Id or name of the site.
+    pub site: Option<String>,
 }
 
 /// A clinic with all its effective settings.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, utoipa::ToSchema)]
 pub struct ClinicInFull {
     #[serde(flatten)]
     pub clinic: Clinic,
+    /// The deployment's settings with the clinic's overrides.
     pub settings_in_force: Overrides,
 }
 
-/// Adds a clinic and issues its credentials.
+/// Adds a clinic and issues its credentials, in the caller's transaction.
 pub async fn add(
-    pool: &PgPool,
+    connection: &mut PgConnection,
     now: OffsetDateTime,
     actor: &str,
     draft: ClinicDraft,
 ) -> Result<IssuedClinic, ClinicError> {
-    let name = settings::check_name(&draft.name)?;
+    let (mut invalid, mut name) = (InvalidFields::default(), String::new());
+    invalid.set(&mut name, "name", settings::check_name(&draft.name));
     let client_id = match draft.client_id {
-        Some(id) => settings::check_client_id(id)?,
+        Some(id) => {
+            invalid.set(&mut (), "client_id", settings::check_client_id(&id));
+            id
+        }
         None => format!("clinic-{}", random_text::<16>()?),
     };
-    let client_secret = Plain::generate()?;
-    let hash = hash(client_secret.clone()).await?;
-    let mut transaction = pool.begin().await?;
-    let site = match &draft.site {
+    let site = match draft.site.as_deref() {
         Some(site) => {
-            Some(store::find_site(&mut transaction, site).await?.ok_or_else(|| ClinicError::NoSite(site.clone()))?)
+            let found = store::find_site(connection, site).await?;
+            if found.is_none() {
+                invalid.push("site", settings::no_site(site));
+            }
+            found
         }
         None => None,
     };
-    let id = store::insert(&mut transaction, now, &name, site.as_ref().map(|(id, _)| *id), &client_id, hash.as_str())
+    invalid.finish()?;
+    let client_secret = Plain::generate()?;
+    let hash = hash(client_secret.clone()).await?;
+    let id = store::insert(connection, now, &name, site.as_ref().map(|(id, _)| *id), &client_id, hash.as_str())
         .await
         .on_constraint("clinic_name_key", || ClinicError::NameTaken(name.clone()))
         .or_else(|error| match error {
@@ -139,93 +166,103 @@ pub async fn add(
             }
             other => Err(other),
         })?;
-    audit::record(
-        &mut transaction,
-        now,
-        actor,
-        "clinic.add",
-        ("clinic", Some(id.0)),
-        json!({"name": name, "client_id": client_id}),
-    )
-    .await?;
-    transaction.commit().await?;
+    let detail = json!({"name": name, "client_id": client_id});
+    audit::record(connection, now, actor, "clinic.add", ("clinic", Some(id.0)), detail).await?;
     Ok(IssuedClinic { id, name, client_id, client_secret, site: site.map(|(_, name)| name) })
 }
 
-/// Returns every clinic, by id.
-pub async fn list(pool: &PgPool) -> Result<Vec<Clinic>, ClinicError> {
-    Ok(store::list(pool).await?)
+/// Returns the clinics that pass the filter, newest first.
+pub async fn list(executor: impl PgExecutor<'_>, filter: &Filter, page: Page) -> Result<Vec<Clinic>, ClinicError> {
+    Ok(store::list(executor, None, filter, page).await?)
 }
 
 /// Returns a clinic by id, client id or name, with all its effective settings.
-pub async fn show(pool: &PgPool, defaults: &ClinicSettings, which: &str) -> Result<ClinicInFull, ClinicError> {
-    let clinic = find(pool, which).await?;
+pub async fn show(
+    executor: impl PgExecutor<'_>,
+    defaults: &ClinicSettings,
+    which: &str,
+) -> Result<ClinicInFull, ClinicError> {
+    let clinic = find(executor, which).await?;
     let in_force = defaults.overridden(&clinic.settings);
     let settings_in_force = in_force.entries().into_iter().map(|(key, _, value)| (key.to_owned(), value)).collect();
     Ok(ClinicInFull { clinic, settings_in_force })
 }
 
-/// Returns a clinic by id, client id or name.
-pub async fn find(pool: &PgPool, which: &str) -> Result<Clinic, ClinicError> {
-    store::list(pool)
-        .await?
-        .into_iter()
-        .find(|clinic| clinic.client_id == which || clinic.name == which || clinic.id.to_string() == which)
-        .ok_or_else(|| ClinicError::NoClinic(which.to_owned()))
+/// Returns a clinic by id, client id or name; by id if one clinic's name is another's id.
+pub async fn find(executor: impl PgExecutor<'_>, which: &str) -> Result<Clinic, ClinicError> {
+    let unknown = || ClinicError::NoClinic(which.to_owned());
+    if which.contains('\0') {
+        return Err(unknown());
+    }
+    let id = Target::id(which);
+    let found = store::list(executor, Some((id, which)), &Filter::default(), Page::default()).await?;
+    let by_text = |clinic: &Clinic| (Some(clinic.id.0) == id, clinic.client_id == which);
+    found.into_iter().max_by_key(by_text).ok_or_else(unknown)
 }
 
-/// Issues a new secret. The old one is accepted for `overlap`. Tokens issued before become invalid on every replica within
-/// seconds.
+/// Finds and locks a clinic. Fails if it is not at the expected version.
+async fn lock(connection: &mut PgConnection, target: Target<'_>) -> Result<ClinicRow, ClinicError> {
+    let id = find(&mut *connection, target.which).await?.id;
+    target.check(&store::lock(connection, id).await?)?;
+    Ok(store::find(connection, id).await?)
+}
+
+/// Issues a new secret, in the caller's transaction. The old one is accepted for `overlap`. Tokens issued before become
+/// invalid on every replica within seconds.
 pub async fn rotate_secret(
-    pool: &PgPool,
+    connection: &mut PgConnection,
     now: OffsetDateTime,
     actor: &str,
-    which: &str,
+    target: Target<'_>,
     overlap: Duration,
 ) -> Result<IssuedClinic, ClinicError> {
-    let clinic = find(pool, which).await?;
+    let until = time::Duration::try_from(overlap).ok().and_then(|overlap| now.checked_add(overlap));
+    let until = until.ok_or_else(|| InvalidFields::one("overlap", "the overlap ends after the year 9999"))?;
     let client_secret = Plain::generate()?;
     let hash = hash(client_secret.clone()).await?;
-    let mut transaction = pool.begin().await?;
-    store::replace_secret(&mut transaction, clinic.id, hash.as_str(), (!overlap.is_zero()).then(|| now + overlap))
-        .await?;
-    audit::record(
-        &mut transaction,
-        now,
-        actor,
-        "clinic.rotate_secret",
-        ("clinic", Some(clinic.id.0)),
-        json!({"overlap_seconds": overlap.as_secs()}),
-    )
-    .await?;
-    transaction.commit().await?;
-    Ok(IssuedClinic { id: clinic.id, name: clinic.name, client_id: clinic.client_id, client_secret, site: clinic.site })
+    let clinic = lock(connection, target).await?;
+    store::replace_secret(connection, clinic.id, hash.as_str(), (until > now).then_some(until)).await?;
+    let detail = json!({"overlap_seconds": overlap.as_secs()});
+    audit::record(connection, now, actor, "clinic.rotate_secret", ("clinic", Some(clinic.id.0)), detail).await?;
+    let site = find(connection, &clinic.id.to_string()).await?.site;
+    Ok(IssuedClinic { id: clinic.id, name: clinic.name, client_id: clinic.client_id, client_secret, site })
 }
 
-/// Suspends a clinic. Its tokens become invalid on every replica within seconds.
-pub async fn suspend(pool: &PgPool, now: OffsetDateTime, actor: &str, which: &str) -> Result<Clinic, ClinicError> {
-    set_state(pool, now, actor, which, "suspended").await
-}
-
-/// Resumes a suspended clinic. Tokens issued before stay invalid.
-pub async fn resume(pool: &PgPool, now: OffsetDateTime, actor: &str, which: &str) -> Result<Clinic, ClinicError> {
-    set_state(pool, now, actor, which, "active").await
-}
-
-async fn set_state(
-    pool: &PgPool,
+/// Suspends a clinic, in the caller's transaction. Its tokens become invalid on every replica within seconds.
+pub async fn suspend(
+    connection: &mut PgConnection,
     now: OffsetDateTime,
     actor: &str,
-    which: &str,
+    target: Target<'_>,
+) -> Result<Clinic, ClinicError> {
+    set_state(connection, now, actor, target, "suspended").await
+}
+
+/// Resumes a suspended clinic, in the caller's transaction. Tokens issued before stay invalid.
+pub async fn resume(
+    connection: &mut PgConnection,
+    now: OffsetDateTime,
+    actor: &str,
+    target: Target<'_>,
+) -> Result<Clinic, ClinicError> {
+    set_state(connection, now, actor, target, "active").await
+}
+
+/// Does nothing if the clinic is in the state already.
+async fn set_state(
+    connection: &mut PgConnection,
+    now: OffsetDateTime,
+    actor: &str,
+    target: Target<'_>,
     state: &str,
 ) -> Result<Clinic, ClinicError> {
-    let clinic = find(pool, which).await?;
-    let mut transaction = pool.begin().await?;
-    store::set_state(&mut transaction, clinic.id, state).await?;
-    let action = if state == "suspended" { "clinic.suspend" } else { "clinic.resume" };
-    audit::record(&mut transaction, now, actor, action, ("clinic", Some(clinic.id.0)), json!({})).await?;
-    transaction.commit().await?;
-    find(pool, which).await
+    let clinic = lock(connection, target).await?;
+    if clinic.is_active != (state == "active") {
+        store::set_state(connection, clinic.id, state).await?;
+        let action = if state == "suspended" { "clinic.suspend" } else { "clinic.resume" };
+        audit::record(connection, now, actor, action, ("clinic", Some(clinic.id.0)), json!({})).await?;
+    }
+    find(connection, &clinic.id.to_string()).await
 }
 
 /// Hashes a secret on a thread of its own, because this takes 20 ms of a core.

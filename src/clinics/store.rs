@@ -1,18 +1,24 @@
 //! SQL of `clinic`.
 
-use super::Clinic;
+use super::{Clinic, Filter};
 use crate::config::Overrides;
+use crate::db::Page;
 use crate::ids::{ClinicId, SiteId};
 use rust_decimal::Decimal;
 use sqlx::types::Json;
-use sqlx::{PgConnection, PgPool};
+use sqlx::{PgConnection, PgExecutor, PgPool};
 use time::OffsetDateTime;
 
-/// The columns of a clinic that staff can change.
-#[derive(Debug)]
+/// The row of a clinic. No `Debug`: it holds the hashes of its secrets.
 pub struct ClinicRow {
     pub id: ClinicId,
     pub name: String,
+    pub client_id: String,
+    pub secret_hash: String,
+    pub previous_secret_hash: Option<String>,
+    pub previous_secret_until: Option<OffsetDateTime>,
+    pub token_generation: i64,
+    pub is_active: bool,
     pub site_id: Option<SiteId>,
     pub price_list_id: Option<i64>,
     pub hidden_categories: Vec<String>,
@@ -24,26 +30,6 @@ pub struct ClinicRow {
     pub tax_code: String,
     pub tax_rate: Option<Decimal>,
     pub tax_overrides_product: bool,
-    pub settings: Json<Overrides>,
-}
-
-/// The columns of a clinic that identify and serve a request.
-pub struct CachedClinicRow {
-    pub id: ClinicId,
-    pub name: String,
-    pub client_id: String,
-    pub secret_hash: String,
-    pub previous_secret_hash: Option<String>,
-    pub previous_secret_until: Option<OffsetDateTime>,
-    pub token_generation: i64,
-    pub active: bool,
-    pub price_list_id: Option<i64>,
-    pub hidden_categories: Vec<String>,
-    pub hidden_products: Vec<String>,
-    pub only_categories: Vec<String>,
-    pub only_products: Vec<String>,
-    pub restricted_licence: bool,
-    pub on_hold: bool,
     pub settings: Json<Overrides>,
 }
 
@@ -67,15 +53,32 @@ pub async fn insert(
     .await
 }
 
-pub async fn list(pool: &PgPool) -> Result<Vec<Clinic>, sqlx::Error> {
+/// Returns clinics, newest first. `which`: only those with this id, or with this text as client id or name.
+pub async fn list(
+    executor: impl PgExecutor<'_>,
+    which: Option<(Option<i64>, &str)>,
+    filter: &Filter,
+    page: Page,
+) -> Result<Vec<Clinic>, sqlx::Error> {
     let rows = sqlx::query!(
         r#"select c.id as "id: ClinicId", c.name, c.client_id, c.state, s.name as "site?", l.name as "price_list?", c.hidden_categories,
                   c.hidden_products, c.only_categories, c.only_products, c.restricted_licence, c.on_hold, c.tax_code,
-                  c.tax_rate, c.tax_overrides_product, c.previous_secret_until, c.settings as "settings: Json<Overrides>", c.created_at
+                  c.tax_rate, c.tax_overrides_product, c.previous_secret_until, c.settings as "settings: Json<Overrides>", c.created_at,
+                  c.xmin::text as "version!"
            from clinic c left join site s on s.id = c.site_id left join price_list l on l.id = c.price_list_id
-           order by c.id"#
+           where ($1::text is null or c.id = $2 or c.client_id = $1 or c.name = $1)
+             and ($3::text is null or c.state = $3)
+             and ($4::text is null or s.name = $4 or s.id::text = $4)
+             and ($5::bigint is null or c.id < $5)
+           order by c.id desc limit $6"#,
+        which.map(|(_, text)| text),
+        which.and_then(|(id, _)| id),
+        filter.state.as_deref(),
+        filter.site.as_deref(),
+        page.before,
+        page.limit
     )
-    .fetch_all(pool)
+    .fetch_all(executor)
     .await?;
     Ok(rows
         .into_iter()
@@ -98,20 +101,37 @@ pub async fn list(pool: &PgPool) -> Result<Vec<Clinic>, sqlx::Error> {
             previous_secret_until: row.previous_secret_until,
             settings: row.settings.0,
             created_at: row.created_at,
+            version: row.version,
         })
         .collect())
 }
 
-pub async fn lock(connection: &mut PgConnection, id: ClinicId) -> Result<ClinicRow, sqlx::Error> {
-    sqlx::query_as!(
-        ClinicRow,
-        r#"select id as "id: ClinicId", name, site_id as "site_id: SiteId", price_list_id, hidden_categories, hidden_products, only_categories,
-                  only_products, restricted_licence, on_hold, tax_code, tax_rate, tax_overrides_product,
-                  settings as "settings: Json<Overrides>"
-           from clinic where id = $1 for update"#,
+/// Locks a clinic until the transaction ends. Returns its version: the transaction that wrote the row last.
+pub async fn lock(connection: &mut PgConnection, id: ClinicId) -> Result<String, sqlx::Error> {
+    sqlx::query_scalar!(
+        r#"select xmin::text as "version!" from clinic where id = $1 for no key update"#,
         id as ClinicId
     )
     .fetch_one(connection)
+    .await
+}
+
+pub async fn find(connection: &mut PgConnection, id: ClinicId) -> Result<ClinicRow, sqlx::Error> {
+    rows(connection, Some(id)).await?.pop().ok_or(sqlx::Error::RowNotFound)
+}
+
+/// Returns the row of one clinic or of all.
+async fn rows(connection: &mut PgConnection, id: Option<ClinicId>) -> Result<Vec<ClinicRow>, sqlx::Error> {
+    sqlx::query_as!(
+        ClinicRow,
+        r#"select id as "id: ClinicId", name, client_id, secret_hash, previous_secret_hash, previous_secret_until, token_generation,
+                  state = 'active' as "is_active!", site_id as "site_id: SiteId", price_list_id, hidden_categories, hidden_products,
+                  only_categories, only_products, restricted_licence, on_hold, tax_code, tax_rate, tax_overrides_product,
+                  settings as "settings: Json<Overrides>"
+           from clinic where $1::bigint is null or id = $1"#,
+        id as Option<ClinicId>
+    )
+    .fetch_all(connection)
     .await
 }
 
@@ -173,6 +193,9 @@ pub async fn replace_secret(
 
 /// Returns id and name of a site, by id or name.
 pub async fn find_site(connection: &mut PgConnection, which: &str) -> Result<Option<(SiteId, String)>, sqlx::Error> {
+    if which.contains('\0') {
+        return Ok(None);
+    }
     let row = sqlx::query!(
         r#"select id as "id: SiteId", name from site where name = $1 or id::text = $1 order by name = $1 desc limit 1"#,
         which
@@ -193,20 +216,12 @@ pub async fn find_or_insert_price_list(connection: &mut PgConnection, name: &str
 }
 
 /// Returns every clinic for [`super::cache`], and the version of the clinics, from one snapshot.
-pub async fn load_clinic_cache(pool: &PgPool) -> Result<(i64, Vec<CachedClinicRow>), sqlx::Error> {
+pub async fn load_clinic_cache(pool: &PgPool) -> Result<(i64, Vec<ClinicRow>), sqlx::Error> {
     let mut transaction = pool.begin_with("begin isolation level repeatable read read only").await?;
     let version = sqlx::query_scalar!("select value from data_version where name = 'clinics'")
         .fetch_one(&mut *transaction)
         .await?;
-    let rows = sqlx::query_as!(
-        CachedClinicRow,
-        r#"select id as "id: ClinicId", name, client_id, secret_hash, previous_secret_hash, previous_secret_until, token_generation,
-                  state = 'active' as "active!", price_list_id, hidden_categories, hidden_products, only_categories, only_products,
-                  restricted_licence, on_hold, settings as "settings: Json<Overrides>"
-           from clinic"#
-    )
-    .fetch_all(&mut *transaction)
-    .await?;
+    let rows = rows(&mut transaction, None).await?;
     transaction.commit().await?;
     Ok((version, rows))
 }

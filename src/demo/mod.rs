@@ -8,9 +8,10 @@ mod narrator;
 mod story;
 
 use crate::app::{Context, Role, actor};
-use crate::clinics::sites::{self, BaseUrl, Change, NewSite};
-use crate::clinics::{self, IssuedClinic};
-use crate::config::{Overrides, Settings, Span};
+use crate::clinics::sites::{self, NewSite, SiteChange, SiteError};
+use crate::clinics::{self, Changes, IssuedClinic};
+use crate::config::{Settings, Span};
+use crate::db;
 use crate::sandbox::{self, Sandbox};
 use crate::secret::Plain;
 use crate::seed;
@@ -18,6 +19,7 @@ use crate::shutdown;
 use anyhow::Context as _;
 use clap::Parser;
 use narrator::Narrator;
+use sqlx::PgConnection;
 use std::io::ErrorKind;
 use std::net::TcpListener;
 use std::path::PathBuf;
@@ -166,25 +168,34 @@ async fn start_sandbox(context: &Context) -> anyhow::Result<Sandbox> {
 async fn connect(context: &Context, sandbox: &Sandbox) -> anyhow::Result<IssuedClinic> {
     let (pool, keys, now, actor) = (&context.pool, context.encryption_keys()?, context.clock.now(), &context.actor);
     let defaults = &context.settings.site;
-    if sites::list(pool).await?.iter().any(|site| site.name == SITE) {
-        let new_url = vec![Change::Set("base_url".into(), sandbox.url.clone())];
-        sites::change(pool, keys, defaults, now, actor, SITE, (new_url, false)).await?;
-    } else {
+    let is_known = !matches!(sites::find(pool, SITE).await, Err(SiteError::Unknown(_)));
+    let new_url = Changes::parse(&[format!("base_url={}", sandbox.url)]);
+    let connect = async |connection: &mut PgConnection| {
+        if is_known {
+            let change = SiteChange { changes: new_url, ..SiteChange::default() };
+            return sites::change(connection, keys, defaults, now, actor, SITE.into(), change).await;
+        }
         let new = NewSite {
             name: SITE.into(),
-            base_url: BaseUrl::parse(&sandbox.url, false)?,
+            base_url: sandbox.url.clone(),
+            allow_http: false,
             token_path: "/oauth/token".into(),
             partner_id: "sandbox-partner".into(),
             client_id: "sandbox-client".into(),
             client_secret: Plain::new("sandbox-secret"),
             site_uid: "sandbox-site".into(),
-            settings: Overrides::new(),
+            settings: Changes::default(),
         };
-        sites::add(pool, keys, defaults, now, actor, new).await?;
-    }
-    clinics::set(pool, now, actor, &context.settings.clinic, CLINIC, &[format!("site={SITE}")]).await?;
-    // The database has only hashes of secrets, so a second run needs a new secret.
-    Ok(clinics::rotate_secret(pool, now, actor, CLINIC, Duration::ZERO).await?)
+        sites::add(connection, keys, defaults, now, actor, new).await
+    };
+    db::in_transaction(pool, connect).await?;
+    let assign = async |connection: &mut PgConnection| {
+        let (defaults, site) = (&context.settings.clinic, Changes::parse(&[format!("site={SITE}")]));
+        clinics::set(connection, now, actor, defaults, CLINIC.into(), site).await?;
+        // The database has only hashes of secrets, so a second run needs a new secret.
+        clinics::rotate_secret(connection, now, actor, CLINIC.into(), Duration::ZERO).await
+    };
+    Ok(db::in_transaction(pool, assign).await?)
 }
 
 /// Returns the command line that runs this program again. After `cargo run`, `spsi` is not on the path.

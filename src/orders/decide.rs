@@ -5,7 +5,7 @@
 
 use super::document::{LINES, ROOT};
 use super::read::{OrderLine, OrderRequest};
-use crate::clinics::CachedClinicRow;
+use crate::clinics::ClinicRow;
 use crate::config::{ClinicSettings, RuleAction};
 use crate::values::plain;
 use rust_decimal::Decimal;
@@ -55,7 +55,7 @@ pub struct ClinicTerms {
 }
 
 impl ClinicTerms {
-    pub fn new(clinic: &CachedClinicRow, number_used_before: bool, ship_to_mapped: bool) -> Self {
+    pub fn new(clinic: &ClinicRow, number_used_before: bool, ship_to_mapped: bool) -> Self {
         let (restricted_licence, on_hold) = (clinic.restricted_licence, clinic.on_hold);
         Self { restricted_licence, on_hold, number_used_before, ship_to_mapped }
     }

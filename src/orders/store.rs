@@ -3,7 +3,7 @@
 use super::answer::{self, Reply};
 use super::decide::{ClinicTerms, Decision, ExpectedVersions, Finding, ProductTerms, Terms, decide};
 use super::read::{OrderLine, OrderRequest};
-use crate::clinics::CachedClinicRow;
+use crate::clinics::ClinicRow;
 use crate::clinics::cache::CachedClinic;
 use crate::db::row::Row;
 use crate::ids::ClinicId;
@@ -170,7 +170,7 @@ pub async fn read_terms(
 
 /// Whether the clinic sees the product, by the rules of the catalogue: a product must be on one of the two positive lists
 /// unless both are empty, and on neither of the negative lists.
-fn is_visible(clinic: &CachedClinicRow, code: &String, category: &String) -> bool {
+fn is_visible(clinic: &ClinicRow, code: &String, category: &String) -> bool {
     let is_unrestricted = clinic.only_categories.is_empty() && clinic.only_products.is_empty();
     let is_included = clinic.only_categories.contains(category) || clinic.only_products.contains(code);
     let is_hidden = clinic.hidden_categories.contains(category) || clinic.hidden_products.contains(code);

@@ -7,6 +7,7 @@ use spsi_partner::catalog::import::{
     FormatOptions, ImportError, ImportKind, ImportOptions, ImportSummary, Mapping, Progress, SourceFile, import,
 };
 use spsi_partner::clinics::{self, ClinicDraft};
+use spsi_partner::db::in_transaction;
 use sqlx::PgPool;
 use std::sync::atomic::{AtomicU64, Ordering};
 use time::OffsetDateTime;
@@ -199,7 +200,9 @@ async fn a_prices_file_adds_changes_and_removes_contract_prices() {
     let database = TestDatabase::new().await;
     let pool = database.pool();
     let draft = ClinicDraft { name: "Vet".into(), site: None, client_id: Some("vet-1".into()) };
-    let clinic = clinics::add(pool, NOW, "test", draft).await.expect("a clinic");
+    let clinic = in_transaction(pool, async |connection| clinics::add(connection, NOW, "test", draft).await)
+        .await
+        .expect("a clinic");
     let prices =
         format!("clinic,price_list,code,contract_price\nvet-1,,P001,1\n{},,P002,2\n,Group,P001,0.8\n", clinic.id);
     let files = (file("p.csv", format!("{HEADER}\n{}", rows_of(3))), file("prices.csv", prices));

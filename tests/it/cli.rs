@@ -138,6 +138,8 @@ fn unknown_subjects_and_invalid_values_are_refused_with_1() {
     refused(&run(&["clinic", "set", &clinic.id, "decline_answer=teapot"]), &["teapot", "422"]);
     refused(&run(&["clinic", "set", &clinic.id, "nonsense"]), &["KEY=VALUE"]);
     refused(&run(&["clinic", "set", &clinic.id, "barcode=string", "price_basis=box"]), &["box"]);
+    let all = ["clinic", "set", &clinic.id, "nonsense", "on_hold=maybe", "tax_rate=x", "site=nowhere", "barcode=b"];
+    refused(&run(&all), &["KEY=VALUE", "maybe", "percentage", "nowhere", "`b`"]);
     let shown = supplier.run(["clinic", "show", &clinic.id]);
     assert_eq!(shown["settings"], serde_json::json!({}), "all or nothing: {shown}");
     refused(&run(&["clinic", "add", "--name", " "]), &["name"]);

@@ -6,9 +6,10 @@ use serde_json::{Value, json};
 use spsi_partner::catalog::Catalog;
 use spsi_partner::catalog::import::{ImportOptions, SourceFile, import};
 use spsi_partner::clinics::mapping::{Kind, NewMapping, map};
+use spsi_partner::db::in_transaction;
 use spsi_partner::orders::intake::{Intake, Path};
 use spsi_partner::orders::{self, read::read};
-use sqlx::{Postgres, Transaction};
+use sqlx::{PgConnection, Postgres, Transaction};
 use std::sync::Arc;
 use std::time::Duration;
 use time::OffsetDateTime;
@@ -60,7 +61,8 @@ impl Server {
 
     async fn map(&self, value: &str) {
         let mapping = NewMapping { kind: Kind::ShipTo, ezyvet_id: "2".into(), value: value.into() };
-        map(self.shop.database.pool(), NOW, "test", "harbour", &[mapping]).await.expect("mapped");
+        let map = async |connection: &mut PgConnection| map(connection, NOW, "test", "harbour", &[mapping]).await;
+        in_transaction(self.shop.database.pool(), map).await.expect("mapped");
     }
 }
 

@@ -8,8 +8,9 @@ use serde_json::{Value, json};
 use spsi_partner::catalog::Catalog;
 use spsi_partner::catalog::import::{ImportOptions, SourceFile, import};
 use spsi_partner::clinics::cache::{CachedClinic, ClinicCache};
-use spsi_partner::clinics::{self, ClinicDraft};
+use spsi_partner::clinics::{self, Changes, ClinicDraft};
 use spsi_partner::config::Settings;
+use spsi_partner::db::in_transaction;
 use spsi_partner::orders::intake::Intake;
 use spsi_partner::orders::{self, CancelledLine, Filter, OrderError, read::read, stock};
 use spsi_partner::shipments::{self, NewShipment};
@@ -53,9 +54,14 @@ impl Shop {
         import(pool, NOW, "test", Some(file), None, &ImportOptions::default(), &|_| {}).await.expect("import");
         let settings = Settings::from_environment().expect("defaults");
         let draft = ClinicDraft { name: "Harbour Vets".into(), site: None, client_id: Some("harbour".into()) };
-        clinics::add(pool, NOW, "test", draft).await.expect("add");
         let pairs: Vec<String> = clinic.iter().map(|pair| (*pair).to_owned()).collect();
-        clinics::set(pool, NOW, "test", &settings.clinic, "harbour", &pairs).await.expect("set");
+        in_transaction(pool, async |connection| {
+            clinics::add(connection, NOW, "test", draft).await?;
+            let changes = Changes::parse(&pairs);
+            clinics::set(connection, NOW, "test", &settings.clinic, "harbour".into(), changes).await
+        })
+        .await
+        .expect("the clinic with its settings");
         let clinic_cache = ClinicCache::new(pool.clone(), settings.clinic.clone());
         clinic_cache.refresh().await.expect("refresh");
         let clinic = clinic_cache.find("harbour").expect("the clinic");

@@ -6,15 +6,17 @@
 
 mod store;
 
-use super::{ClinicError, find};
+use super::{ClinicError, InvalidFields, find};
 use crate::audit;
+use crate::ids::{ClinicId, SiteId};
 use serde::Serialize;
 use serde_json::json;
-use sqlx::PgPool;
+use sqlx::{PgConnection, PgExecutor};
 use time::OffsetDateTime;
 
 /// The kind of an id.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "snake_case")]
 pub enum Kind {
     /// `shipping_address_id`: a delivery address.
     ShipTo,
@@ -39,8 +41,16 @@ pub struct NewMapping {
     pub value: String,
 }
 
+/// Whose ids are mapped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Owner {
+    /// Those of the clinic's site; the clinic's own if it has no site.
+    Clinic(ClinicId),
+    Site(SiteId),
+}
+
 /// An id of a clinic, mapped or not, as staff see it.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, utoipa::ToSchema)]
 pub struct Mapping {
     pub clinic: String,
     pub clinic_id: i64,
@@ -55,40 +65,97 @@ pub struct Mapping {
     pub orders: i64,
 }
 
-/// Stores mappings, all or none.
+/// An id of a site, mapped or not, as staff see it.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+pub struct SiteMapping {
+    pub site: String,
+    pub site_id: i64,
+    /// `ship_to` or `account`.
+    pub kind: String,
+    pub ezyvet_id: String,
+    /// `None`: an order names the id, and no mapping exists.
+    pub value: Option<String>,
+    /// `mapped` or `unmapped`.
+    pub state: String,
+    /// Orders of the site's clinics that name it.
+    pub orders: i64,
+}
+
+/// Stores mappings, all or none, in the caller's transaction. Returns all ids of the clinic.
 pub async fn map(
-    pool: &PgPool,
+    connection: &mut PgConnection,
     now: OffsetDateTime,
     actor: &str,
     which: &str,
     mappings: &[NewMapping],
 ) -> Result<Vec<Mapping>, ClinicError> {
-    let clinic = find(pool, which).await?;
-    let mut transaction = pool.begin().await?;
+    let clinic = find(&mut *connection, which).await?.id;
+    store_all(connection, now, actor, Owner::Clinic(clinic), mappings).await?;
+    Ok(store::list(connection, Some(clinic)).await?)
+}
+
+/// Stores mappings of a site, all or none, in the caller's transaction. Returns all ids of the site.
+pub async fn map_site(
+    connection: &mut PgConnection,
+    now: OffsetDateTime,
+    actor: &str,
+    site: SiteId,
+    mappings: &[NewMapping],
+) -> Result<Vec<SiteMapping>, ClinicError> {
+    store_all(connection, now, actor, Owner::Site(site), mappings).await?;
+    Ok(list_of_site(connection, site).await?)
+}
+
+async fn store_all(
+    connection: &mut PgConnection,
+    now: OffsetDateTime,
+    actor: &str,
+    owner: Owner,
+    mappings: &[NewMapping],
+) -> Result<(), ClinicError> {
+    check(mappings)?;
+    let (action, subject) = match owner {
+        Owner::Clinic(id) => ("clinic.map", ("clinic", Some(id.0))),
+        Owner::Site(id) => ("site.map", ("site", Some(id.0))),
+    };
     for mapping in mappings {
-        let (id, value) = (mapping.ezyvet_id.trim(), mapping.value.trim());
-        let is_valid = |text: &str, max_length| text.chars().count() <= max_length && !text.contains('\0');
-        if id.is_empty() || !is_valid(id, 100) || !is_valid(value, 1000) {
-            let text = "an id must have 1 to 100 characters, and an address or account at most 1000".to_owned();
-            return Err(ClinicError::BadValue(text));
+        let (kind, id, value) = (mapping.kind.name(), mapping.ezyvet_id.trim(), mapping.value.trim());
+        store::delete(connection, owner, kind, id).await?;
+        if !value.is_empty() {
+            store::insert(connection, now, owner, kind, id, value).await?;
         }
-        if value.is_empty() {
-            store::delete(&mut transaction, clinic.id, mapping.kind.name(), id).await?;
-        } else {
-            store::upsert(&mut transaction, now, clinic.id, mapping.kind.name(), id, value).await?;
-        }
-        let detail = json!({"kind": mapping.kind.name(), "ezyvet_id": id, "value": value});
-        audit::record(&mut transaction, now, actor, "clinic.map", ("clinic", Some(clinic.id.0)), detail).await?;
+        let detail = json!({"kind": kind, "ezyvet_id": id, "value": value});
+        audit::record(connection, now, actor, action, subject, detail).await?;
     }
-    transaction.commit().await?;
-    Ok(store::list(pool, Some(clinic.id)).await?)
+    Ok(())
+}
+
+fn check(mappings: &[NewMapping]) -> Result<(), InvalidFields> {
+    let mut invalid = InvalidFields::default();
+    let is_valid = |text: &str, max_length| text.chars().count() <= max_length && !text.contains('\0');
+    for (at, mapping) in mappings.iter().enumerate() {
+        let id = mapping.ezyvet_id.trim();
+        if id.is_empty() || !is_valid(id, 100) {
+            invalid.push(format!("mappings[{at}].ezyvet_id"), format!("id `{id}`: must have 1 to 100 characters"));
+        }
+        if !is_valid(mapping.value.trim(), 1000) {
+            let message = format!("the address or account of id `{id}`: must have at most 1000 characters");
+            invalid.push(format!("mappings[{at}].value"), message);
+        }
+    }
+    invalid.finish()
 }
 
 /// Returns the ids that orders name and the ids that are mapped, of one clinic or of all, unmapped ids first.
-pub async fn list(pool: &PgPool, which: Option<&str>) -> Result<Vec<Mapping>, ClinicError> {
+pub async fn list(connection: &mut PgConnection, which: Option<&str>) -> Result<Vec<Mapping>, ClinicError> {
     let clinic = match which {
-        Some(which) => Some(find(pool, which).await?.id),
+        Some(which) => Some(find(&mut *connection, which).await?.id),
         None => None,
     };
-    Ok(store::list(pool, clinic).await?)
+    Ok(store::list(connection, clinic).await?)
+}
+
+/// Returns the ids that orders of the site's clinics name and the ids that are mapped, unmapped ids first.
+pub async fn list_of_site(executor: impl PgExecutor<'_>, site: SiteId) -> Result<Vec<SiteMapping>, sqlx::Error> {
+    store::list_of_site(executor, site).await
 }

@@ -1,25 +1,30 @@
 //! SQL of `ezyvet_mapping`.
 
-use super::Mapping;
-use crate::ids::ClinicId;
-use sqlx::{PgConnection, PgPool};
+use super::{Mapping, Owner, SiteMapping};
+use crate::ids::{ClinicId, SiteId};
+use sqlx::{PgConnection, PgExecutor};
 use time::OffsetDateTime;
 
-/// Stores a mapping for the clinic's site, or for the clinic if it has no site.
-pub(super) async fn upsert(
+/// Inserts a mapping of a site, or of a clinic: then for its site, or for itself if it has no site.
+pub(super) async fn insert(
     connection: &mut PgConnection,
     now: OffsetDateTime,
-    clinic: ClinicId,
+    owner: Owner,
     kind: &str,
     ezyvet_id: &str,
     value: &str,
 ) -> Result<(), sqlx::Error> {
-    delete(connection, clinic, kind, ezyvet_id).await?;
+    let (clinic, site) = owner.ids();
     sqlx::query!(
-        "insert into ezyvet_mapping (kind, site_id, clinic_id, ezyvet_id, value, changed_at)
-         select $2, site_id, case when site_id is null then id end, $3, $4, $5 from clinic where id = $1
+        "with owner as (
+             select site_id, case when site_id is null then id end as clinic_id from clinic where id = $1
+             union all
+             select id, null from site where id = $2)
+         insert into ezyvet_mapping (kind, site_id, clinic_id, ezyvet_id, value, changed_at)
+         select $3, site_id, clinic_id, $4, $5, $6 from owner
          on conflict on constraint ezyvet_mapping_key do update set value = excluded.value, changed_at = excluded.changed_at",
-        clinic as ClinicId,
+        clinic as Option<ClinicId>,
+        site as Option<SiteId>,
         kind,
         ezyvet_id,
         value,
@@ -30,17 +35,20 @@ pub(super) async fn upsert(
     Ok(())
 }
 
-/// Deletes a mapping of the clinic's site, and the clinic's own from before it had a site.
+/// Deletes a mapping of the site; of a clinic: that of its site, and its own from before it had a site.
 pub(super) async fn delete(
     connection: &mut PgConnection,
-    clinic: ClinicId,
+    owner: Owner,
     kind: &str,
     ezyvet_id: &str,
 ) -> Result<(), sqlx::Error> {
+    let (clinic, site) = owner.ids();
     sqlx::query!(
-        "delete from ezyvet_mapping m using clinic c
-         where c.id = $1 and (m.clinic_id = c.id or m.site_id = c.site_id) and m.kind = $2 and m.ezyvet_id = $3",
-        clinic as ClinicId,
+        "delete from ezyvet_mapping
+         where (clinic_id = $1 or site_id = (select c.site_id from clinic c where c.id = $1) or site_id = $2)
+           and kind = $3 and ezyvet_id = $4",
+        clinic as Option<ClinicId>,
+        site as Option<SiteId>,
         kind,
         ezyvet_id
     )
@@ -49,7 +57,16 @@ pub(super) async fn delete(
     Ok(())
 }
 
-pub(super) async fn list(pool: &PgPool, clinic: Option<ClinicId>) -> Result<Vec<Mapping>, sqlx::Error> {
+impl Owner {
+    fn ids(self) -> (Option<ClinicId>, Option<SiteId>) {
+        match self {
+            Self::Clinic(id) => (Some(id), None),
+            Self::Site(id) => (None, Some(id)),
+        }
+    }
+}
+
+pub(super) async fn list(executor: impl PgExecutor<'_>, clinic: Option<ClinicId>) -> Result<Vec<Mapping>, sqlx::Error> {
     sqlx::query_as!(
         Mapping,
         r#"with ordered as (
@@ -68,6 +85,30 @@ pub(super) async fn list(pool: &PgPool, clinic: Option<ClinicId>) -> Result<Vec<
            order by m.value is not null, c.id, 3, 4"#,
         clinic as Option<ClinicId>
     )
-    .fetch_all(pool)
+    .fetch_all(executor)
+    .await
+}
+
+pub(super) async fn list_of_site(executor: impl PgExecutor<'_>, site: SiteId) -> Result<Vec<SiteMapping>, sqlx::Error> {
+    sqlx::query_as!(
+        SiteMapping,
+        r#"with received as (
+               select o.shipping_address_id, o.ownership_id from purchase_order o
+               join clinic c on c.id = o.clinic_id where c.site_id = $1),
+           ordered as (
+               select 'ship_to' as kind, shipping_address_id as ezyvet_id, count(*) as orders from received
+               where shipping_address_id not in ('', '0') group by 2
+               union all
+               select 'account', ownership_id, count(*) from received where ownership_id not in ('', '0') group by 2)
+           select s.name as "site!", s.id as "site_id!", coalesce(ordered.kind, m.kind) as "kind!",
+                  coalesce(ordered.ezyvet_id, m.ezyvet_id) as "ezyvet_id!", m.value as "value?",
+                  case when m.value is null then 'unmapped' else 'mapped' end as "state!", coalesce(ordered.orders, 0) as "orders!"
+           from ordered full join (select kind, ezyvet_id, value from ezyvet_mapping where site_id = $1) m
+               on m.kind = ordered.kind and m.ezyvet_id = ordered.ezyvet_id
+           join site s on s.id = $1
+           order by m.value is not null, 3, 4"#,
+        site as SiteId
+    )
+    .fetch_all(executor)
     .await
 }

@@ -7,7 +7,9 @@ use url::{Host, Url};
 pub enum BadBaseUrl {
     #[error("`{0}` is not a URL; write it like https://apiv2.ezyvet.com")]
     NotAUrl(String),
-    #[error("`{0}` would send credentials unencrypted; use `https://`, or add `--allow-http`")]
+    #[error(
+        "`{0}` would send credentials unencrypted; use `https://`, or permit it with `--allow-http` (`allow_http` in the HTTP API)"
+    )]
     Unencrypted(String),
     #[error("`{0}` has a user name, a query or a fragment; give scheme, host and path only")]
     ExtraParts(String),

@@ -8,13 +8,21 @@ mod store;
 
 pub use base_url::BaseUrl;
 
+use super::changes::{setting_key, text};
+use super::{Changes, InvalidFields, Stale, Target};
 use crate::audit;
 use crate::config::{Overrides, SiteSettings};
+use crate::db::Page;
 use crate::ezyvet::Credentials;
 use crate::ids::SiteId;
 use crate::secret::{KeyRing, Plain, SecretError};
-use sqlx::PgPool;
+use serde_json::{Value, json};
+use sqlx::{PgConnection, PgExecutor, PgPool};
 use time::OffsetDateTime;
+
+/// The fields of which a change deletes the stored token.
+const CREDENTIALS: [&str; 5] = ["base_url", "token_path", "partner_id", "client_id", "site_uid"];
+const MAX_TEXT: usize = 500;
 
 /// Why a site could not be added, changed or used.
 #[derive(Debug, thiserror::Error)]
@@ -27,16 +35,10 @@ pub enum SiteError {
         "another site has these credentials: ezyVet keeps one live token per credential set, so two sites cannot share it"
     )]
     CredentialsTaken,
-    #[error("{0} is empty; give a value")]
-    Empty(&'static str),
-    #[error("`{0}` is a number, and a number means an id; choose another name")]
-    NameIsNumber(String),
     #[error(transparent)]
-    BaseUrl(#[from] base_url::BadBaseUrl),
+    Invalid(#[from] InvalidFields),
     #[error(transparent)]
-    Setting(#[from] crate::config::BadSetting),
-    #[error("`{0}` is not a state of a site; use `active` or `paused`")]
-    State(String),
+    Stale(#[from] Stale),
     #[error("cannot decrypt the site's credentials: {0}; `spsi doctor` checks the keys")]
     Secret(#[from] SecretError),
     #[error("the database failed: {0}")]
@@ -47,18 +49,32 @@ pub enum SiteError {
 #[derive(Debug)]
 pub struct NewSite {
     pub name: String,
-    pub base_url: BaseUrl,
+    pub base_url: String,
+    /// Permits an unencrypted base URL (`http://`) on another host.
+    pub allow_http: bool,
     pub token_path: String,
     pub partner_id: String,
     pub client_id: String,
     pub client_secret: Plain,
     pub site_uid: String,
-    pub settings: Overrides,
+    pub settings: Changes,
+}
+
+/// A change of a site.
+#[derive(Debug, Default)]
+pub struct SiteChange {
+    /// Columns (`name`, `base_url`, `token_path`, `partner_id`, `client_id`, `site_uid`, `state`) and settings. An empty text
+    /// removes the override of a setting.
+    pub changes: Changes,
+    pub client_secret: Option<Plain>,
+    /// Permits an unencrypted base URL (`http://`) on another host.
+    pub allow_http: bool,
 }
 
 /// A site, as staff see it: without its secret.
-#[derive(Clone, Debug, serde::Serialize)]
+#[derive(Clone, Debug, serde::Serialize, utoipa::ToSchema)]
 pub struct Site {
+    #[schema(value_type = i64)]
     pub id: SiteId,
     pub name: String,
     /// `active`, or `paused` (nothing is sent).
@@ -85,6 +101,16 @@ pub struct Site {
     pub inventory_absent_since: Option<OffsetDateTime>,
     #[serde(with = "time::serde::rfc3339")]
     pub created_at: OffsetDateTime,
+    /// Changes with every change by staff, and not with the state of its deliveries.
+    #[serde(skip)]
+    pub version: String,
+}
+
+/// Selects sites. An empty filter selects all.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Filter {
+    /// `active` or `paused`.
+    pub state: Option<String>,
 }
 
 fn status(state: &str, failures: i32, not_before: Option<OffsetDateTime>) -> String {
@@ -116,121 +142,178 @@ pub struct Connection {
     pub settings: SiteSettings,
 }
 
-/// Adds a site, with the row of its lease.
+/// Adds a site, with the row of its lease, in the caller's transaction.
 pub async fn add(
-    pool: &PgPool,
+    connection: &mut PgConnection,
     keys: &KeyRing,
     defaults: &SiteSettings,
     now: OffsetDateTime,
     actor: &str,
-    new: NewSite,
+    mut new: NewSite,
 ) -> Result<Site, SiteError> {
-    let fields = [
-        ("the name", &new.name),
-        ("the partner id", &new.partner_id),
-        ("the client id", &new.client_id),
-        ("the site uid", &new.site_uid),
-    ];
-    if let Some((field, _)) = fields.iter().find(|(_, text)| text.trim().is_empty()) {
-        return Err(SiteError::Empty(field));
+    let mut invalid = std::mem::take(&mut new.settings.invalid);
+    let allow_http = new.allow_http;
+    check_field(&mut invalid, &mut new.name, "name", check_name);
+    check_field(&mut invalid, &mut new.base_url, "base_url", |url| check_base_url(url, allow_http));
+    check_field(&mut invalid, &mut new.token_path, "token_path", check_token_path);
+    check_field(&mut invalid, &mut new.partner_id, "partner_id", |text| required("partner_id", text));
+    check_field(&mut invalid, &mut new.client_id, "client_id", |text| required("client_id", text));
+    check_field(&mut invalid, &mut new.site_uid, "site_uid", |text| required("site_uid", text));
+    invalid.set(&mut (), "client_secret", check_secret(&new.client_secret));
+    let mut settings = Overrides::new();
+    for (key, value) in &new.settings.values {
+        change_setting(&mut settings, defaults, &mut invalid, key, value);
     }
-    if new.client_secret.expose().is_empty() {
-        return Err(SiteError::Empty("the client secret"));
-    }
-    check_name(&new.name)?;
-    let mut checked = defaults.clone();
-    for (key, value) in &new.settings {
-        checked.set(key, value)?;
-    }
-    let mut transaction = pool.begin().await?;
-    let id = store::next_id(&mut transaction).await?;
+    invalid.finish()?;
+    let id = store::next_id(connection).await?;
     let sealed = keys.seal(new.client_secret.expose().as_bytes(), &secret_owner(id))?;
-    store::insert(&mut transaction, id, &new, &sealed, now).await?;
-    let detail = serde_json::json!({ "name": new.name, "base_url": new.base_url.as_str() });
-    audit::record(&mut transaction, now, actor, "site.add", ("site", Some(id.0)), detail).await?;
-    transaction.commit().await?;
-    find(pool, &id.to_string()).await
+    store::insert(connection, id, &new, &settings, &sealed, now).await?;
+    let detail = json!({ "name": new.name, "base_url": new.base_url });
+    audit::record(connection, now, actor, "site.add", ("site", Some(id.0)), detail).await?;
+    find(connection, &id.to_string()).await
 }
 
-/// Returns every site, by name.
-pub async fn list(pool: &PgPool) -> Result<Vec<Site>, SiteError> {
-    Ok(store::list(pool, None).await?)
+/// Returns the sites that pass the filter, newest first.
+pub async fn list(executor: impl PgExecutor<'_>, filter: &Filter, page: Page) -> Result<Vec<Site>, SiteError> {
+    Ok(store::list(executor, None, filter, page).await?)
 }
 
 /// Returns the site with this id or name.
-pub async fn find(pool: &PgPool, reference: &str) -> Result<Site, SiteError> {
-    let mut found = store::list(pool, Some(reference)).await?;
-    found.pop().ok_or_else(|| SiteError::Unknown(reference.to_owned()))
+pub async fn find(executor: impl PgExecutor<'_>, reference: &str) -> Result<Site, SiteError> {
+    let unknown = || SiteError::Unknown(reference.to_owned());
+    if reference.contains('\0') {
+        return Err(unknown());
+    }
+    let which = Some((Target::id(reference), reference));
+    let mut found = store::list(executor, which, &Filter::default(), Page::default()).await?;
+    found.pop().ok_or_else(unknown)
 }
 
-/// A change of a site.
-#[derive(Debug)]
-pub enum Change {
-    /// A key of the row (`name`, `base_url`, `token_path`, `partner_id`, `client_id`, `site_uid`, `state`), or a setting.
-    /// An empty text removes the override of a setting.
-    Set(String, String),
-    ClientSecret(Plain),
+/// Finds and locks a site. Fails if it is not at the expected version.
+async fn lock(connection: &mut PgConnection, target: Target<'_>) -> Result<Site, SiteError> {
+    let id = find(&mut *connection, target.which).await?.id;
+    target.check(&store::lock(connection, id).await?)?;
+    find(connection, &id.to_string()).await
 }
 
-/// Applies all changes to a site, or none if one is invalid.
+/// Applies all changes to a site, or none if one is invalid, in the caller's transaction.
 pub async fn change(
-    pool: &PgPool,
+    connection: &mut PgConnection,
     keys: &KeyRing,
     defaults: &SiteSettings,
     now: OffsetDateTime,
     actor: &str,
-    reference: &str,
-    (changes, allow_http): (Vec<Change>, bool),
+    target: Target<'_>,
+    change: SiteChange,
 ) -> Result<Site, SiteError> {
-    let mut site = find(pool, reference).await?;
-    let (mut checked, mut sealed, mut new_credentials) = (defaults.clone(), None, false);
-    let mut changed = Vec::new();
-    for change in changes {
-        let (key, value) = match change {
-            Change::Set(key, value) => (key, value),
-            Change::ClientSecret(secret) => {
-                sealed = Some(keys.seal(secret.expose().as_bytes(), &secret_owner(site.id))?);
-                changed.push("client_secret=[hidden]".to_owned());
-                new_credentials = true;
-                continue;
+    let mut site = lock(connection, target).await?;
+    let SiteChange { changes, client_secret, allow_http } = change;
+    let (mut changed, mut invalid) = (changes.describe(), changes.invalid);
+    for (key, value) in &changes.values {
+        let key = key.as_str();
+        match key {
+            "name" => invalid.set(&mut site.name, key, text(value).and_then(|name| check_name(&name))),
+            "base_url" => {
+                invalid.set(&mut site.base_url, key, text(value).and_then(|url| check_base_url(&url, allow_http)));
             }
-        };
-        new_credentials |= matches!(key.as_str(), "base_url" | "token_path" | "partner_id" | "client_id" | "site_uid");
-        changed.push(format!("{key}={value}"));
-        match key.as_str() {
-            "name" => {
-                check_name(&value)?;
-                site.name = value;
+            "token_path" => {
+                invalid.set(&mut site.token_path, key, text(value).and_then(|path| check_token_path(&path)))
             }
-            "base_url" => site.base_url = BaseUrl::parse(&value, allow_http)?.as_str().to_owned(),
-            "token_path" => site.token_path = value,
-            "partner_id" => site.partner_id = value,
-            "client_id" => site.client_id = value,
-            "site_uid" => site.site_uid = value,
-            "state" if matches!(value.as_str(), "active" | "paused") => site.state = value,
-            "state" => return Err(SiteError::State(value)),
-            // Also removes an override of a setting that no longer exists.
-            _ if value.is_empty()
-                && (site.settings.contains_key(&key)
-                    || SiteSettings::KEYS.iter().any(|(setting, _)| *setting == key)) =>
-            {
-                site.settings.remove(&key);
-            }
-            _ => {
-                checked.set(&key, &value)?;
-                site.settings.insert(key, value);
-            }
+            "partner_id" => invalid.set(&mut site.partner_id, key, text(value).and_then(|id| required(key, &id))),
+            "client_id" => invalid.set(&mut site.client_id, key, text(value).and_then(|id| required(key, &id))),
+            "site_uid" => invalid.set(&mut site.site_uid, key, text(value).and_then(|uid| required(key, &uid))),
+            "state" => invalid.set(&mut site.state, key, text(value).and_then(check_state)),
+            _ => change_setting(&mut site.settings, defaults, &mut invalid, key, value),
         }
     }
-    let mut transaction = pool.begin().await?;
-    store::update(&mut transaction, &site, sealed.as_deref()).await?;
-    if new_credentials {
-        store::delete_token(&mut transaction, site.id).await?;
+    if let Some(secret) = &client_secret {
+        invalid.set(&mut (), "client_secret", check_secret(secret));
+        changed.push("client_secret=[hidden]".to_owned());
     }
-    let detail = serde_json::json!({ "set": changed });
-    audit::record(&mut transaction, now, actor, "site.set", ("site", Some(site.id.0)), detail).await?;
-    transaction.commit().await?;
-    find(pool, &site.id.to_string()).await
+    invalid.finish()?;
+    let seal = |secret: &Plain| keys.seal(secret.expose().as_bytes(), &secret_owner(site.id));
+    let sealed = client_secret.as_ref().map(seal).transpose()?;
+    store::update(connection, &site, sealed.as_deref()).await?;
+    if sealed.is_some() || changes.values.iter().any(|(key, _)| CREDENTIALS.contains(&key.as_str())) {
+        store::delete_token(connection, site.id).await?;
+    }
+    audit::record(connection, now, actor, "site.set", ("site", Some(site.id.0)), json!({ "set": changed })).await?;
+    find(connection, &site.id.to_string()).await
+}
+
+/// Sets an override, or removes it if the value is empty.
+fn change_setting(
+    settings: &mut Overrides,
+    defaults: &SiteSettings,
+    invalid: &mut InvalidFields,
+    field: &str,
+    value: &Value,
+) {
+    let key = setting_key(field);
+    match text(value) {
+        // Also removes an override of a setting that no longer exists.
+        Ok(value)
+            if value.is_empty()
+                && (settings.contains_key(key) || SiteSettings::KEYS.iter().any(|(setting, _)| *setting == key)) =>
+        {
+            settings.remove(key);
+        }
+        Ok(value) => match defaults.clone().set(key, &value) {
+            Ok(()) => drop(settings.insert(key.to_owned(), value)),
+            Err(error) => invalid.push(field, error.to_string()),
+        },
+        Err(message) => invalid.push(field, message),
+    }
+}
+
+fn check_field(
+    invalid: &mut InvalidFields,
+    value: &mut String,
+    field: &str,
+    check: impl Fn(&str) -> Result<String, String>,
+) {
+    let checked = check(value);
+    invalid.set(value, field, checked);
+}
+
+fn required(field: &str, text: &str) -> Result<String, String> {
+    let text = text.trim();
+    let length = text.chars().count();
+    if !(1..=MAX_TEXT).contains(&length) || text.chars().any(char::is_control) {
+        return Err(format!("{field}: must have 1 to {MAX_TEXT} characters, and no control characters"));
+    }
+    Ok(text.to_owned())
+}
+
+fn check_name(name: &str) -> Result<String, String> {
+    if !name.is_empty() && name.chars().all(|c| c.is_ascii_digit()) {
+        return Err(format!("`{name}` is a number, and a number means an id; choose another name"));
+    }
+    required("name", name)
+}
+
+fn check_base_url(url: &str, allow_http: bool) -> Result<String, String> {
+    BaseUrl::parse(url, allow_http).map(|url| url.as_str().to_owned()).map_err(|error| error.to_string())
+}
+
+/// Without the slash, a path such as `@other.example` would change the host.
+fn check_token_path(path: &str) -> Result<String, String> {
+    match required("token_path", path)? {
+        path if path.starts_with('/') => Ok(path),
+        path => Err(format!("token_path: `{path}` does not start with `/`; write it like /oauth/token")),
+    }
+}
+
+/// The message does not repeat the secret.
+fn check_secret(secret: &Plain) -> Result<(), String> {
+    if secret.expose().trim().is_empty() { Err("client_secret: must not be empty".into()) } else { Ok(()) }
+}
+
+fn check_state(state: String) -> Result<String, String> {
+    match state.as_str() {
+        "active" | "paused" => Ok(state),
+        _ => Err(format!("`{state}` is not a state of a site; use `active` or `paused`")),
+    }
 }
 
 /// Returns what is needed to call the site, with decrypted credentials. Only the holder of the lease may use it.
@@ -267,14 +350,6 @@ pub async fn reseal(pool: &PgPool, keys: &KeyRing) -> Result<u64, SiteError> {
         }
     }
     Ok(resealed)
-}
-
-fn check_name(name: &str) -> Result<(), SiteError> {
-    match name {
-        "" => Err(SiteError::Empty("the name")),
-        _ if name.chars().all(|c| c.is_ascii_digit()) => Err(SiteError::NameIsNumber(name.to_owned())),
-        _ => Ok(()),
-    }
 }
 
 fn secret_owner(id: SiteId) -> String {

@@ -1,11 +1,11 @@
 //! SQL of `site`.
 
-use super::{NewSite, Site, SiteError};
+use super::{Filter, NewSite, Site, SiteError};
 use crate::config::Overrides;
-use crate::db::OnConstraint;
+use crate::db::{OnConstraint, Page};
 use crate::ids::SiteId;
 use sqlx::types::Json;
-use sqlx::{PgConnection, PgPool};
+use sqlx::{PgConnection, PgExecutor, PgPool};
 use time::OffsetDateTime;
 
 pub(super) struct ConnectionRow {
@@ -30,6 +30,7 @@ pub(super) async fn insert(
     connection: &mut PgConnection,
     id: SiteId,
     new: &NewSite,
+    settings: &Overrides,
     sealed: &[u8],
     now: OffsetDateTime,
 ) -> Result<(), SiteError> {
@@ -39,13 +40,13 @@ pub(super) async fn insert(
          values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
         id.0,
         new.name,
-        new.base_url.as_str(),
+        new.base_url,
         new.token_path,
         new.partner_id,
         new.client_id,
         sealed,
         new.site_uid,
-        Json(&new.settings) as _,
+        Json(settings) as _,
         now
     )
     .execute(&mut *connection)
@@ -59,22 +60,33 @@ pub(super) async fn insert(
     Ok(())
 }
 
-/// Returns all sites, or the one with this id or name.
-pub(super) async fn list(pool: &PgPool, reference: Option<&str>) -> Result<Vec<Site>, sqlx::Error> {
+/// Returns sites, newest first. `which`: only the one with this id or this name.
+pub(super) async fn list(
+    executor: impl PgExecutor<'_>,
+    which: Option<(Option<i64>, &str)>,
+    filter: &Filter,
+    page: Page,
+) -> Result<Vec<Site>, sqlx::Error> {
     let rows = sqlx::query!(
         r#"select s.id, s.name, s.state, s.base_url, s.token_path, s.partner_id, s.client_id, s.site_uid,
-                  s.settings as "settings: Json<Overrides>", s.created_at,
+                  s.settings as "settings: Json<Overrides>", s.created_at, s.xmin::text as "version!",
                   l.failures, l.not_before, l.inventory_absent_since,
                   (select count(*) from delivery d
                    where d.site_id = s.id and d.state in ('waiting', 'sending', 'unclear', 'attention')) as "open!",
                   (select count(*) from delivery d
                    where d.site_id = s.id and d.state in ('unclear', 'attention')) as "attention!"
            from site s join site_lease l on l.site_id = s.id
-           where $1::text is null or s.id::text = $1 or s.name = $1
-           order by s.name"#,
-        reference
+           where ($1::text is null or s.id = $2 or s.name = $1)
+             and ($3::text is null or s.state = $3)
+             and ($4::bigint is null or s.id < $4)
+           order by s.id desc limit $5"#,
+        which.map(|(_, text)| text),
+        which.and_then(|(id, _)| id),
+        filter.state.as_deref(),
+        page.before,
+        page.limit
     )
-    .fetch_all(pool)
+    .fetch_all(executor)
     .await?;
     let sites = rows.into_iter().map(|row| Site {
         id: SiteId(row.id),
@@ -93,8 +105,16 @@ pub(super) async fn list(pool: &PgPool, reference: Option<&str>) -> Result<Vec<S
         not_before: row.not_before,
         inventory_absent_since: row.inventory_absent_since,
         created_at: row.created_at,
+        version: row.version,
     });
     Ok(sites.collect())
+}
+
+/// Locks a site until the transaction ends. Returns its version: the transaction that wrote the row last.
+pub(super) async fn lock(connection: &mut PgConnection, id: SiteId) -> Result<String, sqlx::Error> {
+    sqlx::query_scalar!(r#"select xmin::text as "version!" from site where id = $1 for no key update"#, id.0)
+        .fetch_one(connection)
+        .await
 }
 
 pub(super) async fn update(connection: &mut PgConnection, site: &Site, sealed: Option<&[u8]>) -> Result<(), SiteError> {

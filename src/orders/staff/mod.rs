@@ -10,6 +10,7 @@ use super::json::Node;
 use super::revisions::{Change, difference};
 use super::{OrderError, stock};
 use crate::audit;
+use crate::clock::{parse_since, parse_until};
 use crate::config::{ClinicSettings, Overrides};
 use crate::ids::OrderId;
 use crate::values::text;
@@ -17,8 +18,7 @@ use rust_decimal::Decimal;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 use sqlx::{PgConnection, PgPool};
-use time::format_description::well_known::Rfc3339;
-use time::{Date, OffsetDateTime, Time};
+use time::OffsetDateTime;
 
 pub use cancel::CancelledLine;
 
@@ -188,26 +188,6 @@ pub struct Filter {
     /// Only orders received on or before this day, or before this moment
     #[arg(long, value_name = "WHEN", value_parser = parse_until)]
     pub until: Option<OffsetDateTime>,
-}
-
-/// Parses the start of a period. A day starts at midnight UTC.
-fn parse_since(text: &str) -> Result<OffsetDateTime, String> {
-    parse_moment(text, 0)
-}
-
-/// Parses the end of a period. A day ends at the next midnight UTC.
-fn parse_until(text: &str) -> Result<OffsetDateTime, String> {
-    parse_moment(text, 1)
-}
-
-fn parse_moment(text: &str, days: i64) -> Result<OffsetDateTime, String> {
-    if let Ok(moment) = OffsetDateTime::parse(text, &Rfc3339) {
-        return Ok(moment);
-    }
-    let day = Date::parse(text, time::macros::format_description!("[year]-[month]-[day]")).ok();
-    let day = day.and_then(|day| day.checked_add(time::Duration::days(days)));
-    day.map(|day| day.with_time(Time::MIDNIGHT).assume_utc())
-        .ok_or_else(|| format!("`{text}` is neither a date like 2026-01-31 nor a time like 2026-01-31T08:00:00Z"))
 }
 
 /// Returns orders, newest first.

@@ -9,7 +9,6 @@ mod tax;
 
 use crate::support::ezyvet::Fault;
 use scene::Scene;
-use spsi_partner::clinics;
 use spsi_partner::clock::Clock;
 use spsi_partner::delivery::staff::{self, StaffError};
 use spsi_partner::shipments::{self, ShipError};
@@ -347,8 +346,7 @@ async fn an_invoice_that_the_clinic_never_approves_becomes_stale() {
 async fn an_invoice_has_the_clinics_tax_code_and_waits_for_staff_if_the_site_does_not_know_it() {
     let scene = Scene::open_with(&["--known-tax-codes", "S,GST"]).await;
     let clinic_tax_code = async |code: &str| {
-        let pairs = [format!("tax_code={code}")];
-        clinics::set(scene.pool(), scene.clock.now(), "test", &scene.settings.clinic, "harbour", &pairs).await.unwrap();
+        scene.set_clinic(&[&format!("tax_code={code}")]).await.unwrap();
     };
     for (code, state) in [("GST", "delivered"), ("", "delivered"), ("VAT", "attention")] {
         clinic_tax_code(code).await;

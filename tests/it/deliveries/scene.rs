@@ -4,9 +4,11 @@ use crate::support::database::TestDatabase;
 use crate::support::ezyvet::Ezyvet;
 use clap::Parser;
 use rust_decimal::Decimal;
-use spsi_partner::clinics::sites::{self, BaseUrl, NewSite};
+use spsi_partner::clinics::sites::{self, NewSite};
+use spsi_partner::clinics::{self, Changes, ClinicError, ClinicInFull};
 use spsi_partner::clock::Clock;
-use spsi_partner::config::{Overrides, Settings};
+use spsi_partner::config::Settings;
+use spsi_partner::db::in_transaction;
 use spsi_partner::delivery::{Worker, staff};
 use spsi_partner::secret::{KeyRing, Plain};
 use spsi_partner::shipments::{self, NewShipment, Requested, ShipError, Shipment};
@@ -49,16 +51,21 @@ impl Scene {
         let keys = KeyRing::generate().expect("keys");
         let new = NewSite {
             name: "harbour".into(),
-            base_url: BaseUrl::parse(&ezyvet.url, false).expect("loopback"),
+            base_url: ezyvet.url.clone(),
+            allow_http: false,
             token_path: "/oauth/token".into(),
             partner_id: "p".into(),
             client_id: "c".into(),
             client_secret: Plain::new("s3cret"),
             site_uid: "u".into(),
-            settings: Overrides::new(),
+            settings: Changes::default(),
         };
         let pool = database.pool();
-        sites::add(pool, &keys, &settings.site, START, "test", new).await.expect("the site is added");
+        in_transaction(pool, async |connection| {
+            sites::add(connection, &keys, &settings.site, START, "test", new).await
+        })
+        .await
+        .expect("the site is added");
         sqlx::raw_sql(
             "insert into clinic (name, site_id, client_id, secret_hash, created_at)
              values ('Harbour Vets', 1, 'harbour', '', now()), ('Siteless', null, 'siteless', '', now())",
@@ -113,6 +120,16 @@ impl Scene {
     pub async fn shipped(&self) -> Shipment {
         let order = self.order(1).await;
         self.ship(&order, &[]).await.expect("shipped")
+    }
+
+    /// Changes settings of the clinic with a site.
+    pub async fn set_clinic(&self, pairs: &[&str]) -> Result<ClinicInFull, ClinicError> {
+        let pairs: Vec<String> = pairs.iter().map(|pair| (*pair).to_owned()).collect();
+        let (now, defaults) = (self.clock.now(), &self.settings.clinic);
+        in_transaction(self.pool(), async |connection| {
+            clinics::set(connection, now, "test", defaults, "harbour".into(), Changes::parse(&pairs)).await
+        })
+        .await
     }
 
     pub async fn step(&self) {

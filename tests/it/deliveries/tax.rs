@@ -4,11 +4,6 @@ use super::scene::Scene;
 use spsi_partner::clinics;
 use spsi_partner::delivery::staff;
 
-async fn set(scene: &Scene, pairs: &[&str]) -> Result<(), clinics::ClinicError> {
-    let pairs: Vec<String> = pairs.iter().map(|pair| (*pair).to_owned()).collect();
-    clinics::set(scene.pool(), scene.clock.now(), "test", &scene.settings.clinic, "harbour", &pairs).await
-}
-
 #[tokio::test]
 async fn an_invoice_has_the_clinics_rate_if_the_product_has_none_or_the_clinic_overrides_it() {
     let scene = Scene::open().await;
@@ -23,7 +18,7 @@ async fn an_invoice_has_the_clinics_rate_if_the_product_has_none_or_the_clinic_o
         (&["tax_rate=", "tax_code=", "tax_overrides_product=false"], [["S", "10", "0.4"], ["Z", "0", "0"]]),
     ];
     for (pairs, expected) in cases {
-        set(&scene, pairs).await.unwrap();
+        scene.set_clinic(pairs).await.unwrap();
         scene.shipped().await;
         scene.step().await;
         let deliveries = scene.deliveries().await;
@@ -37,18 +32,18 @@ async fn an_invoice_has_the_clinics_rate_if_the_product_has_none_or_the_clinic_o
     }
     let shown = clinics::show(scene.pool(), &scene.settings.clinic, "harbour").await.unwrap();
     assert_eq!(serde_json::to_value(&shown).unwrap()["tax_rate"], serde_json::Value::Null);
-    set(&scene, &["tax_rate=15.00"]).await.unwrap();
+    scene.set_clinic(&["tax_rate=15.00"]).await.unwrap();
     let shown = clinics::show(scene.pool(), &scene.settings.clinic, "harbour").await.unwrap();
     assert_eq!(serde_json::to_value(&shown).unwrap()["tax_rate"], "15");
     for wrong in ["tax_rate=-1", "tax_rate=101", "tax_rate=ten"] {
-        assert!(set(&scene, &[wrong]).await.unwrap_err().to_string().contains("tax_rate"));
+        assert!(scene.set_clinic(&[wrong]).await.unwrap_err().to_string().contains("tax_rate"));
     }
 }
 
 #[tokio::test]
 async fn a_changed_price_has_the_clinics_rate() {
     let scene = Scene::open().await;
-    set(&scene, &["tax_rate=20"]).await.unwrap();
+    scene.set_clinic(&["tax_rate=20"]).await.unwrap();
     let order = scene.order(1).await;
     let prices = vec![("1".to_owned(), "8".parse().unwrap())];
     let new = spsi_partner::shipments::NewShipment { order, prices, ..Default::default() };
