@@ -4,7 +4,7 @@ pub mod pooler;
 pub mod row;
 
 use crate::config::{DatabaseSettings, Pooling};
-use sqlx::postgres::{PgConnectOptions, PgListener, PgPool, PgPoolOptions};
+use sqlx::postgres::{PgConnectOptions, PgConnection, PgListener, PgPool, PgPoolOptions};
 use sqlx::{AssertSqlSafe, Connection};
 use std::str::FromStr;
 use std::time::Duration;
@@ -85,6 +85,25 @@ pub async fn listen(pool: &PgPool, channel: &str) -> Result<Option<PgListener>, 
     let mut listener = PgListener::connect_with(pool).await?;
     listener.listen(channel).await?;
     Ok(Some(listener))
+}
+
+/// Runs `work` in a transaction: commits if it succeeds, rolls back if it fails.
+pub async fn in_transaction<T, E: From<sqlx::Error>>(
+    pool: &PgPool,
+    work: impl AsyncFnOnce(&mut PgConnection) -> Result<T, E>,
+) -> Result<T, E> {
+    let mut transaction = pool.begin().await?;
+    let done = work(&mut transaction).await?;
+    transaction.commit().await?;
+    Ok(done)
+}
+
+/// A page of a list that is ordered by id, newest first. The default is the whole list.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Page {
+    pub limit: Option<i64>,
+    /// Only rows with a smaller id.
+    pub before: Option<i64>,
 }
 
 /// Turns the violation of a named constraint into an error of the caller.

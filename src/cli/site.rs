@@ -5,9 +5,11 @@ use super::output::{Output, note};
 use crate::app::Context;
 use crate::clinics::sites::{self, BaseUrl, Change, NewSite};
 use crate::config::Overrides;
+use crate::db::in_transaction;
 use crate::delivery::{Worker, staff};
 use crate::ezyvet::Preset;
 use crate::secret::Plain;
+use sqlx::PgConnection;
 use std::io::{BufRead, IsTerminal};
 
 /// The environment variable that holds the client secret, if standard input does not.
@@ -168,7 +170,10 @@ pub async fn run(command: Command, context: &Context, output: Output) -> anyhow:
         }
         Command::Pin { id, product_id, uid } => {
             let site = sites::find(pool, &id).await?;
-            staff::pin_product(pool, now, actor, site.id, (&product_id, &uid)).await?;
+            let pin = async |connection: &mut PgConnection| {
+                staff::pin_product(connection, now, actor, site.id, (&product_id, &uid)).await
+            };
+            in_transaction(pool, pin).await?;
             output.record(&serde_json::json!({ "id": site.id, "product_id": product_id, "uid": uid }))
         }
     }
