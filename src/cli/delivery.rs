@@ -2,9 +2,11 @@
 
 use super::output::{Output, note};
 use crate::app::Context;
+use crate::db::{Page, in_transaction};
 use crate::delivery::{Worker, staff};
 use crate::ids::DeliveryId;
 use crate::shipments;
+use sqlx::PgConnection;
 
 #[derive(clap::Subcommand)]
 pub enum Command {
@@ -103,8 +105,12 @@ pub async fn run(command: Command, context: &Context, output: Output) -> anyhow:
         Command::List { which, counts: true } => {
             output.list(&["state", "count", "receive_invoice", "supplied"], &staff::count(pool, &which.into()).await?)
         }
-        Command::List { which, counts: false } => output.list(&COLUMNS, &staff::list(pool, &which.into()).await?),
-        Command::Show { id } => output.record(&staff::show(pool, &context.settings.site, id).await?),
+        Command::List { which, counts: false } => {
+            output.list(&COLUMNS, &staff::list(pool, &which.into(), Page::default()).await?)
+        }
+        Command::Show { id } => {
+            output.record(&staff::show(&mut *pool.acquire().await?, &context.settings.site, id).await?)
+        }
         Command::Retry { ids, which, yes_resend } if ids.is_empty() => {
             let filter = staff::Filter::from(which);
             if filter == staff::Filter::default() {
@@ -113,7 +119,10 @@ pub async fn run(command: Command, context: &Context, output: Output) -> anyhow:
                     clap::Error::raw(clap::error::ErrorKind::MissingRequiredArgument, format!("{missing}\n")).into()
                 );
             }
-            let bulk = staff::retry_all(pool, now, actor, &filter, yes_resend).await?;
+            let retry = async |connection: &mut PgConnection| {
+                staff::retry_all(connection, now, actor, &filter, yes_resend).await
+            };
+            let bulk = in_transaction(pool, retry).await?;
             note(format_args!("({} will be sent again, {} unchanged)", bulk.retried.len(), bulk.left.len()));
             bulk.left.iter().for_each(|reason| note(format_args!("  {reason}")));
             output.list(&COLUMNS, &bulk.retried)
@@ -121,17 +130,26 @@ pub async fn run(command: Command, context: &Context, output: Output) -> anyhow:
         Command::Retry { ids, which: _, yes_resend } => {
             let mut changed = Vec::new();
             for id in ids {
-                changed.push(staff::retry(pool, now, actor, id, yes_resend).await?);
+                let retry = async |connection: &mut PgConnection| {
+                    staff::retry(connection, now, actor, id, yes_resend, None).await
+                };
+                changed.push(in_transaction(pool, retry).await?);
             }
             output_all(output, &changed)
         }
         Command::Reissue { id, yes_resend } => {
-            output.record(&shipments::reissue(pool, &context.settings.site, now, actor, id, yes_resend).await?)
+            let defaults = &context.settings.site;
+            let reissue = async |connection: &mut PgConnection| {
+                shipments::reissue(connection, defaults, now, actor, id, yes_resend, None).await
+            };
+            output.record(&in_transaction(pool, reissue).await?)
         }
         Command::Cancel { ids } => {
             let mut changed = Vec::new();
             for id in ids {
-                changed.push(staff::cancel(pool, now, actor, id).await?);
+                let cancel =
+                    async |connection: &mut PgConnection| staff::cancel(connection, now, actor, id, None).await;
+                changed.push(in_transaction(pool, cancel).await?);
             }
             output_all(output, &changed)
         }

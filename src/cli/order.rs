@@ -5,11 +5,13 @@ use crate::app::Context;
 use crate::audit;
 use crate::clinics;
 use crate::config::Overrides;
+use crate::db::{Page, in_transaction};
 use crate::delivery::staff as deliveries;
 use crate::orders::{self, CancelledLine, Filter, OrderInFull};
 use crate::shipments;
 use crate::values::parse_decimal;
 use serde::Serialize;
+use sqlx::PgConnection;
 
 #[derive(clap::Subcommand)]
 pub enum Command {
@@ -113,18 +115,31 @@ pub async fn run(command: Command, context: &Context, output: Output) -> anyhow:
                 "total",
                 "received_at",
             ];
-            output.list(&columns, &orders::list(pool, &filter).await?)
+            output.list(&columns, &orders::list(pool, &filter, Page::default()).await?)
         }
         Command::Show { id } => show(context, output, &id).await,
         Command::Accept { id, reason } => {
-            output.record(&orders::accept(pool, now, actor, &id, reason.as_deref()).await?)
+            let accept = async |connection: &mut PgConnection| {
+                orders::accept(connection, now, actor, &id, reason.as_deref(), None).await
+            };
+            output.record(&in_transaction(pool, accept).await?)
         }
         Command::Decline { id, reason } => {
-            output.record(&orders::decline(pool, now, actor, &context.settings.clinic, &id, &reason).await?)
+            let decline = async |connection: &mut PgConnection| {
+                orders::decline(connection, now, actor, &context.settings.clinic, &id, &reason, None).await
+            };
+            output.record(&in_transaction(pool, decline).await?)
         }
-        Command::Hold { id, reason } => output.record(&orders::hold(pool, now, actor, &id, &reason).await?),
+        Command::Hold { id, reason } => {
+            let hold =
+                async |connection: &mut PgConnection| orders::hold(connection, now, actor, &id, &reason, None).await;
+            output.record(&in_transaction(pool, hold).await?)
+        }
         Command::Cancel { id, lines, reason } => {
-            output.record(&orders::cancel(pool, now, actor, &id, &lines, &reason).await?)
+            let cancel = async |connection: &mut PgConnection| {
+                orders::cancel(connection, now, actor, &id, &lines, &reason, None).await
+            };
+            output.record(&in_transaction(pool, cancel).await?)
         }
         Command::BackOrders => {
             let columns = ["supplier_code", "name", "on_hand", "reserved", "short", "orders", "since"];
@@ -133,7 +148,7 @@ pub async fn run(command: Command, context: &Context, output: Output) -> anyhow:
         Command::Export(filter) => {
             // A table of thirty columns does not fit a terminal.
             let output = if output == Output::Table { Output::Csv } else { output };
-            output.list(&[], &orders::export(pool, &filter).await?)
+            output.list(&[], &orders::export(&mut *pool.acquire().await?, &filter).await?)
         }
         Command::Rules { clinic } => {
             let overrides = match clinic {
@@ -149,10 +164,13 @@ pub async fn run(command: Command, context: &Context, output: Output) -> anyhow:
 
 async fn show(context: &Context, output: Output, id: &str) -> anyhow::Result<()> {
     let pool = &context.pool;
-    let order = orders::show(pool, id).await?;
+    let connection = &mut *pool.acquire().await?;
+    let order = orders::show(connection, id).await?;
     let number = order.order.supplier_order_number.clone();
     let filter = deliveries::Filter { order: Some(number.clone()), ..Default::default() };
-    let (shipments, deliveries) = (shipments::list(pool, Some(&number)).await?, deliveries::list(pool, &filter).await?);
+    let deliveries = deliveries::list(&mut *connection, &filter, Page::default()).await?;
+    let filter = shipments::Filter { order: Some(number), ..Default::default() };
+    let shipments = shipments::list(connection, &filter, Page::default()).await?;
     let mut audit = audit::list_of_subject(pool, "order", order.order.id.0).await?;
     for shipment in &shipments {
         audit.append(&mut audit::list_of_subject(pool, "shipment", shipment.id.0).await?);

@@ -3,10 +3,11 @@
 use super::Hint;
 use super::output::{Output, note};
 use crate::app::Context;
-use crate::ids::ShipmentId;
-use crate::shipments::{self, ImportError, NewShipment, Requested, parse_day};
+use crate::db::{Page, in_transaction};
+use crate::shipments::{self, FieldProblem, ImportError, InvalidField, NewShipment, Requested, ShipError, parse_day};
 use crate::values::parse_decimal;
 use anyhow::Context as _;
+use sqlx::PgConnection;
 use std::path::PathBuf;
 
 #[derive(clap::Subcommand)]
@@ -39,8 +40,8 @@ pub enum Command {
     },
     /// Show a shipment with its lines
     Show {
-        /// Id of the shipment
-        id: ShipmentId,
+        /// Id of the shipment, or one of its invoice numbers
+        id: String,
     },
 }
 
@@ -85,9 +86,13 @@ pub async fn run(command: Command, context: &Context, output: Output) -> anyhow:
                 prices: create.prices,
             };
             if create.dry_run {
-                return output.record(&shipments::preview(pool, defaults, now, actor, &new).await?);
+                let connection = &mut *pool.acquire().await?;
+                let preview = shipments::preview(connection, defaults, now, actor, &new).await;
+                return output.record(&preview.map_err(with_hint)?);
             }
-            output.record(&shipments::ship(pool, defaults, now, actor, &new).await?)
+            let ship =
+                async |connection: &mut PgConnection| shipments::ship(connection, defaults, now, actor, &new).await;
+            output.record(&in_transaction(pool, ship).await.map_err(with_hint)?)
         }
         Command::Import { file, dry_run, allow_excess } => {
             let opened = std::fs::File::open(&file).with_context(|| format!("cannot read {}", file.display()))?;
@@ -107,8 +112,22 @@ pub async fn run(command: Command, context: &Context, output: Output) -> anyhow:
                 Err(error) => Err(error.into()),
             }
         }
-        Command::List { order } => output.list(&columns, &shipments::list(pool, order.as_deref()).await?),
-        Command::Show { id } => output.record(&shipments::find(pool, id).await?),
+        Command::List { order } => {
+            let filter = shipments::Filter { order, ..Default::default() };
+            output.list(&columns, &shipments::list(&mut *pool.acquire().await?, &filter, Page::default()).await?)
+        }
+        Command::Show { id } => output.record(&shipments::find(&mut *pool.acquire().await?, &id).await?),
+    }
+}
+
+/// Adds a hint if more was requested than is outstanding.
+fn with_hint(error: ShipError) -> anyhow::Error {
+    let is_excess = |wrong: &InvalidField| matches!(wrong.problem, FieldProblem::Excess { .. });
+    match &error {
+        ShipError::Invalid(wrong) if wrong.iter().any(is_excess) => {
+            anyhow::Error::new(error).context(Hint("add `--allow-excess` to ship more than is outstanding".into()))
+        }
+        _ => error.into(),
     }
 }
 

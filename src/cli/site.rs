@@ -172,7 +172,10 @@ pub async fn run(command: Command, context: &Context, output: Output) -> anyhow:
         }
         Command::Pin { id, product_id, uid } => {
             let site = sites::find(pool, &id).await?;
-            staff::pin_product(pool, now, actor, site.id, (&product_id, &uid)).await?;
+            let pin = async |connection: &mut PgConnection| {
+                staff::pin_product(connection, now, actor, site.id, (&product_id, &uid)).await
+            };
+            in_transaction(pool, pin).await?;
             output.record(&serde_json::json!({ "id": site.id, "product_id": product_id, "uid": uid }))
         }
     }

@@ -3,6 +3,7 @@
 use super::narrator::Narrator;
 use crate::app::Context;
 use crate::clinics::IssuedClinic;
+use crate::db::{self, Page};
 use crate::delivery::staff::{self, Delivery, Filter};
 use crate::orders::{self, OrderInFull};
 use crate::sandbox::product::Listed;
@@ -11,6 +12,7 @@ use crate::shipments::{self, NewShipment, Requested, Shipment};
 use crate::values::plain;
 use anyhow::{Context as _, bail, ensure};
 use rust_decimal::Decimal;
+use sqlx::PgConnection;
 use std::time::{Duration, Instant};
 
 /// Maximum time for the deliveries and the clinic's approval.
@@ -94,7 +96,7 @@ async fn clinic_orders(context: &Context, caller: &Clinic, narrator: &Narrator) 
     narrator.say("   ezyVet sends the same order once more, as after a network fault: same number, no second order.");
 
     narrator.step(6, &format!("Staff of the supplier look at the order (`spsi order show {number}`)"));
-    let shown = orders::show(&context.pool, &number).await?;
+    let shown = orders::show(&mut *context.pool.acquire().await?, &number).await?;
     for item in &shown.items {
         let outers = plain((item.quantity / item.units_per_outer).round_dp(3));
         let name: String = item.name.chars().take(44).collect();
@@ -146,7 +148,7 @@ fn order_lines(products: &[&Listed]) -> Vec<OrderLine> {
 /// the second with the rest.
 async fn warehouse_ships(context: &Context, order: &str, narrator: &Narrator) -> anyhow::Result<Vec<Shipment>> {
     let today = context.clock.now().date();
-    let items = orders::show(&context.pool, order).await?.items;
+    let items = orders::show(&mut *context.pool.acquire().await?, order).await?.items;
     let first = items.first().context("the order has no line")?;
     let packed = |item: &str, quantity: Decimal, batch: &str, days: i64| Requested {
         item: item.to_owned(),
@@ -182,9 +184,12 @@ async fn warehouse_ships(context: &Context, order: &str, narrator: &Narrator) ->
 
 /// Records a shipment. Returns it with the state of its order.
 async fn ship(context: &Context, new: &NewShipment, narrator: &Narrator) -> anyhow::Result<(Shipment, String)> {
-    let (pool, settings, now) = (&context.pool, &context.settings.site, context.clock.now());
-    let shipment = shipments::ship(pool, settings, now, &context.actor, new).await?;
-    let OrderInFull { order, .. } = orders::show(pool, &new.order).await?;
+    let Context { pool, settings, actor, clock, .. } = context;
+    let ship = async |connection: &mut PgConnection| {
+        shipments::ship(connection, &settings.site, clock.now(), actor, new).await
+    };
+    let shipment = db::in_transaction(pool, ship).await?;
+    let OrderInFull { order, .. } = orders::show(&mut *pool.acquire().await?, &new.order).await?;
     let (id, number) = (shipment.id, &shipment.invoice_number);
     narrator.say(&format!("   Shipment {id} has invoice {number}. The order is now {}.", order.state));
     Ok((shipment, order.state))
@@ -218,14 +223,15 @@ async fn deliver(
     for Delivery { kind, invoice_number, state, attempts, .. } in delivered {
         narrator.say(&format!("   {kind:16} {invoice_number:12} {state}, attempts: {attempts}"));
     }
-    let state = orders::show(&context.pool, order).await?.order.state;
+    let state = orders::show(&mut *context.pool.acquire().await?, order).await?.order.state;
     narrator.say(&format!("   The order is now {state}."));
     ensure!(state == "received", "the order is {state}, not received");
     Ok(())
 }
 
 async fn deliveries(context: &Context, order: &str) -> anyhow::Result<Vec<Delivery>> {
-    Ok(staff::list(&context.pool, &Filter { order: Some(order.to_owned()), ..Filter::default() }).await?)
+    let filter = Filter { order: Some(order.to_owned()), ..Filter::default() };
+    Ok(staff::list(&context.pool, &filter, Page::default()).await?)
 }
 
 /// Waits until every delivery of the order satisfies `is_done`. Fails if one needs staff, or after [`DELIVERY_TIMEOUT`].

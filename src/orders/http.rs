@@ -89,9 +89,11 @@ impl From<OrderError> for Problem {
         match error {
             OrderError::CannotRevise(text) => Self::field(Kind::OrderChanged, "purchaseorder.id", text),
             OrderError::Database(cause) => cause.into(),
-            error @ (OrderError::NotFound(_) | OrderError::NotAllowed(_)) => {
-                Self::new(Kind::NotFound, error.to_string())
-            }
+            // Only staff commands fail with these.
+            error @ (OrderError::NotFound(_)
+            | OrderError::State { .. }
+            | OrderError::Stale { .. }
+            | OrderError::WrongLines(_)) => Self::new(Kind::NotFound, error.to_string()),
         }
     }
 }

@@ -28,8 +28,8 @@ use crate::clinics::cache::CachedClinic;
 
 pub use revisions::Change;
 pub use staff::{
-    CancelledLine, ExportedLine, Filter, Order, OrderInFull, OrderLine, Revision, accept, cancel, decline, export,
-    find, hold, list, show,
+    CancelProblem, CancelledLine, ExportedLine, Filter, Order, OrderInFull, OrderLine, Revision, WrongLine, accept,
+    cancel, decline, export, find, hold, list, show,
 };
 
 /// Why an order cannot be placed, or a staff command about an order cannot be carried out.
@@ -40,9 +40,15 @@ pub enum OrderError {
     CannotRevise(String),
     #[error("there is no order `{0}`; `spsi order list` shows all orders")]
     NotFound(String),
-    /// The order's state or lines do not allow the command.
-    #[error("{0}")]
-    NotAllowed(String),
+    /// The order's state does not allow the command.
+    #[error("order {order} is {state}; only an order that is {} can be changed by `{verb}`", allowed.join(" or "))]
+    State { order: String, state: String, verb: &'static str, allowed: &'static [&'static str] },
+    /// The command is based on a version of the order that is no longer current.
+    #[error("order {order} has changed since it was read; read it again")]
+    Stale { order: String },
+    /// The order's lines do not allow the cancellation.
+    #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
+    WrongLines(Vec<WrongLine>),
     #[error("the database failed")]
     Database(#[from] sqlx::Error),
 }

@@ -3,7 +3,7 @@
 //! Columns: `order,item,quantity`, optionally `batch,expiry,freight,invoice_number`. Rows with the same order and invoice
 //! number form one shipment. Its freight stands on one of the rows, or is the same on all of them.
 
-use super::{NewShipment, Requested, ShipError, Shipment, ship_in, store};
+use super::{FieldProblem, NewShipment, Requested, ShipError, Shipment, ship};
 use crate::config::SiteSettings;
 use crate::values::parse_decimal;
 use rust_decimal::Decimal;
@@ -63,19 +63,18 @@ pub async fn import(
 ) -> Result<Imported, ImportError> {
     let (groups, mut errors) = read(file, allow_excess)?;
     let mut transaction = pool.begin().await?;
-    let mut ids = Vec::new();
+    let mut shipments = Vec::new();
     for group in groups.iter().filter(|group| !group.has_errors) {
         let mut attempt = sqlx::Connection::begin(&mut *transaction).await?;
-        match ship_in(&mut attempt, defaults, now, actor, &group.new).await {
-            Ok((id, _)) => {
+        match ship(&mut attempt, defaults, now, actor, &group.new).await {
+            Ok(shipment) => {
                 attempt.commit().await?;
-                ids.push(id);
+                shipments.push(shipment);
             }
             Err(ShipError::Database(error)) => return Err(error.into()),
             Err(error) => {
                 attempt.rollback().await?;
-                let (column, value) = cause(&error, &group.new);
-                errors.push(RowError { line: group.line, column, value, reason: error.to_string() });
+                errors.extend(row_errors(group, &error));
             }
         }
     }
@@ -83,10 +82,6 @@ pub async fn import(
         transaction.rollback().await?;
         errors.sort_by_key(|error| error.line);
         return Err(ImportError::Rows(errors));
-    }
-    let mut shipments = Vec::new();
-    for id in ids {
-        shipments.append(&mut store::list(&mut transaction, Some(id), None).await?);
     }
     if dry_run {
         transaction.rollback().await?;
@@ -96,17 +91,28 @@ pub async fn import(
     Ok(Imported { dry_run, shipments })
 }
 
-/// Returns the column and the value at fault.
-fn cause(error: &ShipError, new: &NewShipment) -> (String, String) {
-    match error {
-        ShipError::NumberUsed(number) | ShipError::BadNumber(number) => ("invoice_number".into(), number.clone()),
-        ShipError::NegativeFreight(freight) => ("freight".into(), freight.to_string()),
-        ShipError::Plan(super::PlanError::UnknownItem { item, .. }) => ("item".into(), item.clone()),
-        ShipError::Plan(super::PlanError::Excess { requested, .. }) => {
-            ("quantity".into(), requested.normalize().to_string())
-        }
-        _ => ("order".into(), new.order.clone()),
-    }
+/// Returns an error for every wrong part of a refused shipment.
+fn row_errors(group: &Group, error: &ShipError) -> Vec<RowError> {
+    let error_at = |column: &str, value: String, reason: String| RowError {
+        line: group.line,
+        column: column.into(),
+        value,
+        reason,
+    };
+    let ShipError::Invalid(wrong) = error else {
+        return vec![error_at("order", group.new.order.clone(), error.to_string())];
+    };
+    let row_error = |wrong: &super::InvalidField| {
+        let (column, value) = match &wrong.problem {
+            FieldProblem::NumberUsed(number) | FieldProblem::BadNumber(number) => ("invoice_number", number.clone()),
+            FieldProblem::NegativeFreight(freight) => ("freight", freight.to_string()),
+            FieldProblem::UnknownItem { item, .. } => ("item", item.clone()),
+            FieldProblem::Excess { requested, .. } => ("quantity", requested.normalize().to_string()),
+            _ => ("order", group.new.order.clone()),
+        };
+        error_at(column, value, wrong.to_string())
+    };
+    wrong.iter().map(row_error).collect()
 }
 
 fn read(file: impl std::io::Read, allow_excess: bool) -> Result<(Vec<Group>, Vec<RowError>), ImportError> {

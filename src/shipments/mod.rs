@@ -1,7 +1,7 @@
 //! Shipments: goods that leave the warehouse for one order, and the invoices and stock movements that follow.
 //!
-//! Guarantees: the shipment, its lines, invoice numbers, deliveries and audit entry are written in one transaction under the
-//! order's lock. A shipment never exceeds the outstanding units unless staff allow it. An invoice number is used once for
+//! Guarantees: the shipment, its lines, invoice numbers, deliveries and audit entry are written in the caller's transaction
+//! under the order's lock. A shipment never exceeds the outstanding units unless staff allow it. An invoice number is used once for
 //! ever, and generated numbers have no gaps. Refuses unknown lines, empty shipments, and orders that are not accepted.
 
 mod import;
@@ -14,17 +14,18 @@ mod tax;
 
 pub(crate) use import::parse_day;
 pub use import::{ImportError, Imported, RowError, import};
-pub use plan::{PlanError, Requested};
+pub use plan::{FieldProblem, InvalidField, Requested};
 pub use reissue::reissue;
 
 use crate::audit;
 use crate::config::{Overrides, SiteSettings, Switch};
+use crate::db::Page;
 use crate::delivery::payload::Payload;
 use crate::delivery::store::{NewDelivery, enqueue};
 use crate::ids::{ClinicId, OrderId, ShipmentId, SiteId};
 use crate::values;
 use rust_decimal::Decimal;
-use sqlx::{PgConnection, PgPool};
+use sqlx::{Connection, PgConnection};
 use time::{Date, OffsetDateTime};
 
 /// Why goods cannot be shipped.
@@ -34,20 +35,21 @@ pub enum ShipError {
     UnknownOrder(String),
     #[error("order {order} is {state}; only an order that is accepted or part_shipped can be shipped")]
     State { order: String, state: String },
-    #[error(transparent)]
-    Plan(#[from] PlanError),
-    #[error("invoice number `{0}` was used before; choose another number")]
-    NumberUsed(String),
-    #[error("invoice number `{0}` must have 1 to 100 visible characters")]
-    BadNumber(String),
-    #[error("freight must not be negative: {0}")]
-    NegativeFreight(Decimal),
+    /// Every wrong part of the request.
+    #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
+    Invalid(Vec<InvalidField>),
     #[error(transparent)]
     Delivery(#[from] crate::delivery::staff::StaffError),
-    #[error("there is no shipment {0}; `spsi shipment list` shows all shipments")]
-    Unknown(ShipmentId),
+    #[error("there is no shipment `{0}`; `spsi shipment list` shows all shipments")]
+    Unknown(String),
     #[error("the database failed: {0}")]
     Database(#[from] sqlx::Error),
+}
+
+impl ShipError {
+    fn invalid(field: &str, problem: FieldProblem) -> Self {
+        Self::Invalid(vec![InvalidField::new(field, problem)])
+    }
 }
 
 /// A shipment to be created.
@@ -120,64 +122,75 @@ pub struct Preview {
     pub payloads: Vec<Payload>,
 }
 
-/// Creates a shipment and its deliveries.
+/// Selects shipments. All given conditions must hold.
+#[derive(Clone, Debug, Default)]
+pub struct Filter {
+    /// `supplier_order_number` or our id.
+    pub order: Option<String>,
+    /// Id, client id or name.
+    pub clinic: Option<String>,
+    /// `shipped` or `received`.
+    pub state: Option<String>,
+}
+
+/// Creates a shipment and its deliveries, in the caller's transaction.
 pub async fn ship(
-    pool: &PgPool,
+    connection: &mut PgConnection,
     defaults: &SiteSettings,
     now: OffsetDateTime,
     actor: &str,
     new: &NewShipment,
 ) -> Result<Shipment, ShipError> {
-    let mut transaction = pool.begin().await?;
-    let (id, _) = ship_in(&mut transaction, defaults, now, actor, new).await?;
-    transaction.commit().await?;
-    find(pool, id).await
+    let (id, _) = write(connection, defaults, now, actor, new).await?;
+    find_by_id(connection, id).await
 }
 
-/// Returns the result of [`ship`] and rolls it back.
+/// Returns the result of [`ship`], and rolls it back to where the caller's transaction was.
 pub async fn preview(
-    pool: &PgPool,
+    connection: &mut PgConnection,
     defaults: &SiteSettings,
     now: OffsetDateTime,
     actor: &str,
     new: &NewShipment,
 ) -> Result<Preview, ShipError> {
-    let mut transaction = pool.begin().await?;
-    let (id, payloads) = ship_in(&mut transaction, defaults, now, actor, new).await?;
-    let shipment = store::list(&mut transaction, Some(id), None).await?.pop().ok_or(ShipError::Unknown(id))?;
-    transaction.rollback().await?;
+    let mut savepoint = connection.begin().await?;
+    let (id, payloads) = write(&mut savepoint, defaults, now, actor, new).await?;
+    let shipment = find_by_id(&mut savepoint, id).await?;
+    savepoint.rollback().await?;
     Ok(Preview { shipment, payloads })
 }
 
-/// Returns all shipments, or those of one order, newest first.
-pub async fn list(pool: &PgPool, order: Option<&str>) -> Result<Vec<Shipment>, ShipError> {
-    Ok(store::list(&mut *pool.acquire().await?, None, order).await?)
+/// Returns a page of the shipments that pass the filter, newest first.
+pub async fn list(connection: &mut PgConnection, filter: &Filter, page: Page) -> Result<Vec<Shipment>, ShipError> {
+    Ok(store::list(connection, filter, page, None).await?)
 }
 
-/// Returns one shipment.
-pub async fn find(pool: &PgPool, id: ShipmentId) -> Result<Shipment, ShipError> {
-    store::list(&mut *pool.acquire().await?, Some(id), None).await?.pop().ok_or(ShipError::Unknown(id))
+/// Returns one shipment, by id or invoice number.
+pub async fn find(connection: &mut PgConnection, which: &str) -> Result<Shipment, ShipError> {
+    let which = which.trim();
+    let id = store::find_id(connection, which).await?.ok_or_else(|| ShipError::Unknown(which.to_owned()))?;
+    find_by_id(connection, id).await
 }
 
-/// Creates a shipment in the caller's transaction.
-pub(crate) async fn ship_in(
+async fn find_by_id(connection: &mut PgConnection, id: ShipmentId) -> Result<Shipment, ShipError> {
+    let mut found = store::list(connection, &Filter::default(), Page::default(), Some(id)).await?;
+    found.pop().ok_or_else(|| ShipError::Unknown(id.to_string()))
+}
+
+/// Writes a shipment and everything that belongs to it. Returns its id and the payloads of its deliveries.
+async fn write(
     connection: &mut PgConnection,
     defaults: &SiteSettings,
     now: OffsetDateTime,
     actor: &str,
     new: &NewShipment,
 ) -> Result<(ShipmentId, Vec<Payload>), ShipError> {
-    if new.freight.is_sign_negative() && !new.freight.is_zero() {
-        return Err(ShipError::NegativeFreight(new.freight));
-    }
-    let order = store::lock_order(connection, &new.order).await?;
+    let order = store::lock_order(connection, new.order.trim()).await?;
     let order = order.ok_or_else(|| ShipError::UnknownOrder(new.order.clone()))?;
     if !matches!(order.state.as_str(), "accepted" | "part_shipped") {
         return Err(ShipError::State { order: order.supplier_order_number, state: order.state });
     }
-    let outstanding = store::list_outstanding(connection, order.id).await?;
-    let mut planned = plan::plan(&outstanding, &new.lines, new.allow_excess)?;
-    plan::reprice(&mut planned, &new.prices)?;
+    let mut planned = check(connection, &order, new).await?;
     planned.lines.iter_mut().for_each(|planned| order.tax.apply(&mut planned.line));
     let settings = defaults.overridden(&order.site_settings);
     let parcel = invoice::Parcel {
@@ -200,6 +213,24 @@ pub(crate) async fn ship_in(
     Ok((shipment, payloads))
 }
 
+/// Checks every part of a request for a locked order, and plans its lines.
+async fn check(connection: &mut PgConnection, order: &Order, new: &NewShipment) -> Result<plan::Plan, ShipError> {
+    let outstanding = store::list_outstanding(connection, order.id).await?;
+    let planned = plan::plan(&outstanding, &new.lines, &new.prices, new.allow_excess);
+    let mut wrong = planned.as_ref().err().cloned().unwrap_or_default();
+    if new.freight.is_sign_negative() && !new.freight.is_zero() {
+        wrong.push(InvalidField::new("freight", FieldProblem::NegativeFreight(new.freight)));
+    }
+    if let Some(number) = &new.invoice_number {
+        if !number::is_valid(number) {
+            wrong.push(InvalidField::new("invoice_number", FieldProblem::BadNumber(number.clone())));
+        } else if store::is_number_used(connection, number).await? {
+            wrong.push(InvalidField::new("invoice_number", FieldProblem::NumberUsed(number.clone())));
+        }
+    }
+    planned.ok().filter(|_| wrong.is_empty()).ok_or(ShipError::Invalid(wrong))
+}
+
 /// Numbers the invoices and writes a delivery for each, and one per stock location that follows the last invoice.
 async fn write_deliveries(
     connection: &mut PgConnection,
@@ -219,8 +250,8 @@ async fn write_deliveries(
             Some(number) => format!("{number}-{part}"),
             None => next_number(connection, settings).await?,
         };
-        if number.is_empty() || number.chars().count() > 100 || number.chars().any(|c| c.is_control() || c == ' ') {
-            return Err(ShipError::BadNumber(number));
+        if !number::is_valid(&number) {
+            return Err(ShipError::invalid("invoice_number", FieldProblem::BadNumber(number)));
         }
         store::insert_invoice(connection, shipment, part as i32, &number).await?;
         numbers.push(number);

@@ -1,7 +1,12 @@
-//! Formats generated invoice numbers. Pure.
+//! Formats generated invoice numbers, and checks given ones. Pure.
 
 /// Minimum digits, so that numbers sort as text.
 const MIN_DIGITS: usize = 6;
+
+/// Returns whether an invoice can have this number: 1 to 100 visible characters.
+pub(super) fn is_valid(number: &str) -> bool {
+    (1..=100).contains(&number.chars().count()) && !number.chars().any(|c| c.is_control() || c == ' ')
+}
 
 /// Returns `INV-000017`, or with a Luhn check digit over the counter's digits `INV-0000174`.
 pub(super) fn format(prefix: &str, count: i64, check_digit: bool) -> String {

@@ -6,9 +6,9 @@ use crate::values;
 use rust_decimal::Decimal;
 use time::Date;
 
-/// Why the requested lines cannot be shipped.
+/// What is wrong with a part of a request.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum PlanError {
+pub enum FieldProblem {
     #[error("the order has no line `{item}`; it has {known}")]
     UnknownItem { item: String, known: String },
     #[error("line {item}: a quantity of zero ships nothing")]
@@ -16,7 +16,7 @@ pub enum PlanError {
     #[error("line {item}: quantity {quantity} has the wrong sign; {0} have a {1} quantity", if *.returned { "returns" } else { "shipments" }, if *.returned { "negative" } else { "positive" })]
     WrongSign { item: String, quantity: Decimal, returned: bool },
     #[error(
-        "line {item}: {requested} units requested, but only {outstanding} outstanding; use `--allow-excess` to ship them anyway",
+        "line {item}: {requested} units requested, but only {outstanding} outstanding",
         requested = values::plain(*.requested), outstanding = values::plain(*.outstanding)
     )]
     Excess { item: String, requested: Decimal, outstanding: Decimal },
@@ -28,6 +28,27 @@ pub enum PlanError {
     PriceWithoutGoods { item: String },
     #[error("nothing is outstanding")]
     NothingOutstanding,
+    #[error("freight must not be negative: {0}")]
+    NegativeFreight(Decimal),
+    #[error("invoice number `{0}` was used before; choose another number")]
+    NumberUsed(String),
+    #[error("invoice number `{0}` must have 1 to 100 visible characters")]
+    BadNumber(String),
+}
+
+/// A wrong part of a request.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{problem}")]
+pub struct InvalidField {
+    /// Path in the request, for instance `lines[0].quantity`.
+    pub field: String,
+    pub problem: FieldProblem,
+}
+
+impl InvalidField {
+    pub(super) fn new(field: impl Into<String>, problem: FieldProblem) -> Self {
+        Self { field: field.into(), problem }
+    }
 }
 
 /// Goods to ship.
@@ -67,78 +88,107 @@ pub(crate) struct Plan {
     pub complete: bool,
 }
 
-/// Checks the requested lines against the outstanding units. An empty request ships everything outstanding.
-pub(crate) fn plan(order: &[Outstanding], requested: &[Requested], allow_excess: bool) -> Result<Plan, PlanError> {
+/// Checks the requested lines against the outstanding units, and replaces the order's prices by the given ones. An empty
+/// request ships everything outstanding. Returns every problem of the request.
+pub(crate) fn plan(
+    order: &[Outstanding],
+    requested: &[Requested],
+    prices: &[(String, Decimal)],
+    allow_excess: bool,
+) -> Result<Plan, Vec<InvalidField>> {
     let all: Vec<Requested>;
     let requested = if requested.is_empty() {
         all = order.iter().filter(|line| is_open(line.outstanding, &line.line)).map(everything).collect();
-        if all.is_empty() {
-            return Err(PlanError::NothingOutstanding);
-        }
         &all
     } else {
         requested
     };
+    let mut wrong = Vec::new();
+    if requested.is_empty() {
+        wrong.push(InvalidField::new("lines", FieldProblem::NothingOutstanding));
+    }
     let mut left: Vec<Decimal> = order.iter().map(|line| line.outstanding).collect();
     let mut lines = Vec::new();
-    for request in requested {
-        let item = request.item.clone();
-        let Some(index) = order.iter().position(|line| line.line.item == item) else {
-            let known: Vec<_> = order.iter().map(|line| line.line.item.as_str()).collect();
-            return Err(PlanError::UnknownItem { item, known: known.join(", ") });
-        };
-        let line = &order[index];
-        let returned = line.line.quantity.is_sign_negative();
-        if request.quantity.is_zero() {
-            return Err(PlanError::Zero { item });
-        }
-        if request.quantity.is_sign_negative() != returned {
-            return Err(PlanError::WrongSign { item, quantity: request.quantity, returned });
-        }
-        if request.expiry.is_some() && request.batch.is_empty() {
-            return Err(PlanError::ExpiryWithoutBatch { item });
-        }
-        left[index] -= request.quantity;
-        lines.push(Planned {
-            line_id: line.line_id,
-            line: ShippedLine {
-                quantity: request.quantity,
-                batch: request.batch.clone(),
-                expiry: request.expiry,
-                ..line.line.clone()
-            },
-        });
-    }
-    for (line, left) in order.iter().zip(&left) {
-        let excess = !left.is_zero() && left.is_sign_negative() != line.line.quantity.is_sign_negative();
-        let touched = *left != line.outstanding;
-        if excess && touched && !allow_excess {
-            let requested = line.outstanding - left;
-            return Err(PlanError::Excess { item: line.line.item.clone(), requested, outstanding: line.outstanding });
+    for (number, request) in requested.iter().enumerate() {
+        match check(order, request) {
+            Ok(index) => {
+                left[index] -= request.quantity;
+                lines.push(planned(&order[index], request));
+            }
+            Err((field, problem)) => wrong.push(InvalidField::new(format!("lines[{number}].{field}"), problem)),
         }
     }
+    if !allow_excess {
+        wrong.extend(excesses(order, requested, &left));
+    }
+    wrong.extend(reprice(&mut lines, prices, requested));
     let complete = order.iter().zip(&left).all(|(line, left)| !is_open(*left, &line.line));
-    Ok(Plan { lines, complete })
+    if wrong.is_empty() { Ok(Plan { lines, complete }) } else { Err(wrong) }
 }
 
-/// Replaces the order's prices. The tax per unit keeps the order's rate; a rate of the catalogue replaces it later.
-pub(crate) fn reprice(plan: &mut Plan, prices: &[(String, Decimal)]) -> Result<(), PlanError> {
-    for (item, price) in prices {
+/// Finds the order line of a requested line. Fails with the wrong field of the line.
+fn check(order: &[Outstanding], request: &Requested) -> Result<usize, (&'static str, FieldProblem)> {
+    let item = request.item.clone();
+    let Some(index) = order.iter().position(|line| line.line.item == item) else {
+        let known: Vec<_> = order.iter().map(|line| line.line.item.as_str()).collect();
+        return Err(("item", FieldProblem::UnknownItem { item, known: known.join(", ") }));
+    };
+    let returned = order[index].line.quantity.is_sign_negative();
+    if request.quantity.is_zero() {
+        return Err(("quantity", FieldProblem::Zero { item }));
+    }
+    if request.quantity.is_sign_negative() != returned {
+        return Err(("quantity", FieldProblem::WrongSign { item, quantity: request.quantity, returned }));
+    }
+    if request.expiry.is_some() && request.batch.is_empty() {
+        return Err(("expiry", FieldProblem::ExpiryWithoutBatch { item }));
+    }
+    Ok(index)
+}
+
+fn planned(line: &Outstanding, request: &Requested) -> Planned {
+    let (quantity, batch, expiry) = (request.quantity, request.batch.clone(), request.expiry);
+    Planned { line_id: line.line_id, line: ShippedLine { quantity, batch, expiry, ..line.line.clone() } }
+}
+
+/// Returns the order lines of which more is requested than outstanding, each at its last requested line.
+fn excesses(order: &[Outstanding], requested: &[Requested], left: &[Decimal]) -> Vec<InvalidField> {
+    let mut wrong = Vec::new();
+    for (line, left) in order.iter().zip(left) {
+        let is_excess = !left.is_zero() && left.is_sign_negative() != line.line.quantity.is_sign_negative();
+        let last = requested.iter().rposition(|request| request.item == line.line.item);
+        if let Some(last) = last
+            && is_excess
+            && *left != line.outstanding
+        {
+            let (requested, outstanding) = (line.outstanding - left, line.outstanding);
+            let problem = FieldProblem::Excess { item: line.line.item.clone(), requested, outstanding };
+            wrong.push(InvalidField::new(format!("lines[{last}].quantity"), problem));
+        }
+    }
+    wrong
+}
+
+/// Replaces the order's prices. The tax per unit keeps the order's rate; a rate of the catalogue replaces it later. Returns
+/// the prices that are wrong.
+fn reprice(lines: &mut [Planned], prices: &[(String, Decimal)], requested: &[Requested]) -> Vec<InvalidField> {
+    let mut wrong = Vec::new();
+    for (number, (item, price)) in prices.iter().enumerate() {
         if price.is_sign_negative() && !price.is_zero() {
-            return Err(PlanError::NegativePrice { item: item.clone(), price: *price });
+            let problem = FieldProblem::NegativePrice { item: item.clone(), price: *price };
+            wrong.push(InvalidField::new(format!("prices[{number}].price"), problem));
         }
-        let mut lines =
-            plan.lines.iter_mut().map(|planned| &mut planned.line).filter(|line| line.item == *item).peekable();
-        if lines.peek().is_none() {
-            return Err(PlanError::PriceWithoutGoods { item: item.clone() });
+        if requested.iter().all(|request| request.item != *item) {
+            let problem = FieldProblem::PriceWithoutGoods { item: item.clone() };
+            wrong.push(InvalidField::new(format!("prices[{number}].item"), problem));
         }
-        for line in lines {
+        for line in lines.iter_mut().map(|planned| &mut planned.line).filter(|line| line.item == *item) {
             let rate = line.tax_per_unit.checked_div(line.price_per_unit).unwrap_or_default();
             line.tax_per_unit = values::round(rate * price, 6);
             line.price_per_unit = *price;
         }
     }
-    Ok(())
+    wrong
 }
 
 fn is_open(outstanding: Decimal, line: &ShippedLine) -> bool {
@@ -179,61 +229,65 @@ mod tests {
         Requested { item: item.into(), quantity: quantity.into(), batch: String::new(), expiry: None }
     }
 
+    fn problem(result: Result<Plan, Vec<InvalidField>>) -> FieldProblem {
+        let mut wrong = result.unwrap_err();
+        assert_eq!(wrong.len(), 1, "{wrong:?}");
+        wrong.remove(0).problem
+    }
+
     #[test]
     fn an_empty_request_ships_everything_outstanding() {
-        let plan = plan(&[line("9", 10, 4), line("10", 5, 0), line("11", 3, -1)], &[], false).unwrap();
+        let plan = plan(&[line("9", 10, 4), line("10", 5, 0), line("11", 3, -1)], &[], &[], false).unwrap();
         assert_eq!(plan.lines.len(), 1);
         assert_eq!(plan.lines[0].line.quantity, 4.into());
         assert!(plan.complete);
-        assert_eq!(super::plan(&[line("9", 1, 0)], &[], false).unwrap_err(), PlanError::NothingOutstanding);
+        assert_eq!(problem(super::plan(&[line("9", 1, 0)], &[], &[], false)), FieldProblem::NothingOutstanding);
     }
 
     #[test]
     fn an_excess_over_all_batches_is_refused_unless_allowed() {
         let order = [line("9", 10, 10)];
         let requested = [request("9", 6), request("9", 5)];
-        let refused = plan(&order, &requested, false).unwrap_err();
-        assert_eq!(
-            refused.to_string(),
-            "line 9: 11 units requested, but only 10 outstanding; use `--allow-excess` to ship them anyway"
-        );
-        assert!(plan(&order, &requested, true).unwrap().complete);
+        let refused = plan(&order, &requested, &[], false).unwrap_err();
+        assert_eq!(refused[0].field, "lines[1].quantity");
+        assert_eq!(refused[0].to_string(), "line 9: 11 units requested, but only 10 outstanding");
+        assert!(plan(&order, &requested, &[], true).unwrap().complete);
     }
 
     #[test]
     fn a_return_has_negative_quantities() {
         let order = [line("9", -10, -10)];
-        assert_eq!(plan(&order, &[], false).unwrap().lines[0].line.quantity, (-10).into());
-        assert!(!plan(&order, &[request("9", -4)], false).unwrap().complete);
-        assert!(matches!(plan(&order, &[request("9", -11)], false), Err(PlanError::Excess { .. })));
-        assert!(matches!(plan(&order, &[request("9", 4)], false), Err(PlanError::WrongSign { returned: true, .. })));
+        assert_eq!(plan(&order, &[], &[], false).unwrap().lines[0].line.quantity, (-10).into());
+        assert!(!plan(&order, &[request("9", -4)], &[], false).unwrap().complete);
+        assert!(matches!(problem(plan(&order, &[request("9", -11)], &[], false)), FieldProblem::Excess { .. }));
+        let positive = problem(plan(&order, &[request("9", 4)], &[], false));
+        assert!(matches!(positive, FieldProblem::WrongSign { returned: true, .. }));
     }
 
     #[test]
     fn a_replaced_price_keeps_the_tax_rate() {
         let mut order = [line("9", 10, 10), line("10", 1, 1)];
         order[0].line.tax_per_unit = Decimal::new(1, 1);
-        let mut plan = plan(&order, &[request("9", 4), request("9", 6)], false).unwrap();
-        reprice(&mut plan, &[("9".into(), Decimal::new(25, 1))]).unwrap();
-        for planned in &plan.lines {
-            assert_eq!(
-                (planned.line.price_per_unit, planned.line.tax_per_unit),
-                (Decimal::new(25, 1), Decimal::new(25, 2))
-            );
+        let requested = [request("9", 4), request("9", 6)];
+        let plan = |item: &str, price| plan(&order, &requested, &[(item.to_owned(), price)], false);
+        for planned in plan("9", Decimal::new(25, 1)).unwrap().lines {
+            let prices = (planned.line.price_per_unit, planned.line.tax_per_unit);
+            assert_eq!(prices, (Decimal::new(25, 1), Decimal::new(25, 2)));
         }
-        let nothing = reprice(&mut plan, &[("10".into(), Decimal::ONE)]);
-        assert_eq!(nothing, Err(PlanError::PriceWithoutGoods { item: "10".into() }));
-        assert!(reprice(&mut plan, &[("9".into(), Decimal::NEGATIVE_ONE)]).is_err());
+        assert_eq!(problem(plan("10", Decimal::ONE)), FieldProblem::PriceWithoutGoods { item: "10".into() });
+        assert!(matches!(problem(plan("9", Decimal::NEGATIVE_ONE)), FieldProblem::NegativePrice { .. }));
     }
 
     #[test]
-    fn contradictory_requests_are_refused() {
-        let order = [line("9", 10, 10)];
-        assert!(matches!(plan(&order, &[request("8", 1)], true), Err(PlanError::UnknownItem { .. })));
-        assert!(matches!(plan(&order, &[request("9", 0)], true), Err(PlanError::Zero { .. })));
-        assert!(matches!(plan(&order, &[request("9", -1)], true), Err(PlanError::WrongSign { .. })));
+    fn every_contradiction_of_a_request_is_reported_with_its_path() {
+        let order = [line("9", 10, 10), line("10", 1, 1)];
         let expiry = Requested { expiry: Some(Date::MIN), ..request("9", 1) };
-        assert!(matches!(plan(&order, &[expiry], true), Err(PlanError::ExpiryWithoutBatch { .. })));
+        let requested = [request("8", 1), request("9", 0), request("9", -1), expiry, request("9", 11)];
+        let prices = [("10".to_owned(), Decimal::NEGATIVE_ONE)];
+        let wrong = plan(&order, &requested, &prices, false).unwrap_err();
+        let fields: Vec<_> = wrong.iter().map(|wrong| wrong.field.as_str()).collect();
+        let lines = ["lines[0].item", "lines[1].quantity", "lines[2].quantity", "lines[3].expiry", "lines[4].quantity"];
+        assert_eq!(fields, [&lines[..], &["prices[0].price", "prices[0].item"]].concat());
     }
 
     proptest! {
@@ -246,7 +300,7 @@ mod tests {
             prop_assume!(!requested.is_empty());
             let total = |i: usize| requested.iter().filter(|a| a.item == i.to_string()).map(|a| a.quantity).sum::<Decimal>();
             let fits = (0..order.len()).all(|i| total(i) <= order[i].outstanding);
-            let planned = plan(&order, &requested, false);
+            let planned = plan(&order, &requested, &[], false);
             prop_assert_eq!(planned.is_ok(), fits);
             if let Ok(planned) = planned {
                 prop_assert_eq!(planned.complete, (0..order.len()).all(|i| total(i) == order[i].outstanding));

@@ -8,26 +8,26 @@ use crate::audit;
 use crate::config::SiteSettings;
 use crate::delivery::staff::{self, StaffError};
 use crate::ids::DeliveryId;
-use sqlx::PgPool;
+use sqlx::PgConnection;
 use time::OffsetDateTime;
 
-/// Cancels the delivery of an invoice and queues the same invoice under the next number. `known_absent` states that staff
-/// have looked for the invoice in ezyVet and did not find it. Returns the new delivery.
+/// Cancels the delivery of an invoice and queues the same invoice under the next number, in the caller's transaction.
+/// `known_absent` states that staff have looked for the invoice in ezyVet and did not find it; `expected` is the version of the
+/// delivery that the caller has seen. Returns the new delivery.
 pub async fn reissue(
-    pool: &PgPool,
+    connection: &mut PgConnection,
     defaults: &SiteSettings,
     now: OffsetDateTime,
     actor: &str,
     id: DeliveryId,
     known_absent: bool,
+    expected: Option<&str>,
 ) -> Result<staff::Delivery, ShipError> {
-    let mut transaction = pool.begin().await?;
-    let found = store::find_invoiced(&mut transaction, id).await?.ok_or(StaffError::Unknown(id))?;
-    let number = next_number(&mut transaction, &defaults.overridden(&found.site_settings)).await?;
-    store::insert_invoice(&mut transaction, found.shipment, found.parts + 1, &number).await?;
-    let new = staff::replace_invoice(&mut transaction, now, id, known_absent, &number).await?;
+    let found = store::find_invoiced(connection, id).await?.ok_or_else(|| StaffError::Unknown(id.to_string()))?;
+    let number = next_number(connection, &defaults.overridden(&found.site_settings)).await?;
+    store::insert_invoice(connection, found.shipment, found.parts + 1, &number).await?;
+    let new = staff::replace_invoice(connection, now, id, known_absent, &number, expected).await?;
     let detail = serde_json::json!({ "invoice_number": number, "new": new, "known_absent": known_absent });
-    audit::record(&mut transaction, now, actor, "delivery.reissue", ("delivery", Some(id.0)), detail).await?;
-    transaction.commit().await?;
-    Ok(staff::find(pool, new).await?)
+    audit::record(connection, now, actor, "delivery.reissue", ("delivery", Some(id.0)), detail).await?;
+    Ok(staff::find(connection, new).await?)
 }

@@ -1,11 +1,11 @@
 //! SQL of shipments and invoice numbers.
 
 use super::invoice::{Ordered, ShippedLine};
-use super::plan::{Outstanding, Planned};
+use super::plan::{FieldProblem, Outstanding, Planned};
 use super::tax::ClinicTax;
-use super::{Line, Order, ShipError, Shipment};
+use super::{Filter, Line, Order, ShipError, Shipment};
 use crate::config::Overrides;
-use crate::db::OnConstraint;
+use crate::db::{OnConstraint, Page};
 use crate::ids::{ClinicId, DeliveryId, OrderId, OrderLineId, ShipmentId, SiteId};
 use rust_decimal::Decimal;
 use sqlx::PgConnection;
@@ -19,10 +19,11 @@ pub(super) async fn lock_order(connection: &mut PgConnection, reference: &str) -
                   c.tax_code, c.tax_rate, c.tax_overrides_product,
                   o.supplier_order_number, o.purchase_order_number, o.ownership_id, o.freight, o.freight_tax
            from purchase_order o join clinic c on c.id = o.clinic_id left join site s on s.id = c.site_id
-           where o.supplier_order_number = $1 or o.id::text = $1
-           order by (o.supplier_order_number = $1) desc limit 1
+           where o.id = (select id from purchase_order where supplier_order_number = upper($1) or id = $2
+                         order by supplier_order_number = upper($1) desc limit 1)
            for no key update of o"#,
-        reference
+        reference,
+        reference.parse::<i64>().ok()
     )
     .fetch_optional(connection)
     .await?;
@@ -164,7 +165,9 @@ pub(super) async fn insert_invoice(
     )
     .execute(connection)
     .await
-    .on_constraint("invoice_number_key", || ShipError::NumberUsed(number.to_owned()))
+    .on_constraint("invoice_number_key", || {
+        ShipError::invalid("invoice_number", FieldProblem::NumberUsed(number.to_owned()))
+    })
     .map(drop)
 }
 
@@ -193,11 +196,24 @@ pub(super) async fn find_invoiced(
     Ok(row.map(|row| invoiced(ShipmentId(row.id), row.parts, row.site_settings)))
 }
 
-/// Returns shipments, newest first: all, one, or those of one order.
+/// Finds a shipment by id, or else by one of its invoice numbers.
+pub(super) async fn find_id(connection: &mut PgConnection, which: &str) -> Result<Option<ShipmentId>, sqlx::Error> {
+    sqlx::query_scalar!(
+        r#"select coalesce((select id from shipment where id = $2),
+                           (select shipment_id from invoice where invoice_number = $1)) as "id: ShipmentId""#,
+        which,
+        which.parse::<i64>().ok()
+    )
+    .fetch_one(connection)
+    .await
+}
+
+/// Returns a page of the shipments that the filter selects, newest first; or the one with this id.
 pub(super) async fn list(
     connection: &mut PgConnection,
+    filter: &Filter,
+    page: Page,
     id: Option<ShipmentId>,
-    order: Option<&str>,
 ) -> Result<Vec<Shipment>, sqlx::Error> {
     let rows = sqlx::query!(
         r#"select s.id, s.state, o.supplier_order_number, s.clinic_id, c.name as clinic, s.freight, s.shipped_at,
@@ -205,11 +221,19 @@ pub(super) async fn list(
                   array(select invoice_number from invoice i where i.shipment_id = s.id order by part) as "numbers!",
                   array(select d.id from delivery d where d.shipment_id = s.id order by d.id) as "deliveries!"
            from shipment s join purchase_order o on o.id = s.order_id join clinic c on c.id = s.clinic_id
-           where ($1::bigint is null or s.id = $1)
-             and ($2::text is null or o.supplier_order_number = $2 or o.id::text = $2)
-           order by s.id desc"#,
+           where s.id >= coalesce($1::bigint, 0) and s.id <= coalesce($1::bigint, $5::bigint - 1, 9223372036854775807)
+             and ($2::text is null or s.order_id in (
+                  select id from purchase_order where supplier_order_number = upper($2) or id = $7))
+             and ($3::text is null or c.id::text = $3 or c.name = $3 or c.client_id = $3)
+             and ($4::text is null or s.state = $4)
+           order by s.id desc limit $6"#,
         id.map(|id| id.0),
-        order
+        filter.order,
+        filter.clinic,
+        filter.state,
+        page.before,
+        page.limit,
+        filter.order.as_ref().and_then(|order| order.parse::<i64>().ok())
     )
     .fetch_all(&mut *connection)
     .await?;

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use spsi_partner::catalog::Catalog;
 use spsi_partner::catalog::import::{ImportOptions, SourceFile, import};
 use spsi_partner::clinics::mapping::{Kind, NewMapping, map};
-use spsi_partner::db::in_transaction;
+use spsi_partner::db::{Page, in_transaction};
 use spsi_partner::orders::intake::{Intake, Path};
 use spsi_partner::orders::{self, read::read};
 use sqlx::{PgConnection, Postgres, Transaction};
@@ -44,7 +44,9 @@ impl Server {
     /// The rules that staff see noted at the last order with this id.
     async fn findings(&self, ezyvet_id: &str) -> Vec<String> {
         let number = self.shop.number(ezyvet_id).await;
-        let order = orders::show(self.shop.database.pool(), &number).await.expect("the order");
+        let order = orders::show(&mut self.shop.database.pool().acquire().await.expect("a connection"), &number)
+            .await
+            .expect("the order");
         let findings = order.revisions.last().expect("a revision").findings.clone();
         let rule = |finding: &Value| finding["rule"].as_str().expect("a rule").to_owned();
         findings.as_array().expect("findings").iter().map(rule).collect()
@@ -81,10 +83,16 @@ async fn a_plain_order_takes_the_fast_path_and_others_are_decided_under_locks() 
     let (first, second) = (server.send_at(NOW, &again()).await, server.send_at(NOW, &again()).await);
     assert_eq!((first.1, &first), (Path::Repeated, &second));
     assert_eq!(server.send(&order("1", &[("A", 3)])).await, (200, Path::Revised));
-    let changed = orders::show(server.shop.database.pool(), &server.shop.number("1").await).await.expect("the order");
+    let changed = orders::show(
+        &mut server.shop.database.pool().acquire().await.expect("a connection"),
+        &server.shop.number("1").await,
+    )
+    .await
+    .expect("the order");
     assert_eq!((changed.revisions.len(), changed.items.len()), (2, 1));
     // Numbers that a repeated or revised order did not need are given to the next orders.
-    let all = orders::list(server.shop.database.pool(), &orders::Filter::default()).await.expect("orders");
+    let all =
+        orders::list(server.shop.database.pool(), &orders::Filter::default(), Page::default()).await.expect("orders");
     let numbers: Vec<&str> = all.iter().map(|order| order.supplier_order_number.as_str()).collect();
     assert_eq!(numbers, [7, 6, 5, 4, 3, 2, 1].map(orders::number::format));
     server.shop.assert_consistent().await;
@@ -107,7 +115,8 @@ async fn copies_that_arrive_together_are_one_order_whichever_path_they_take() {
         let replies = sending.join_all().await;
         assert!(replies.iter().all(|reply| *reply == replies[0]), "{replies:?}");
     }
-    let all = orders::list(server.shop.database.pool(), &orders::Filter::default()).await.expect("orders");
+    let all =
+        orders::list(server.shop.database.pool(), &orders::Filter::default(), Page::default()).await.expect("orders");
     assert_eq!(all.len(), 5);
     assert_eq!(server.shop.stock("A").await.1, "5", "each is counted once");
     server.shop.assert_consistent().await;
@@ -150,7 +159,11 @@ async fn waiting_orders_share_a_transaction_and_each_is_stored_whole() {
     assert_eq!(orders, 41);
     assert!(transactions <= 12, "{transactions} transactions");
     for id in 0..40 {
-        let found = orders::show(server.shop.database.pool(), &server.shop.number(&format!("o{id}")).await).await;
+        let found = orders::show(
+            &mut server.shop.database.pool().acquire().await.expect("a connection"),
+            &server.shop.number(&format!("o{id}")).await,
+        )
+        .await;
         let found = found.expect("the order");
         let quantities: Vec<String> = found.items.iter().map(|line| line.quantity.normalize().to_string()).collect();
         assert_eq!(quantities, ["1".to_owned(), (id % 3 + 1).to_string()]);

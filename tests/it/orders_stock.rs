@@ -10,7 +10,7 @@ use spsi_partner::catalog::import::{ImportOptions, SourceFile, import};
 use spsi_partner::clinics::cache::{CachedClinic, ClinicCache};
 use spsi_partner::clinics::{self, Changes, ClinicDraft};
 use spsi_partner::config::Settings;
-use spsi_partner::db::in_transaction;
+use spsi_partner::db::{Page, in_transaction};
 use spsi_partner::orders::intake::Intake;
 use spsi_partner::orders::{self, CancelledLine, Filter, OrderError, read::read, stock};
 use spsi_partner::shipments::{self, NewShipment};
@@ -82,14 +82,16 @@ impl Shop {
 
     /// Returns the supplier's number of the order with this ezyVet id.
     pub async fn number(&self, ezyvet_id: &str) -> String {
-        let orders = orders::list(self.database.pool(), &Filter::default()).await.expect("orders");
+        let orders = orders::list(self.database.pool(), &Filter::default(), Page::default()).await.expect("orders");
         let order = orders.into_iter().find(|order| order.ezyvet_id == ezyvet_id).expect("the order");
         order.supplier_order_number
     }
 
     async fn ship(&self, order: &str) {
         let new = NewShipment { order: order.into(), ..NewShipment::default() };
-        shipments::ship(self.database.pool(), &self.settings.site, NOW, "test", &new).await.expect("shipped");
+        let defaults = &self.settings.site;
+        let ship = async |c: &mut _| shipments::ship(c, defaults, NOW, "test", &new).await;
+        in_transaction(self.database.pool(), ship).await.expect("shipped");
     }
 
     /// Returns the units on hand and reserved.
@@ -122,15 +124,25 @@ async fn stock_follows_the_life_of_an_order() {
     assert_eq!((short[0].supplier_code.as_str(), short[0].short), ("B", 10.into()));
     assert_eq!(short[0].order_numbers, [number.as_str()]);
 
-    orders::hold(pool, NOW, "test", &number, "wait").await.expect("held");
+    in_transaction(pool, async |c: &mut _| orders::hold(c, NOW, "test", &number, "wait", None).await)
+        .await
+        .expect("held");
     assert_eq!(shop.stock("A").await, pair("20", "7"), "a held order keeps what it reserved");
     let everything = NewShipment { order: number.clone(), ..NewShipment::default() };
-    let refused = shipments::ship(pool, &shop.settings.site, NOW, "test", &everything).await;
+    let refused =
+        in_transaction(pool, async |c: &mut _| shipments::ship(c, &shop.settings.site, NOW, "test", &everything).await)
+            .await;
     assert!(refused.is_err(), "a held order is not shipped");
-    orders::accept(pool, NOW, "test", &number, Some("go")).await.expect("accepted");
+    in_transaction(pool, async |c: &mut _| orders::accept(c, NOW, "test", &number, Some("go"), None).await)
+        .await
+        .expect("accepted");
 
     let line = |item: &str, units: Option<i64>| CancelledLine { item: item.into(), units: units.map(Into::into) };
-    let order = orders::cancel(pool, NOW, "test", &number, &[line("3", Some(12))], "short").await.expect("in part");
+    let order = in_transaction(pool, async |c: &mut _| {
+        orders::cancel(c, NOW, "test", &number, &[line("3", Some(12))], "short", None).await
+    })
+    .await
+    .expect("in part");
     assert_eq!((order.order.state.as_str(), shop.stock("B").await), ("accepted", pair("20", "18")));
     assert_eq!(order.items[2].cancelled, 12.into());
     shop.ship(&number).await;
@@ -139,18 +151,27 @@ async fn stock_follows_the_life_of_an_order() {
 
     shop.order("2", &[("C", 3)]).await;
     let second = shop.number("2").await;
-    orders::decline(pool, NOW, "test", &shop.settings.clinic, &second, "no").await.expect("declined");
+    in_transaction(pool, async |c: &mut _| {
+        orders::decline(c, NOW, "test", &shop.settings.clinic, &second, "no", None).await
+    })
+    .await
+    .expect("declined");
     assert_eq!(shop.stock("C").await, pair("20", "0"));
     shop.order("3", &[("C", 3), ("D", 3)]).await;
     let third = shop.number("3").await;
-    let all = orders::cancel(pool, NOW, "test", &third, &[], "closed").await.expect("cancelled");
+    let all = in_transaction(pool, async |c: &mut _| orders::cancel(c, NOW, "test", &third, &[], "closed", None).await)
+        .await
+        .expect("cancelled");
     assert_eq!((all.order.state.as_str(), shop.stock("C").await), ("cancelled", pair("20", "0")));
-    let again = orders::cancel(pool, NOW, "test", &third, &[], "closed").await;
-    assert!(matches!(again, Err(OrderError::NotAllowed(_))), "{again:?}");
+    let again =
+        in_transaction(pool, async |c: &mut _| orders::cancel(c, NOW, "test", &third, &[], "closed", None).await).await;
+    assert!(matches!(again, Err(OrderError::State { .. })), "{again:?}");
     // A return reserves nothing, and returned goods are not for sale until the warehouse counts them.
     shop.order("4", &[("E", -2)]).await;
     let back = shop.number("4").await;
-    orders::accept(pool, NOW, "test", &back, None).await.expect("accepted");
+    in_transaction(pool, async |c: &mut _| orders::accept(c, NOW, "test", &back, None, None).await)
+        .await
+        .expect("accepted");
     assert_eq!(shop.stock("E").await, pair("20", "0"));
     shop.ship(&back).await;
     assert_eq!(shop.stock("E").await, pair("20", "0"));
@@ -203,17 +224,37 @@ async fn reservations_match_the_orders_whatever_staff_and_clinics_do_concurrentl
             let line = CancelledLine { item: "2".into(), units: Some(1.into()) };
             match id % 6 {
                 0 => shop.ship(&number).await,
-                1 => drop(orders::cancel(pool, NOW, "test", &number, &[line], "less").await.expect("cancelled")),
-                2 => drop(orders::cancel(pool, NOW, "test", &number, &[], "none").await.expect("cancelled")),
+                1 => drop(
+                    in_transaction(pool, async |c: &mut _| {
+                        orders::cancel(c, NOW, "test", &number, &[line], "less", None).await
+                    })
+                    .await
+                    .expect("cancelled"),
+                ),
+                2 => drop(
+                    in_transaction(pool, async |c: &mut _| {
+                        orders::cancel(c, NOW, "test", &number, &[], "none", None).await
+                    })
+                    .await
+                    .expect("cancelled"),
+                ),
                 3 => drop(
-                    orders::decline(pool, NOW, "test", &shop.settings.clinic, &number, "no").await.expect("declined"),
+                    in_transaction(pool, async |c: &mut _| {
+                        orders::decline(c, NOW, "test", &shop.settings.clinic, &number, "no", None).await
+                    })
+                    .await
+                    .expect("declined"),
                 ),
                 4 => drop(shop.order(&id.to_string(), &[("C", 5), ("B", 1)]).await),
                 _ => {
                     // Two concurrent commands: one may be refused, and nothing is counted twice.
-                    let cancel = orders::cancel(pool, NOW, "test", &number, &[], "none");
+                    let cancel = in_transaction(pool, async |c: &mut _| {
+                        orders::cancel(c, NOW, "test", &number, &[], "none", None).await
+                    });
                     let new = NewShipment { order: number.clone(), ..NewShipment::default() };
-                    let ship = shipments::ship(pool, &shop.settings.site, NOW, "test", &new);
+                    let ship = in_transaction(pool, async |c: &mut _| {
+                        shipments::ship(c, &shop.settings.site, NOW, "test", &new).await
+                    });
                     let (cancelled, shipped) = tokio::join!(cancel, ship);
                     assert!(cancelled.is_ok() != shipped.is_ok());
                 }
@@ -246,7 +287,9 @@ async fn every_line_is_stored_once_and_no_stock_is_promised_twice() {
             .map(|_| (["A", "B", "C", "D", "E", "A", "B", "C", "D", "E", "X"][next(11) as usize], 1 + next(6) as i64))
             .collect();
         let status = shop.order(&id, &lines).await;
-        let order = orders::show(pool, &shop.number(&id).await).await.expect("the order");
+        let order = orders::show(&mut pool.acquire().await.expect("a connection"), &shop.number(&id).await)
+            .await
+            .expect("the order");
         if status != 409 {
             let stored: Vec<_> = order.items.iter().map(|line| (line.supplier_code.as_str(), line.quantity)).collect();
             let sent: Vec<_> = lines.iter().map(|(code, units)| (*code, (*units).into())).collect();
@@ -258,7 +301,11 @@ async fn every_line_is_stored_once_and_no_stock_is_promised_twice() {
             assert!(product.stock_reserved <= product.stock_available, "{}", product.code);
         }
         if next(4) == 0 && order.order.state == "accepted" {
-            orders::cancel(pool, NOW, "test", &order.order.supplier_order_number, &[], "").await.expect("cancelled");
+            in_transaction(pool, async |c: &mut _| {
+                orders::cancel(c, NOW, "test", &order.order.supplier_order_number, &[], "", None).await
+            })
+            .await
+            .expect("cancelled");
         }
     }
     shop.assert_consistent().await;

@@ -1,4 +1,5 @@
-//! What staff do with deliveries: list, show, retry, cancel. Every change is recorded in the audit.
+//! What staff do with deliveries: list, show, retry, cancel. Every change is recorded in the audit, in the caller's
+//! transaction.
 //!
 //! Refuses to repeat an unclear `supplied` unless staff confirm that ezyVet did not count the stock; to send a delivery
 //! before the one that it follows; and to change a delivery that is being sent or was received.
@@ -15,15 +16,16 @@ use super::store::{NewDelivery, enqueue};
 use crate::audit;
 use crate::clinics::sites::SiteError;
 use crate::config::{SiteSettings, Span};
+use crate::db::Page;
 use crate::ids::{ClinicId, DeliveryId, ShipmentId, SiteId};
-use sqlx::{PgConnection, PgPool};
+use sqlx::{PgConnection, PgExecutor};
 use time::OffsetDateTime;
 
 /// Why a staff command was refused.
 #[derive(Debug, thiserror::Error)]
 pub enum StaffError {
-    #[error("no delivery has the id {0}; `spsi delivery list` shows all deliveries")]
-    Unknown(DeliveryId),
+    #[error("no delivery has the id or invoice number `{0}`; `spsi delivery list` shows all deliveries")]
+    Unknown(String),
     #[error("delivery {id} is {state}: {why}")]
     State { id: DeliveryId, state: String, why: &'static str },
     #[error(
@@ -36,6 +38,13 @@ pub enum StaffError {
     NoSite(i64),
     #[error("another process has used the site for {0}; run the command again")]
     SiteBusy(Span),
+    #[error(
+        "delivery {id} is {state}: ezyVet may have received it: search the clinic's invoices and job queue, and if it is not there, add `--yes-resend`"
+    )]
+    MightArriveTwice { id: DeliveryId, state: String },
+    /// The command is based on a version of the delivery that is no longer current.
+    #[error("delivery {0} has changed since it was read; read it again")]
+    Stale(DeliveryId),
     #[error("{0}")]
     Call(String),
     #[error(transparent)]
@@ -101,6 +110,17 @@ pub struct Delivery {
     pub changed_at: OffsetDateTime,
     #[serde(with = "time::serde::rfc3339::option")]
     pub delivered_at: Option<OffsetDateTime>,
+}
+
+impl Delivery {
+    /// Changes with the delivery's state and its attempts.
+    pub fn version(&self) -> String {
+        version(&self.state, self.attempts)
+    }
+}
+
+fn version(state: &str, attempts: i32) -> String {
+    format!("{state}-{attempts}")
 }
 
 /// A product of a clinic that no inventory product is mapped to.
@@ -171,27 +191,39 @@ pub struct Detail {
     pub history: Vec<Attempt>,
 }
 
-/// Returns the deliveries that pass the filter, newest first.
-pub async fn list(pool: &PgPool, filter: &Filter) -> Result<Vec<Delivery>, StaffError> {
-    Ok(store::list(pool, filter, None).await?)
+/// Returns a page of the deliveries that pass the filter, newest first.
+pub async fn list(executor: impl PgExecutor<'_>, filter: &Filter, page: Page) -> Result<Vec<Delivery>, StaffError> {
+    Ok(store::list(executor, filter, page, None).await?)
 }
 
 /// Counts the deliveries that pass the filter by state. States without deliveries are left out.
-pub async fn count(pool: &PgPool, filter: &Filter) -> Result<Vec<StateCount>, StaffError> {
-    Ok(store::count(pool, filter).await?)
+pub async fn count(executor: impl PgExecutor<'_>, filter: &Filter) -> Result<Vec<StateCount>, StaffError> {
+    Ok(store::count(executor, filter).await?)
 }
 
-/// Retries the deliveries that pass the filter, oldest first. Reports those that cannot be retried.
+/// Returns the id of a delivery: of the one with this id, or else of the last delivery of the invoice with this number.
+pub async fn find_id(executor: impl PgExecutor<'_>, which: &str) -> Result<DeliveryId, StaffError> {
+    let which = which.trim();
+    store::find_id(executor, which).await?.ok_or_else(|| StaffError::Unknown(which.to_owned()))
+}
+
+/// Retries the deliveries that pass the filter, oldest first, in the caller's transaction. Reports those that cannot be
+/// retried.
 pub async fn retry_all(
-    pool: &PgPool,
+    connection: &mut PgConnection,
     now: OffsetDateTime,
     actor: &str,
     filter: &Filter,
     yes_resend: bool,
 ) -> Result<BulkRetry, StaffError> {
     let mut bulk = BulkRetry { retried: Vec::new(), left: Vec::new() };
-    for delivery in list(pool, filter).await?.into_iter().rev() {
-        match retry(pool, now, actor, delivery.id, yes_resend).await {
+    let mut ids: Vec<DeliveryId> =
+        list(&mut *connection, filter, Page::default()).await?.iter().map(|delivery| delivery.id).collect();
+    ids.reverse();
+    // Before any lease is touched: a worker that settles one of them holds its row, and needs the lease.
+    store::lock_all(connection, &ids).await?;
+    for id in ids {
+        match retry(connection, now, actor, id, yes_resend, None).await {
             Ok(retried) => bulk.retried.push(retried),
             Err(StaffError::Database(error)) => return Err(error.into()),
             Err(refused) => bulk.left.push(refused),
@@ -201,10 +233,14 @@ pub async fn retry_all(
 }
 
 /// Returns a delivery with every call made for it.
-pub async fn show(pool: &PgPool, defaults: &SiteSettings, id: DeliveryId) -> Result<Detail, StaffError> {
-    let delivery = find(pool, id).await?;
-    let (payload, site) = store::find_payload(pool, id).await?;
-    let differences = store::find_differences(pool, id).await?;
+pub async fn show(
+    connection: &mut PgConnection,
+    defaults: &SiteSettings,
+    id: DeliveryId,
+) -> Result<Detail, StaffError> {
+    let delivery = find(&mut *connection, id).await?;
+    let (payload, site) = store::find_payload(connection, id).await?;
+    let differences = store::find_differences(connection, id).await?;
     let request = match (&payload, site) {
         (Payload::ReceiveInvoice(invoice), Some((base_url, overrides))) => {
             let settings: SiteSettings = defaults.overridden(&overrides);
@@ -213,20 +249,34 @@ pub async fn show(pool: &PgPool, defaults: &SiteSettings, id: DeliveryId) -> Res
         _ => None,
     };
     let payload = serde_json::to_value(&payload).unwrap_or_default();
-    Ok(Detail { delivery, differences, payload, request, history: store::list_attempts(pool, id).await? })
+    Ok(Detail { delivery, differences, payload, request, history: store::list_attempts(connection, id).await? })
 }
 
-/// Makes a delivery due now, whatever it waited for. `yes_resend`: staff confirm that ezyVet did not receive the delivery;
-/// an invoice is then sent without looking it up first.
+/// Locks a delivery's row, and then checks that the delivery is as the caller has seen it.
+async fn lock(
+    connection: &mut PgConnection,
+    id: DeliveryId,
+    expected: Option<&str>,
+) -> Result<store::LockedDelivery, StaffError> {
+    let locked = store::lock(connection, id).await?.ok_or_else(|| StaffError::Unknown(id.to_string()))?;
+    if expected.is_some_and(|expected| expected != version(&locked.state, locked.attempts)) {
+        return Err(StaffError::Stale(id));
+    }
+    Ok(locked)
+}
+
+/// Makes a delivery due now, whatever it waited for, in the caller's transaction. `yes_resend`: staff confirm that ezyVet did
+/// not receive the delivery; an invoice is then sent without looking it up first. `expected` is the version that the caller
+/// has seen. A refused retry writes nothing.
 pub async fn retry(
-    pool: &PgPool,
+    connection: &mut PgConnection,
     now: OffsetDateTime,
     actor: &str,
     id: DeliveryId,
     yes_resend: bool,
+    expected: Option<&str>,
 ) -> Result<Delivery, StaffError> {
-    let mut transaction = pool.begin().await?;
-    let locked = store::lock(&mut transaction, id).await?.ok_or(StaffError::Unknown(id))?;
+    let locked = lock(connection, id, expected).await?;
     let state = locked.state.clone();
     match state.as_str() {
         _ if locked.replaced => return Err(StaffError::State { id, state, why: REPLACED }),
@@ -244,16 +294,15 @@ pub async fn retry(
     let site = locked.site.or(locked.clinic_site).ok_or(StaffError::NoSite(locked.clinic))?;
     let look_first = locked.kind == "receive_invoice" && locked.sent && !yes_resend;
     let is_supplied = locked.kind == "supplied";
-    store::requeue(&mut transaction, id, SiteId(site), look_first, is_supplied, now).await?;
-    if let Payload::Supplied(supplied) = store::lock_payload(&mut transaction, id).await? {
+    store::requeue(connection, id, SiteId(site), look_first, is_supplied, now).await?;
+    if let Payload::Supplied(supplied) = store::lock_payload(connection, id).await? {
         // The clinic may have corrected ezyVet: look the uids up again, in lists that are read again.
-        mapping_store::delete_products(&mut transaction, SiteId(site), &supplied.product_ids()).await?;
-        mapping_store::expire_lists(&mut transaction, SiteId(site), now).await?;
+        mapping_store::delete_products(connection, SiteId(site), &supplied.product_ids()).await?;
+        mapping_store::expire_lists(connection, SiteId(site), now).await?;
     }
     let detail = serde_json::json!({ "was": state, "yes_resend": yes_resend });
-    audit::record(&mut transaction, now, actor, "delivery.retry", ("delivery", Some(id.0)), detail).await?;
-    transaction.commit().await?;
-    find(pool, id).await
+    audit::record(connection, now, actor, "delivery.retry", ("delivery", Some(id.0)), detail).await?;
+    find(&mut *connection, id).await
 }
 
 /// Replaces the delivery of an invoice by one with the same invoice under another number. Deliveries that followed the old
@@ -264,8 +313,9 @@ pub(crate) async fn replace_invoice(
     id: DeliveryId,
     known_absent: bool,
     number: &str,
+    expected: Option<&str>,
 ) -> Result<DeliveryId, StaffError> {
-    let locked = store::lock(connection, id).await?.ok_or(StaffError::Unknown(id))?;
+    let locked = lock(connection, id, expected).await?;
     let state = locked.state.clone();
     let refused = |why| Err(StaffError::State { id, state: state.clone(), why });
     match state.as_str() {
@@ -273,9 +323,7 @@ pub(crate) async fn replace_invoice(
         _ if locked.replaced => return refused(REPLACED),
         "attention" | "cancelled" if !locked.sent || known_absent => {}
         "attention" | "cancelled" | "unclear" | "delivered" if !known_absent => {
-            return refused(
-                "ezyVet may have received it: search the clinic's invoices and job queue, and if it is not there, add `--yes-resend`",
-            );
+            return Err(StaffError::MightArriveTwice { id, state });
         }
         "unclear" | "delivered" => {}
         "confirmed" => return refused("the clinic approved it"),
@@ -300,10 +348,15 @@ pub(crate) async fn replace_invoice(
     Ok(new)
 }
 
-/// Cancels a delivery. Deliveries that follow it wait for staff.
-pub async fn cancel(pool: &PgPool, now: OffsetDateTime, actor: &str, id: DeliveryId) -> Result<Delivery, StaffError> {
-    let mut transaction = pool.begin().await?;
-    let locked = store::lock(&mut transaction, id).await?.ok_or(StaffError::Unknown(id))?;
+/// Cancels a delivery, in the caller's transaction. Deliveries that follow it wait for staff.
+pub async fn cancel(
+    connection: &mut PgConnection,
+    now: OffsetDateTime,
+    actor: &str,
+    id: DeliveryId,
+    expected: Option<&str>,
+) -> Result<Delivery, StaffError> {
+    let locked = lock(connection, id, expected).await?;
     let state = locked.state;
     match state.as_str() {
         "waiting" | "attention" | "unclear" | "skipped" => {}
@@ -311,36 +364,36 @@ pub async fn cancel(pool: &PgPool, now: OffsetDateTime, actor: &str, id: Deliver
         "cancelled" => return Err(StaffError::State { id, state, why: "it is cancelled already" }),
         _ => return Err(StaffError::State { id, state, why: "ezyVet received it" }),
     }
-    store::cancel(&mut transaction, id, now).await?;
+    store::cancel(connection, id, now).await?;
     let detail = serde_json::json!({ "was": state });
-    audit::record(&mut transaction, now, actor, "delivery.cancel", ("delivery", Some(id.0)), detail).await?;
-    transaction.commit().await?;
-    find(pool, id).await
+    audit::record(connection, now, actor, "delivery.cancel", ("delivery", Some(id.0)), detail).await?;
+    find(&mut *connection, id).await
 }
 
 /// Returns the products of a site's open `supplied` deliveries that have no uid, with likely candidates.
-pub async fn unmapped(pool: &PgPool, site: SiteId) -> Result<Vec<Unmapped>, StaffError> {
-    Ok(store::unmapped(pool, site).await?)
+pub async fn unmapped(executor: impl PgExecutor<'_>, site: SiteId) -> Result<Vec<Unmapped>, StaffError> {
+    Ok(store::unmapped(executor, site).await?)
 }
 
-/// Pins a product to an inventory product. Deliveries of the site that could not be mapped continue.
+/// Pins a product to an inventory product. Deliveries of the site that could not be mapped continue. In
+/// the caller's transaction.
 pub async fn pin_product(
-    pool: &PgPool,
+    connection: &mut PgConnection,
     now: OffsetDateTime,
     actor: &str,
     site: SiteId,
     (product_id, uid): (&str, &str),
 ) -> Result<(), StaffError> {
-    let mut transaction = pool.begin().await?;
-    mapping_store::pin_product(&mut transaction, site, product_id, uid, now).await?;
-    mapping_store::wake_unmapped(&mut transaction, site, now).await?;
-    store::notify_worker(&mut transaction, site).await?;
+    mapping_store::pin_product(connection, site, product_id, uid, now).await?;
+    mapping_store::wake_unmapped(connection, site, now).await?;
+    store::notify_worker(connection, site).await?;
     let detail = serde_json::json!({ "product_id": product_id, "uid": uid });
-    audit::record(&mut transaction, now, actor, "site.pin", ("site", Some(site.0)), detail).await?;
-    Ok(transaction.commit().await?)
+    audit::record(connection, now, actor, "site.pin", ("site", Some(site.0)), detail).await?;
+    Ok(())
 }
 
 /// Returns one delivery.
-pub(crate) async fn find(pool: &PgPool, id: DeliveryId) -> Result<Delivery, StaffError> {
-    store::list(pool, &Filter::default(), Some(id)).await?.pop().ok_or(StaffError::Unknown(id))
+pub async fn find(executor: impl PgExecutor<'_>, id: DeliveryId) -> Result<Delivery, StaffError> {
+    let found = store::list(executor, &Filter::default(), Page::default(), Some(id)).await?.pop();
+    found.ok_or_else(|| StaffError::Unknown(id.to_string()))
 }

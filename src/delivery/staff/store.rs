@@ -3,12 +3,19 @@
 use super::super::payload::Payload;
 use super::{Attempt, Delivery, Filter, StateCount, Unmapped};
 use crate::config::Overrides;
+use crate::db::Page;
 use crate::ids::{DeliveryId, SiteId};
 use sqlx::types::Json;
-use sqlx::{PgConnection, PgPool};
+use sqlx::{PgConnection, PgExecutor};
 use time::OffsetDateTime;
 
-pub(super) async fn list(pool: &PgPool, filter: &Filter, id: Option<DeliveryId>) -> Result<Vec<Delivery>, sqlx::Error> {
+/// Returns a page of the deliveries that the filter selects, newest first; or the one with this id.
+pub(super) async fn list(
+    executor: impl PgExecutor<'_>,
+    filter: &Filter,
+    page: Page,
+    id: Option<DeliveryId>,
+) -> Result<Vec<Delivery>, sqlx::Error> {
     sqlx::query_as!(
         Delivery,
         r#"select d.id as "id: DeliveryId", d.kind, d.state, d.invoice_number, d.shipment_id as shipment,
@@ -21,16 +28,18 @@ pub(super) async fn list(pool: &PgPool, filter: &Filter, id: Option<DeliveryId>)
            join shipment p on p.id = d.shipment_id
            join purchase_order o on o.id = p.order_id
            left join site s on s.id = d.site_id
-           where ($1::bigint is null or d.id = $1)
+           where d.id >= coalesce($1::bigint, 0) and d.id <= coalesce($1::bigint, $11::bigint - 1, 9223372036854775807)
              and (cardinality($2::text[]) = 0 or d.state = any($2))
              and ($3::text is null or d.kind = $3)
              and ($4::text is null or s.id::text = $4 or s.name = $4)
              and ($5::text is null or c.id::text = $5 or c.name = $5 or c.client_id = $5)
-             and ($6::text is null or o.supplier_order_number = $6 or o.id::text = $6)
+             and ($6::text is null or d.shipment_id in (
+                  select f.id from shipment f join purchase_order w on w.id = f.order_id
+                  where w.supplier_order_number = upper($6) or w.id = $13))
              and ($7::bigint is null or d.shipment_id = $7)
              and ($8::text is null or d.invoice_number = $8)
              and (d.stale or not $9) and (d.differences <> '[]' or not $10)
-           order by d.id desc"#,
+           order by d.id desc limit $12"#,
         id.map(|id| id.0),
         &filter.states,
         filter.kind,
@@ -40,14 +49,22 @@ pub(super) async fn list(pool: &PgPool, filter: &Filter, id: Option<DeliveryId>)
         filter.shipment,
         filter.invoice_number,
         filter.stale,
-        filter.differing
+        filter.differing,
+        page.before,
+        page.limit,
+        order_id(filter)
     )
-    .fetch_all(pool)
+    .fetch_all(executor)
     .await
 }
 
+/// Returns the filter's order, if it is an id.
+fn order_id(filter: &Filter) -> Option<i64> {
+    filter.order.as_ref().and_then(|order| order.parse().ok())
+}
+
 /// Applies the same filter as [`list`].
-pub(super) async fn count(pool: &PgPool, filter: &Filter) -> Result<Vec<StateCount>, sqlx::Error> {
+pub(super) async fn count(executor: impl PgExecutor<'_>, filter: &Filter) -> Result<Vec<StateCount>, sqlx::Error> {
     sqlx::query_as!(
         StateCount,
         r#"select d.state as id, d.state, count(*) as "count!",
@@ -55,14 +72,14 @@ pub(super) async fn count(pool: &PgPool, filter: &Filter) -> Result<Vec<StateCou
                   count(*) filter (where d.kind = 'supplied') as "supplied!"
            from delivery d
            join clinic c on c.id = d.clinic_id
-           join shipment p on p.id = d.shipment_id
-           join purchase_order o on o.id = p.order_id
            left join site s on s.id = d.site_id
            where (cardinality($1::text[]) = 0 or d.state = any($1))
              and ($2::text is null or d.kind = $2)
              and ($3::text is null or s.id::text = $3 or s.name = $3)
              and ($4::text is null or c.id::text = $4 or c.name = $4 or c.client_id = $4)
-             and ($5::text is null or o.supplier_order_number = $5 or o.id::text = $5)
+             and ($5::text is null or d.shipment_id in (
+                  select f.id from shipment f join purchase_order w on w.id = f.order_id
+                  where w.supplier_order_number = upper($5) or w.id = $10))
              and ($6::bigint is null or d.shipment_id = $6)
              and ($7::text is null or d.invoice_number = $7)
              and (d.stale or not $8) and (d.differences <> '[]' or not $9)
@@ -75,15 +92,16 @@ pub(super) async fn count(pool: &PgPool, filter: &Filter) -> Result<Vec<StateCou
         filter.shipment,
         filter.invoice_number,
         filter.stale,
-        filter.differing
+        filter.differing,
+        order_id(filter)
     )
-    .fetch_all(pool)
+    .fetch_all(executor)
     .await
 }
 
 /// Returns the products of open `supplied` deliveries without a uid. A candidate matches by the supplier's code, by the
 /// barcode (ignoring leading zeros), or by the name.
-pub(super) async fn unmapped(pool: &PgPool, site: SiteId) -> Result<Vec<Unmapped>, sqlx::Error> {
+pub(super) async fn unmapped(executor: impl PgExecutor<'_>, site: SiteId) -> Result<Vec<Unmapped>, sqlx::Error> {
     sqlx::query_as!(
         Unmapped,
         r#"select l.product_id as "id!", min(l.supplier_code) as "supplier_code!", min(p.name) as name,
@@ -104,17 +122,43 @@ pub(super) async fn unmapped(pool: &PgPool, site: SiteId) -> Result<Vec<Unmapped
            group by l.product_id order by l.product_id"#,
         site.0
     )
-    .fetch_all(pool)
+    .fetch_all(executor)
     .await
 }
 
-pub(super) async fn find_differences(pool: &PgPool, id: DeliveryId) -> Result<serde_json::Value, sqlx::Error> {
-    sqlx::query_scalar!("select differences from delivery where id = $1", id.0).fetch_one(pool).await
+/// Finds a delivery by id, or else the last one of the invoice with this number.
+pub(super) async fn find_id(executor: impl PgExecutor<'_>, which: &str) -> Result<Option<DeliveryId>, sqlx::Error> {
+    sqlx::query_scalar!(
+        r#"select coalesce((select id from delivery where id = $2),
+                           (select max(d.id) from invoice i join delivery d on d.shipment_id = i.shipment_id
+                            where i.invoice_number = $1 and d.kind = 'receive_invoice' and d.invoice_number = $1))
+                  as "id: DeliveryId""#,
+        which,
+        which.parse::<i64>().ok()
+    )
+    .fetch_one(executor)
+    .await
+}
+
+/// Locks deliveries, in the order of their ids.
+pub(super) async fn lock_all(connection: &mut PgConnection, ids: &[DeliveryId]) -> Result<(), sqlx::Error> {
+    let ids: Vec<i64> = ids.iter().map(|id| id.0).collect();
+    sqlx::query!("select id from delivery where id = any($1) order by id for update", &ids)
+        .fetch_all(connection)
+        .await
+        .map(drop)
+}
+
+pub(super) async fn find_differences(
+    connection: &mut PgConnection,
+    id: DeliveryId,
+) -> Result<serde_json::Value, sqlx::Error> {
+    sqlx::query_scalar!("select differences from delivery where id = $1", id.0).fetch_one(connection).await
 }
 
 /// Returns the payload, and base URL and setting overrides of the site.
 pub(super) async fn find_payload(
-    pool: &PgPool,
+    connection: &mut PgConnection,
     id: DeliveryId,
 ) -> Result<(Payload, Option<(String, Overrides)>), sqlx::Error> {
     let row = sqlx::query!(
@@ -123,20 +167,20 @@ pub(super) async fn find_payload(
            from delivery d left join site s on s.id = d.site_id where d.id = $1"#,
         id.0
     )
-    .fetch_one(pool)
+    .fetch_one(connection)
     .await?;
     let site = row.base_url.zip(row.settings.map(|settings| settings.0));
     Ok((row.payload.0, site))
 }
 
-pub(super) async fn list_attempts(pool: &PgPool, id: DeliveryId) -> Result<Vec<Attempt>, sqlx::Error> {
+pub(super) async fn list_attempts(connection: &mut PgConnection, id: DeliveryId) -> Result<Vec<Attempt>, sqlx::Error> {
     sqlx::query_as!(
         Attempt,
         "select id, purpose, started_at, finished_at, request, status, response, outcome, detail
          from delivery_attempt where delivery_id = $1 order by id",
         id.0
     )
-    .fetch_all(pool)
+    .fetch_all(connection)
     .await
 }
 
@@ -149,6 +193,7 @@ pub(super) struct LockedDelivery {
     pub clinic_site: Option<i64>,
     pub after: Option<i64>,
     pub after_state: Option<String>,
+    pub attempts: i32,
     pub sent: bool,
     pub shipment: i64,
     /// A later delivery of the shipment brings the same invoice under another number.
@@ -159,7 +204,7 @@ pub(super) async fn lock(connection: &mut PgConnection, id: DeliveryId) -> Resul
     sqlx::query_as!(
         LockedDelivery,
         r#"select d.kind, d.state, d.site_id as site, d.clinic_id as clinic, c.site_id as clinic_site,
-                  d.shipment_id as shipment,
+                  d.shipment_id as shipment, d.attempts,
                   exists (select from delivery n
                           where n.shipment_id = d.shipment_id and n.kind = 'receive_invoice' and n.id > d.id
                             and d.state = 'cancelled' and n.payload -> 'lines' = d.payload -> 'lines') as "replaced!",

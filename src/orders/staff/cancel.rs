@@ -28,11 +28,35 @@ pub(super) struct Cancelled {
     pub nothing_left: bool,
 }
 
-/// Checks the requested units against the outstanding ones. An empty request cancels everything outstanding. The error is
-/// for people.
-pub(super) fn cancelled(open: &[OpenLine], requested: &[CancelledLine]) -> Result<Cancelled, String> {
+/// Why units of a line cannot be cancelled.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum CancelProblem {
+    #[error("the order has no line `{item}`; it has {known}")]
+    UnknownItem { item: String, known: String },
+    #[error("line {item}: nothing to cancel")]
+    Nothing { item: String },
+    #[error(
+        "line {item}: cannot cancel {requested} units; only {outstanding} are outstanding",
+        requested = plain(*.requested), outstanding = plain(*.outstanding)
+    )]
+    TooMany { item: String, requested: Decimal, outstanding: Decimal },
+    #[error("nothing is outstanding")]
+    NothingOutstanding,
+}
+
+/// A wrong part of a cancellation.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{problem}")]
+pub struct WrongLine {
+    /// Path in the request, for instance `lines[0].quantity`.
+    pub field: String,
+    pub problem: CancelProblem,
+}
+
+/// Checks the requested units against the outstanding ones. An empty request cancels everything outstanding. Returns every
+/// problem of the request.
+pub(super) fn cancelled(open: &[OpenLine], requested: &[CancelledLine]) -> Result<Cancelled, Vec<WrongLine>> {
     let mut left: Vec<Decimal> = open.iter().map(still_open).collect();
-    let mut lines = Vec::new();
     let everything: Vec<CancelledLine>;
     let requested = if requested.is_empty() {
         let open = open.iter().filter(|line| !still_open(line).is_zero());
@@ -41,30 +65,48 @@ pub(super) fn cancelled(open: &[OpenLine], requested: &[CancelledLine]) -> Resul
     } else {
         requested
     };
-    for request in requested {
-        let Some(index) = open.iter().position(|line| line.item == request.item) else {
-            let known: Vec<_> = open.iter().map(|line| line.item.as_str()).collect();
-            return Err(format!("the order has no line `{}`; it has {}", request.item, known.join(", ")));
-        };
-        let units = match request.units {
-            Some(units) if left[index].is_sign_negative() => -units.abs(),
-            Some(units) => units.abs(),
-            None => left[index],
-        };
-        if units.is_zero() || left[index].is_zero() {
-            return Err(format!("line {}: nothing to cancel", request.item));
-        }
-        if units.abs() > left[index].abs() {
-            let (requested, left) = (plain(units.abs()), plain(left[index].abs()));
-            return Err(format!("line {}: cannot cancel {requested} units; only {left} are outstanding", request.item));
-        }
-        left[index] -= units;
-        lines.push((open[index].id, units));
+    if requested.is_empty() {
+        return Err(vec![WrongLine { field: "lines".into(), problem: CancelProblem::NothingOutstanding }]);
     }
-    if lines.is_empty() {
-        return Err("nothing is outstanding".into());
+    let (mut lines, mut wrong) = (Vec::new(), Vec::new());
+    for (number, request) in requested.iter().enumerate() {
+        match take(open, &mut left, request) {
+            Ok(line) => lines.push(line),
+            Err(problem) => {
+                let field = if matches!(problem, CancelProblem::UnknownItem { .. }) { "item" } else { "quantity" };
+                wrong.push(WrongLine { field: format!("lines[{number}].{field}"), problem });
+            }
+        }
     }
-    Ok(Cancelled { lines, nothing_left: left.iter().all(Decimal::is_zero) })
+    let nothing_left = left.iter().all(Decimal::is_zero);
+    if wrong.is_empty() { Ok(Cancelled { lines, nothing_left }) } else { Err(wrong) }
+}
+
+/// Takes the requested units off those that are left.
+fn take(
+    open: &[OpenLine],
+    left: &mut [Decimal],
+    request: &CancelledLine,
+) -> Result<(OrderLineId, Decimal), CancelProblem> {
+    let item = request.item.clone();
+    let Some(index) = open.iter().position(|line| line.item == item) else {
+        let known: Vec<_> = open.iter().map(|line| line.item.as_str()).collect();
+        return Err(CancelProblem::UnknownItem { item, known: known.join(", ") });
+    };
+    let left = &mut left[index];
+    let units = match request.units {
+        Some(units) if left.is_sign_negative() => -units.abs(),
+        Some(units) => units.abs(),
+        None => *left,
+    };
+    if units.is_zero() || left.is_zero() {
+        return Err(CancelProblem::Nothing { item });
+    }
+    if units.abs() > left.abs() {
+        return Err(CancelProblem::TooMany { item, requested: units.abs(), outstanding: left.abs() });
+    }
+    *left -= units;
+    Ok((open[index].id, units))
 }
 
 /// Returns the units that can be cancelled: none if more was shipped than ordered.
@@ -105,5 +147,14 @@ mod tests {
         }
         assert!(cancelled(&order, &[request("9", Some(3)), request("9", Some(2))]).is_err());
         assert!(cancelled(&[line(1, 5, 0)], &[]).is_err());
+    }
+
+    #[test]
+    fn every_wrong_line_is_reported_with_its_path() {
+        let order = [line(9, 10, 4), line(10, 5, 0)];
+        let wrong =
+            cancelled(&order, &[request("9", Some(1)), request("9", Some(4)), request("8", None), request("10", None)]);
+        let fields: Vec<_> = wrong.unwrap_err().into_iter().map(|wrong| wrong.field).collect();
+        assert_eq!(fields, ["lines[1].quantity", "lines[2].item", "lines[3].quantity"]);
     }
 }

@@ -1,7 +1,11 @@
 //! Staff commands on orders: list, show, accept, hold, decline, cancel outstanding units, export. Every change writes an
-//! audit entry with its reason and settles the reservations, in one transaction.
+//! audit entry with its reason and settles the reservations, in the caller's transaction, under the lock of the order's row.
+//!
+//! Two people may work on one order: a change that names the version it is based on ([`Order::version`]) is refused if the
+//! order has changed since.
 
 mod cancel;
+mod filter;
 mod store;
 
 use super::answer;
@@ -10,17 +14,18 @@ use super::json::Node;
 use super::revisions::{Change, difference};
 use super::{OrderError, stock};
 use crate::audit;
-use crate::clock::{parse_since, parse_until};
 use crate::config::{ClinicSettings, Overrides};
+use crate::db::Page;
 use crate::ids::OrderId;
 use crate::values::text;
 use rust_decimal::Decimal;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
-use sqlx::{PgConnection, PgPool};
+use sqlx::{PgConnection, PgExecutor};
 use time::OffsetDateTime;
 
-pub use cancel::CancelledLine;
+pub use cancel::{CancelProblem, CancelledLine, WrongLine};
+pub use filter::Filter;
 
 /// An order in lists.
 #[derive(Debug, Serialize)]
@@ -161,56 +166,38 @@ pub struct ExportedLine {
     pub total_tax: Decimal,
 }
 
-/// Selects orders. All given conditions must hold.
-#[derive(Debug, Default, clap::Args)]
-pub struct Filter {
-    /// Only orders in this state
-    #[arg(long, value_parser = ["accepted", "held", "declined", "part_shipped", "shipped", "received", "cancelled"])]
-    pub state: Option<String>,
-    /// Only orders of this clinic: id, client id or name
-    #[arg(long)]
-    pub clinic: Option<String>,
-    /// Only orders with a line of this product code
-    #[arg(long)]
-    pub product: Option<String>,
-    /// Only orders that need staff: held, or with a delivery that needs attention
-    #[arg(long)]
-    pub attention: bool,
-    /// Only open orders whose shipping_address_id is not mapped to an address (`spsi clinic map`)
-    #[arg(long)]
-    pub unmapped: bool,
-    /// Only orders whose numbers, clinic or comments contain this text
-    #[arg(long)]
-    pub text: Option<String>,
-    /// Only orders received on or after this day or moment: YYYY-MM-DD, or RFC 3339
-    #[arg(long, value_name = "WHEN", value_parser = parse_since)]
-    pub since: Option<OffsetDateTime>,
-    /// Only orders received on or before this day, or before this moment
-    #[arg(long, value_name = "WHEN", value_parser = parse_until)]
-    pub until: Option<OffsetDateTime>,
+impl Order {
+    /// Changes with the order's state, its content, and the units cancelled or shipped.
+    pub fn version(&self) -> String {
+        version(&self.state, self.revision, self.changed_at)
+    }
 }
 
-/// Returns orders, newest first.
-pub async fn list(pool: &PgPool, filter: &Filter) -> Result<Vec<Order>, OrderError> {
-    Ok(store::list(pool, filter, None).await?)
+fn version(state: &str, revision: i32, changed_at: OffsetDateTime) -> String {
+    format!("{state}-{revision}-{:x}", changed_at.unix_timestamp_nanos() / 1000)
+}
+
+/// Returns a page of the orders that pass, newest first.
+pub async fn list(executor: impl PgExecutor<'_>, filter: &Filter, page: Page) -> Result<Vec<Order>, OrderError> {
+    Ok(store::list(executor, filter, page, None).await?)
 }
 
 /// The lines of the orders that pass, by order and position.
-pub async fn export(pool: &PgPool, filter: &Filter) -> Result<Vec<ExportedLine>, OrderError> {
-    Ok(store::export(pool, filter).await?)
+pub async fn export(connection: &mut PgConnection, filter: &Filter) -> Result<Vec<ExportedLine>, OrderError> {
+    Ok(store::export(connection, filter).await?)
 }
 
 /// The id of an order, from our number or our id.
-pub async fn find(pool: &PgPool, which: &str) -> Result<OrderId, OrderError> {
-    store::find_id(pool, which.trim()).await?.ok_or_else(|| OrderError::NotFound(which.to_owned()))
+pub async fn find(executor: impl PgExecutor<'_>, which: &str) -> Result<OrderId, OrderError> {
+    store::find_id(executor, which.trim()).await?.ok_or_else(|| OrderError::NotFound(which.to_owned()))
 }
 
 /// Returns one order, by `supplier_order_number` or id.
-pub async fn show(pool: &PgPool, which: &str) -> Result<OrderInFull, OrderError> {
-    let id = find(pool, which).await?;
-    let order = store::list(pool, &Filter::default(), Some(id)).await?.pop();
+pub async fn show(connection: &mut PgConnection, which: &str) -> Result<OrderInFull, OrderError> {
+    let id = find(&mut *connection, which).await?;
+    let order = store::list(&mut *connection, &Filter::default(), Page::default(), Some(id)).await?.pop();
     let order = order.ok_or_else(|| OrderError::NotFound(which.to_owned()))?;
-    let sent = store::revisions(pool, id).await?;
+    let sent = store::revisions(connection, id).await?;
     let mut revisions = Vec::with_capacity(sent.len());
     let mut before: Option<Map<String, Value>> = None;
     for sent in sent {
@@ -221,84 +208,83 @@ pub async fn show(pool: &PgPool, which: &str) -> Result<OrderInFull, OrderError>
         revisions.push(Revision { revision, received_at, findings, changes });
     }
     let purchaseorder = Value::Object(before.unwrap_or_default());
-    Ok(OrderInFull { order, items: store::lines(pool, id).await?, purchaseorder, revisions })
+    Ok(OrderInFull { order, items: store::lines(connection, id).await?, purchaseorder, revisions })
 }
 
-/// Accepts a held order.
+/// Accepts a held order, in the caller's transaction. `expected` is the version that the caller has seen.
 pub async fn accept(
-    pool: &PgPool,
+    connection: &mut PgConnection,
     now: OffsetDateTime,
     actor: &str,
     which: &str,
     reason: Option<&str>,
+    expected: Option<&str>,
 ) -> Result<OrderInFull, OrderError> {
-    change(pool, now, actor, which, ("accept", "accepted", &["held"]), reason).await
+    change(connection, now, actor, which, ("accept", "accepted", &["held"]), reason, expected).await
 }
 
-/// Holds an accepted order, which keeps its reservations and cannot be shipped until it is accepted again.
+/// Holds an accepted order, in the caller's transaction. The order keeps its reservations and cannot be shipped until it is
+/// accepted again.
 pub async fn hold(
-    pool: &PgPool,
+    connection: &mut PgConnection,
     now: OffsetDateTime,
     actor: &str,
     which: &str,
     reason: &str,
+    expected: Option<&str>,
 ) -> Result<OrderInFull, OrderError> {
-    change(pool, now, actor, which, ("hold", "held", &["accepted"]), Some(reason)).await
+    change(connection, now, actor, which, ("hold", "held", &["accepted"]), Some(reason), expected).await
 }
 
 async fn change(
-    pool: &PgPool,
+    connection: &mut PgConnection,
     now: OffsetDateTime,
     actor: &str,
     which: &str,
-    (verb, to, from): (&str, &str, &[&str]),
+    (verb, to, from): (&'static str, &str, &'static [&'static str]),
     reason: Option<&str>,
+    expected: Option<&str>,
 ) -> Result<OrderInFull, OrderError> {
-    let id = find(pool, which).await?;
-    let mut transaction = pool.begin().await?;
-    let locked = lock(&mut transaction, which, id, verb, from).await?;
-    store::set_state(&mut transaction, now, id, to, None).await?;
-    stock::settle(&mut transaction, now, id).await?;
+    let locked = lock(connection, which, (verb, from), expected).await?;
+    store::set_state(connection, now, locked.id, to, None).await?;
+    stock::settle(connection, now, locked.id).await?;
     let detail = json!({"was": locked.state, "reason": reason});
-    audit::record(&mut transaction, now, actor, &format!("order.{verb}"), ("order", Some(id.0)), detail).await?;
-    transaction.commit().await?;
-    show(pool, which).await
+    audit::record(connection, now, actor, &format!("order.{verb}"), ("order", Some(locked.id.0)), detail).await?;
+    show(connection, which).await
 }
 
+/// Locks the order's row, and then checks that the order is as the caller has seen it and that its state allows the change.
 async fn lock(
     connection: &mut PgConnection,
     which: &str,
-    id: OrderId,
-    verb: &str,
-    from: &[&str],
+    (verb, allowed): (&'static str, &'static [&'static str]),
+    expected: Option<&str>,
 ) -> Result<store::Locked, OrderError> {
+    let id = find(&mut *connection, which).await?;
     let locked = store::lock(connection, id).await?;
-    if !from.contains(&locked.state.as_str()) {
-        let text = format!(
-            "order {which} is {}; only an order that is {} can be changed by `{verb}`",
-            locked.state,
-            from.join(" or ")
-        );
-        return Err(OrderError::NotAllowed(text));
+    if expected.is_some_and(|expected| expected != version(&locked.state, locked.revision, locked.changed_at)) {
+        return Err(OrderError::Stale { order: locked.number });
+    }
+    if !allowed.contains(&locked.state.as_str()) {
+        return Err(OrderError::State { order: locked.number, state: locked.state, verb, allowed });
     }
     Ok(locked)
 }
 
-/// Declines an order of which nothing has shipped. ezyVet has no call to receive that; the same order submitted again gets
-/// the decline as its answer.
+/// Declines an order of which nothing has shipped, in the caller's transaction. ezyVet has no call to receive that; the same
+/// order submitted again gets the decline as its answer.
 pub async fn decline(
-    pool: &PgPool,
+    connection: &mut PgConnection,
     now: OffsetDateTime,
     actor: &str,
     defaults: &ClinicSettings,
     which: &str,
     reason: &str,
+    expected: Option<&str>,
 ) -> Result<OrderInFull, OrderError> {
-    let id = find(pool, which).await?;
-    let mut transaction = pool.begin().await?;
-    let locked = lock(&mut transaction, which, id, "decline", &["held", "accepted"]).await?;
+    let locked = lock(connection, which, ("decline", &["held", "accepted"]), expected).await?;
     let overrides: Overrides =
-        serde_json::from_value(store::clinic_overrides(&mut transaction, locked.clinic).await?).unwrap_or_default();
+        serde_json::from_value(store::clinic_overrides(connection, locked.clinic).await?).unwrap_or_default();
     let settings = defaults.overridden(&overrides);
     let finding =
         Finding { rule: "staff", action: "decline", field: super::document::ROOT.into(), text: reason.to_owned() };
@@ -308,58 +294,41 @@ pub async fn decline(
         &[finding],
         settings.decline_answer,
     );
-    store::set_state(&mut transaction, now, id, "declined", Some(&answer)).await?;
-    stock::settle(&mut transaction, now, id).await?;
+    store::set_state(connection, now, locked.id, "declined", Some(&answer)).await?;
+    stock::settle(connection, now, locked.id).await?;
     let detail = json!({"was": locked.state, "reason": reason});
-    audit::record(&mut transaction, now, actor, "order.decline", ("order", Some(id.0)), detail).await?;
-    transaction.commit().await?;
-    show(pool, which).await
+    audit::record(connection, now, actor, "order.decline", ("order", Some(locked.id.0)), detail).await?;
+    show(connection, which).await
 }
 
-/// Cancels outstanding units of an order: those of `lines`, or all if `lines` is empty. An order without outstanding units
-/// becomes shipped if anything was shipped, else cancelled. ezyVet has no call to receive that.
+/// Cancels outstanding units of an order, in the caller's transaction: those of `lines`, or all if `lines` is empty. An order
+/// without outstanding units becomes shipped if anything was shipped, else cancelled. ezyVet has no call to receive that.
 pub async fn cancel(
-    pool: &PgPool,
+    connection: &mut PgConnection,
     now: OffsetDateTime,
     actor: &str,
     which: &str,
     lines: &[CancelledLine],
     reason: &str,
+    expected: Option<&str>,
 ) -> Result<OrderInFull, OrderError> {
-    let id = find(pool, which).await?;
-    let mut transaction = pool.begin().await?;
-    let locked = lock(&mut transaction, which, id, "cancel", &["accepted", "held", "part_shipped"]).await?;
-    let open = store::open_lines(&mut transaction, id).await?;
-    let cancelled = cancel::cancelled(&open, lines).map_err(OrderError::NotAllowed)?;
-    store::cancel_lines(&mut transaction, &cancelled.lines).await?;
+    let locked = lock(connection, which, ("cancel", &["accepted", "held", "part_shipped"]), expected).await?;
+    let open = store::open_lines(connection, locked.id).await?;
+    let cancelled = cancel::cancelled(&open, lines).map_err(OrderError::WrongLines)?;
+    store::cancel_lines(connection, &cancelled.lines).await?;
     let state = match (cancelled.nothing_left, locked.state.as_str()) {
         (false, state) => state.to_owned(),
-        (true, "part_shipped") => store::state_of_shipped(&mut transaction, id).await?,
+        (true, "part_shipped") => store::state_of_shipped(connection, locked.id).await?,
         (true, _) => "cancelled".to_owned(),
     };
-    store::set_state(&mut transaction, now, id, &state, None).await?;
-    stock::settle(&mut transaction, now, id).await?;
+    store::set_state(connection, now, locked.id, &state, None).await?;
+    stock::settle(connection, now, locked.id).await?;
     let units = |(line, units): &(crate::ids::OrderLineId, Decimal)| {
         let item = open.iter().find(|open| open.id == *line).map(|open| open.item.clone());
         json!({"item": item, "units": crate::values::plain(*units)})
     };
     let lines: Vec<Value> = cancelled.lines.iter().map(units).collect();
     let detail = json!({"was": locked.state, "state": state, "lines": lines, "reason": reason});
-    audit::record(&mut transaction, now, actor, "order.cancel", ("order", Some(id.0)), detail).await?;
-    transaction.commit().await?;
-    show(pool, which).await
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use time::macros::datetime;
-
-    #[test]
-    fn a_period_includes_its_whole_last_day() {
-        assert_eq!(parse_since("2026-01-31"), Ok(datetime!(2026-01-31 0:00 UTC)));
-        assert_eq!(parse_until("2026-01-31"), Ok(datetime!(2026-02-01 0:00 UTC)));
-        assert_eq!(parse_until("2026-01-31T08:00:00Z"), Ok(datetime!(2026-01-31 8:00 UTC)));
-        assert!(parse_since("yesterday").is_err());
-    }
+    audit::record(connection, now, actor, "order.cancel", ("order", Some(locked.id.0)), detail).await?;
+    show(connection, which).await
 }

@@ -2,16 +2,20 @@
 
 use super::cancel::OpenLine;
 use super::{ExportedLine, Filter, Order, OrderLine};
+use crate::db::Page;
 use crate::ids::{ClinicId, OrderId, OrderLineId};
 use crate::orders::answer::Reply;
 use rust_decimal::Decimal;
 use serde_json::Value;
-use sqlx::{PgConnection, PgPool};
+use sqlx::{PgConnection, PgExecutor};
 use time::OffsetDateTime;
 
 /// An order locked for a change.
 pub struct Locked {
+    pub id: OrderId,
     pub state: String,
+    pub revision: i32,
+    pub changed_at: OffsetDateTime,
     pub body: Value,
     pub number: String,
     pub clinic: ClinicId,
@@ -25,31 +29,39 @@ pub struct Submission {
     pub findings: Value,
 }
 
-/// Returns the orders that the filter selects, newest first; or the one with this id.
-pub async fn list(pool: &PgPool, filter: &Filter, id: Option<OrderId>) -> Result<Vec<Order>, sqlx::Error> {
+/// Returns a page of the orders that the filter selects, newest first; or the one with this id. A page is a range of the
+/// primary key, and mappings and line counts are looked up for its rows only: a late page costs what the first one does.
+pub async fn list(
+    executor: impl PgExecutor<'_>,
+    filter: &Filter,
+    page: Page,
+    id: Option<OrderId>,
+) -> Result<Vec<Order>, sqlx::Error> {
     sqlx::query_as!(
         Order,
         r#"select o.id as "id: OrderId", o.state, o.supplier_order_number, c.name as clinic, o.ezyvet_id, o.purchase_order_number, o.is_return,
                   o.revision, o.total, (select count(*) from purchase_order_line l where l.order_id = o.id) as "lines!",
-                  o.received_at, o.changed_at, o.findings, o.shipping_address_id, a.value as "ship_to?", o.ownership_id,
-                  b.value as "account_number?", o.ordered_at
+                  o.received_at, o.changed_at, o.findings, o.shipping_address_id, o.ownership_id, o.ordered_at,
+                  (select m.value from clinic_mapping m where m.clinic_id = o.clinic_id and m.kind = 'ship_to'
+                                                          and m.ezyvet_id = o.shipping_address_id) as ship_to,
+                  (select m.value from clinic_mapping m where m.clinic_id = o.clinic_id and m.kind = 'account'
+                                                          and m.ezyvet_id = o.ownership_id) as account_number
            from purchase_order o join clinic c on c.id = o.clinic_id
-           left join clinic_mapping a on a.clinic_id = o.clinic_id and a.kind = 'ship_to' and a.ezyvet_id = o.shipping_address_id
-           left join clinic_mapping b on b.clinic_id = o.clinic_id and b.kind = 'account' and b.ezyvet_id = o.ownership_id
            where ($1::text is null or o.state = $1)
              and ($2::text is null or c.name = $2 or c.client_id = $2 or c.id::text = $2)
              and ($3::text is null or exists (select from purchase_order_line l where l.order_id = o.id and l.supplier_code = $3))
              and (not $4 or o.state = 'held'
                   or exists (select from shipment s join delivery d on d.shipment_id = s.id
                              where s.order_id = o.id and d.state = 'attention'))
-             and (not $9 or (o.state in ('accepted', 'held', 'part_shipped') and a.value is null
-                             and o.shipping_address_id not in ('', '0')))
+             and (not $9 or (o.state in ('accepted', 'held', 'part_shipped') and o.shipping_address_id not in ('', '0')
+                             and not exists (select from clinic_mapping m where m.clinic_id = o.clinic_id and m.kind = 'ship_to'
+                                                                            and m.ezyvet_id = o.shipping_address_id)))
              and ($5::text is null or o.supplier_order_number ilike $5 or o.purchase_order_number ilike $5 or c.name ilike $5
                   or o.ezyvet_id ilike $5 or o.body ->> 'comments' ilike $5)
              and ($6::timestamptz is null or o.received_at >= $6)
              and ($7::timestamptz is null or o.received_at < $7)
-             and ($8::bigint is null or o.id = $8)
-           order by o.id desc"#,
+             and o.id >= coalesce($8::bigint, 0) and o.id <= coalesce($8::bigint, $10::bigint - 1, 9223372036854775807)
+           order by o.id desc limit $11"#,
         filter.state,
         filter.clinic,
         filter.product,
@@ -58,9 +70,11 @@ pub async fn list(pool: &PgPool, filter: &Filter, id: Option<OrderId>) -> Result
         filter.since,
         filter.until,
         id as Option<OrderId>,
-        filter.unmapped
+        filter.unmapped,
+        page.before,
+        page.limit
     )
-    .fetch_all(pool)
+    .fetch_all(executor)
     .await
 }
 
@@ -70,8 +84,9 @@ fn pattern(filter: &Filter) -> Option<String> {
 }
 
 /// Returns the lines of the orders that the filter selects.
-pub async fn export(pool: &PgPool, filter: &Filter) -> Result<Vec<ExportedLine>, sqlx::Error> {
-    let orders: Vec<i64> = list(pool, filter, None).await?.into_iter().map(|order| order.id.0).collect();
+pub async fn export(connection: &mut PgConnection, filter: &Filter) -> Result<Vec<ExportedLine>, sqlx::Error> {
+    let orders = list(&mut *connection, filter, Page::default(), None).await?;
+    let orders: Vec<i64> = orders.into_iter().map(|order| order.id.0).collect();
     sqlx::query_as!(
         ExportedLine,
         r#"select o.id as "id: OrderId", o.supplier_order_number, o.state, c.name as clinic, o.clinic_id, o.ezyvet_id, o.purchase_order_number,
@@ -93,32 +108,34 @@ pub async fn export(pool: &PgPool, filter: &Filter) -> Result<Vec<ExportedLine>,
            order by o.id, l.position"#,
         &orders
     )
-    .fetch_all(pool)
+    .fetch_all(connection)
     .await
 }
 
 /// Finds an order by `supplier_order_number` or id.
-pub async fn find_id(pool: &PgPool, which: &str) -> Result<Option<OrderId>, sqlx::Error> {
+pub async fn find_id(executor: impl PgExecutor<'_>, which: &str) -> Result<Option<OrderId>, sqlx::Error> {
     sqlx::query_scalar!(
-        r#"select id as "id: OrderId" from purchase_order where supplier_order_number = upper($1) or id::text = $1"#,
-        which
+        r#"select id as "id: OrderId" from purchase_order where supplier_order_number = upper($1) or id = $2
+           order by supplier_order_number = upper($1) desc limit 1"#,
+        which,
+        which.parse::<i64>().ok()
     )
-    .fetch_optional(pool)
+    .fetch_optional(executor)
     .await
 }
 
 /// Returns every stored submission, oldest first.
-pub async fn revisions(pool: &PgPool, id: OrderId) -> Result<Vec<Submission>, sqlx::Error> {
+pub async fn revisions(connection: &mut PgConnection, id: OrderId) -> Result<Vec<Submission>, sqlx::Error> {
     sqlx::query_as!(
         Submission,
         "select revision, received_at, body, findings from purchase_order_revision where order_id = $1 order by revision",
         id as OrderId
     )
-    .fetch_all(pool)
+    .fetch_all(connection)
     .await
 }
 
-pub async fn lines(pool: &PgPool, id: OrderId) -> Result<Vec<OrderLine>, sqlx::Error> {
+pub async fn lines(connection: &mut PgConnection, id: OrderId) -> Result<Vec<OrderLine>, sqlx::Error> {
     sqlx::query_as!(
         OrderLine,
         r#"select l.ezyvet_id as item, l.supplier_code, coalesce(p.name, '') as "name!", l.outers, l.units_per_outer, l.quantity, l.price_per_unit,
@@ -128,7 +145,7 @@ pub async fn lines(pool: &PgPool, id: OrderId) -> Result<Vec<OrderLine>, sqlx::E
            where l.order_id = $1 order by l.position"#,
         id as OrderId
     )
-    .fetch_all(pool)
+    .fetch_all(connection)
     .await
 }
 
@@ -136,7 +153,8 @@ pub async fn lines(pool: &PgPool, id: OrderId) -> Result<Vec<OrderLine>, sqlx::E
 pub async fn lock(connection: &mut PgConnection, id: OrderId) -> Result<Locked, sqlx::Error> {
     sqlx::query_as!(
         Locked,
-        r#"select state, body, supplier_order_number as number, clinic_id as "clinic: ClinicId" from purchase_order where id = $1 for update"#,
+        r#"select id as "id: OrderId", state, revision, changed_at, body, supplier_order_number as number,
+                  clinic_id as "clinic: ClinicId" from purchase_order where id = $1 for update"#,
         id as OrderId
     )
     .fetch_one(connection)

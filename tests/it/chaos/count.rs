@@ -3,6 +3,7 @@
 use super::scene::Site;
 use crate::support::database::in_own_runtime;
 use serde_json::Value;
+use spsi_partner::db::Page;
 use spsi_partner::delivery::staff::{self, Delivery, Filter};
 use spsi_partner::shipments::{self, Shipment};
 use sqlx::PgPool;
@@ -24,8 +25,14 @@ impl Count {
     pub fn take(url: &str) -> Self {
         in_own_runtime(|| async {
             let pool = PgPool::connect(url).await.expect("the database");
-            let listed = shipments::list(&pool, None).await.expect("shipments");
-            let deliveries = staff::list(&pool, &Filter::default()).await.expect("deliveries");
+            let listed = shipments::list(
+                &mut pool.acquire().await.expect("a connection"),
+                &shipments::Filter::default(),
+                Page::default(),
+            )
+            .await
+            .expect("shipments");
+            let deliveries = staff::list(&pool, &Filter::default(), Page::default()).await.expect("deliveries");
             let held = "select id from delivery where state = 'unclear' and kind = 'receive_invoice' and looks > 2";
             let held: Vec<i64> = sqlx::query_scalar(held).fetch_all(&pool).await.expect("held");
             let orders = "select clinic_id, ezyvet_id, supplier_order_number from purchase_order";

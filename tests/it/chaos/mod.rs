@@ -15,6 +15,7 @@ use scene::{Scene, Site, pause};
 use serde_json::{Value, json};
 use spsi_partner::clock::Clock;
 use spsi_partner::config::SiteSettings;
+use spsi_partner::db::in_transaction;
 use spsi_partner::sandbox::clock::Chance;
 use spsi_partner::shipments::{self, NewShipment, Requested};
 use sqlx::PgPool;
@@ -96,7 +97,8 @@ fn trade(site: &Site, url: &str, shipments: u64, mut chance: Chance) -> Vec<(Str
                 let new = NewShipment { order: number.clone(), lines, ..NewShipment::default() };
                 let defaults = Defaults::parse_from(["spsi"]).site;
                 let now = Clock::System.now();
-                runtime.block_on(shipments::ship(&pool, &defaults, now, "chaos", &new)).expect("shipped");
+                let ship = async |c: &mut _| shipments::ship(c, &defaults, now, "chaos", &new).await;
+                runtime.block_on(in_transaction(&pool, ship)).expect("shipped");
                 shipped += 1;
             }
             acknowledged.push((order["id"].to_string(), number));

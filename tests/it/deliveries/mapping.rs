@@ -3,7 +3,6 @@
 use super::MINUTE;
 use super::scene::Scene;
 use crate::support::ezyvet::Fault;
-use spsi_partner::delivery::staff;
 use spsi_partner::ids::SiteId;
 use std::time::Duration;
 
@@ -99,7 +98,7 @@ async fn a_pin_continues_the_delivery_and_a_retry_reads_the_list_at_once() {
     scene.ezyvet.world().inventory.clear();
     scene.shipped().await;
     scene.step().await;
-    staff::pin_product(scene.pool(), scene.clock.now(), "test", SiteId(1), ("50001", "product_a")).await.unwrap();
+    scene.pin(SiteId(1), "50001", "product_a").await;
     scene.step().await;
     assert_eq!(supplied_states(&scene).await, ["delivered", "attention"]);
     scene.ezyvet.world().inventory.push(("product_b", "CODE-50002"));

@@ -10,6 +10,7 @@ mod tax;
 use crate::support::ezyvet::Fault;
 use scene::Scene;
 use spsi_partner::clock::Clock;
+use spsi_partner::db::{Page, in_transaction};
 use spsi_partner::delivery::staff::{self, StaffError};
 use spsi_partner::shipments::{self, ShipError};
 use spsi_partner::shutdown;
@@ -61,7 +62,10 @@ async fn a_shipment_becomes_an_invoice_and_stock_and_is_received_when_the_clinic
     scene.ezyvet.world().approved = vec![first.invoice_number, second.invoice_number];
     scene.step_after(60 * MINUTE).await;
     assert_eq!(scene.deliveries().await.iter().filter(|d| d.state == "confirmed").count(), 2);
-    assert_eq!(shipments::find(scene.pool(), first.id).await.unwrap().state, "received");
+    assert_eq!(
+        shipments::find(&mut scene.pool().acquire().await.unwrap(), &first.id.to_string()).await.unwrap().state,
+        "received"
+    );
     assert_eq!(scene.order_state(&order).await, "received");
 }
 
@@ -255,7 +259,7 @@ async fn a_product_that_cannot_be_mapped_holds_only_its_own_delivery_until_it_is
     assert_eq!((unmapped.len(), unmapped[0].id.as_str(), unmapped[0].deliveries.len()), (1, "50002", 1));
     let likely = serde_json::json!([{ "uid": "product_x", "code": "TP2", "name": "TP2", "by": "code" }]);
     assert_eq!(unmapped[0].candidates, likely);
-    staff::pin_product(scene.pool(), scene.clock.now(), "test", site, ("50002", "product_x")).await.unwrap();
+    scene.pin(site, "50002", "product_x").await;
     scene.retry(2, false).await.unwrap();
     scene.step().await;
     assert_eq!(scene.states().await, SENT);
@@ -322,11 +326,11 @@ async fn an_invoice_that_differs_in_ezyvet_is_flagged_with_the_differences() {
     scene.step_after(16 * MINUTE).await;
     let invoice = scene.deliveries().await.remove(0);
     assert_eq!((invoice.state.as_str(), invoice.differs, invoice.stale), ("confirmed", true, false));
-    let detail = staff::show(scene.pool(), &scene.settings.site, invoice.id).await.unwrap();
+    let detail = scene.shown(invoice.id).await;
     let expected = serde_json::json!([{ "what": "freight", "sent": "0", "stored": "7.50" }]);
     assert_eq!(detail.differences, expected);
     let differing = staff::Filter { differing: true, ..staff::Filter::default() };
-    assert_eq!(staff::list(scene.pool(), &differing).await.unwrap().len(), 1);
+    assert_eq!(staff::list(scene.pool(), &differing, Page::default()).await.unwrap().len(), 1);
 }
 
 #[tokio::test]
@@ -337,7 +341,7 @@ async fn an_invoice_that_the_clinic_never_approves_becomes_stale() {
         scene.step_after(30 * MINUTE).await;
     }
     let stale = staff::Filter { stale: true, ..staff::Filter::default() };
-    let found = staff::list(scene.pool(), &stale).await.unwrap();
+    let found = staff::list(scene.pool(), &stale, Page::default()).await.unwrap();
     assert_eq!(found.len(), 1);
     assert_eq!((found[0].state.as_str(), found[0].stale, found[0].due_at), ("delivered", true, None));
 }
@@ -356,7 +360,7 @@ async fn an_invoice_has_the_clinics_tax_code_and_waits_for_staff_if_the_site_doe
         let deliveries = scene.deliveries().await;
         let invoice = deliveries.iter().rfind(|delivery| delivery.kind == "receive_invoice").unwrap();
         assert_eq!(invoice.state, state, "{code}: {invoice:?}");
-        let sent = staff::show(scene.pool(), &scene.settings.site, invoice.id).await.unwrap();
+        let sent = scene.shown(invoice.id).await;
         let expected = if code.is_empty() { "S" } else { code };
         assert_eq!(serde_json::to_value(&sent).unwrap()["payload"]["lines"][0]["tax_code"], expected);
     }
@@ -391,9 +395,11 @@ async fn an_invoice_that_did_not_arrive_is_reissued_under_a_new_number_and_its_s
     let old = scene.deliveries().await.remove(0);
     assert_eq!(old.state, "unclear");
     let reissue = async |known_absent| {
-        shipments::reissue(scene.pool(), &scene.settings.site, scene.clock.now(), "test", old.id, known_absent).await
+        let (defaults, now) = (&scene.settings.site, scene.clock.now());
+        let reissue = async |c: &mut _| shipments::reissue(c, defaults, now, "test", old.id, known_absent, None).await;
+        in_transaction(scene.pool(), reissue).await
     };
-    assert!(matches!(reissue(false).await, Err(ShipError::Delivery(StaffError::State { .. }))));
+    assert!(matches!(reissue(false).await, Err(ShipError::Delivery(StaffError::MightArriveTwice { .. }))));
     assert_eq!(reissue(true).await.unwrap().invoice_number, "INV-000002");
     // A second reissue is refused and uses up no number.
     assert!(reissue(true).await.is_err() && scene.retry(0, true).await.is_err());
@@ -402,7 +408,10 @@ async fn an_invoice_that_did_not_arrive_is_reissued_under_a_new_number_and_its_s
     let [states, sent] = [scene.states().await, SENT.map(str::to_owned).to_vec()];
     assert_eq!(states, ["receive_invoice cancelled", &sent[1], &sent[2], &sent[0]]);
     assert!(scene.deliveries().await[0].last_error.as_ref().unwrap().contains("INV-000002"));
-    let numbers = shipments::find(scene.pool(), shipment.id).await.unwrap().invoice_numbers;
+    let numbers = shipments::find(&mut scene.pool().acquire().await.unwrap(), &shipment.id.to_string())
+        .await
+        .unwrap()
+        .invoice_numbers;
     assert_eq!(numbers, ["INV-000001", "INV-000002"]);
     assert_eq!(scene.shipped().await.invoice_number, "INV-000003");
 }
@@ -424,8 +433,11 @@ async fn deliveries_are_counted_and_retried_by_a_filter() {
         site: Some(site.into()),
         ..staff::Filter::default()
     };
-    let retry_all =
-        async |filter| staff::retry_all(scene.pool(), scene.clock.now(), "test", &filter, false).await.unwrap();
+    let retry_all = async |filter| {
+        let now = scene.clock.now();
+        let retry = async |c: &mut _| staff::retry_all(c, now, "test", &filter, false).await;
+        in_transaction(scene.pool(), retry).await.unwrap()
+    };
     let none = retry_all(filter(&["attention"], "elsewhere")).await;
     assert_eq!((none.retried.len(), none.left.len()), (0, 0));
     // Oldest first: a delivery that follows another retried one is not retried, and reported.
@@ -527,10 +539,10 @@ async fn outstanding_goods_leave_once_even_if_two_ship_at_the_same_time() {
     let scene = Scene::open().await;
     let order = scene.order(1).await;
     let (one, other) = tokio::join!(scene.ship(&order, &[("1", 6)]), scene.ship(&order, &[("1", 6)]));
-    let refused = [&one, &other].into_iter().filter(|result| matches!(result, Err(ShipError::Plan(_)))).count();
+    let refused = [&one, &other].into_iter().filter(|result| matches!(result, Err(ShipError::Invalid(_)))).count();
     assert_eq!(refused, 1);
     assert_eq!(scene.ship(&order, &[("1", 4)]).await.unwrap().invoice_number, "INV-000002");
-    assert!(matches!(scene.ship(&order, &[("9", 1)]).await, Err(ShipError::Plan(_))));
+    assert!(matches!(scene.ship(&order, &[("9", 1)]).await, Err(ShipError::Invalid(_))));
 }
 
 #[tokio::test]
@@ -558,7 +570,7 @@ async fn staff_commands_use_the_stored_token_and_attempts_show_no_secret() {
     assert_eq!(scene.worker.separations(spsi_partner::ids::SiteId(1)).await.unwrap().len(), 3);
     assert_eq!(scene.ezyvet.world().tokens, 1);
     let first = scene.deliveries().await[0].id;
-    let detail = staff::show(scene.pool(), &scene.settings.site, first).await.unwrap();
+    let detail = scene.shown(first).await;
     let text = serde_json::to_string(&detail).unwrap();
     assert!(text.contains("$EZYVET_TOKEN") && !text.contains("token-1") && !text.contains("s3cret"), "{text}");
     assert_eq!(detail.history.len(), 1);
@@ -578,7 +590,7 @@ async fn attempts_are_deleted_after_a_time_if_their_delivery_is_done() {
     let attempts = async || {
         let mut counts = Vec::new();
         for delivery in scene.deliveries().await {
-            counts.push(staff::show(scene.pool(), &scene.settings.site, delivery.id).await.unwrap().history.len());
+            counts.push(scene.shown(delivery.id).await.history.len());
         }
         counts
     };

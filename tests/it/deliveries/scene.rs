@@ -8,8 +8,9 @@ use spsi_partner::clinics::sites::{self, NewSite};
 use spsi_partner::clinics::{self, Changes, ClinicError, ClinicInFull};
 use spsi_partner::clock::Clock;
 use spsi_partner::config::Settings;
-use spsi_partner::db::in_transaction;
+use spsi_partner::db::{Page, in_transaction};
 use spsi_partner::delivery::{Worker, staff};
+use spsi_partner::ids::{DeliveryId, SiteId};
 use spsi_partner::secret::{KeyRing, Plain};
 use spsi_partner::shipments::{self, NewShipment, Requested, ShipError, Shipment};
 use sqlx::PgPool;
@@ -113,7 +114,24 @@ impl Scene {
         };
         let new =
             NewShipment { order: order.into(), lines: lines.iter().map(line).collect(), ..NewShipment::default() };
-        shipments::ship(self.pool(), &self.settings.site, self.clock.now(), "test", &new).await
+        self.create(&new).await
+    }
+
+    pub async fn create(&self, new: &NewShipment) -> Result<Shipment, ShipError> {
+        let (defaults, now) = (&self.settings.site, self.clock.now());
+        in_transaction(self.pool(), async |c: &mut _| shipments::ship(c, defaults, now, "test", new).await).await
+    }
+
+    /// Returns a delivery as `spsi delivery show` prints it.
+    pub async fn shown(&self, id: DeliveryId) -> staff::Detail {
+        let mut connection = self.pool().acquire().await.expect("a connection");
+        staff::show(&mut connection, &self.settings.site, id).await.expect("the delivery")
+    }
+
+    pub async fn pin(&self, site: SiteId, product: &str, uid: &str) {
+        let now = self.clock.now();
+        let pin = async |c: &mut _| staff::pin_product(c, now, "test", site, (product, uid)).await;
+        in_transaction(self.pool(), pin).await.expect("pinned");
     }
 
     /// Ships a new order of the clinic with a site in full: one invoice, two `supplied`.
@@ -147,14 +165,15 @@ impl Scene {
     }
 
     pub async fn deliveries(&self) -> Vec<staff::Delivery> {
-        let mut all = staff::list(self.pool(), &staff::Filter::default()).await.expect("listed");
+        let mut all = staff::list(self.pool(), &staff::Filter::default(), Page::default()).await.expect("listed");
         all.reverse();
         all
     }
 
     pub async fn retry(&self, index: usize, yes_resend: bool) -> Result<staff::Delivery, staff::StaffError> {
         let id = self.deliveries().await[index].id;
-        staff::retry(self.pool(), self.clock.now(), "test", id, yes_resend).await
+        let now = self.clock.now();
+        in_transaction(self.pool(), async |c: &mut _| staff::retry(c, now, "test", id, yes_resend, None).await).await
     }
 
     pub async fn order_state(&self, number: &str) -> String {

@@ -3,7 +3,6 @@
 use super::MINUTE;
 use super::scene::{START, Scene};
 use rust_decimal::Decimal;
-use spsi_partner::delivery::staff;
 use spsi_partner::sandbox::{self, Options, OrderLine, Sandbox, clock, options::Approve, product::Listed};
 use std::time::Duration;
 
@@ -95,7 +94,7 @@ async fn batches_and_their_expiry_are_compared_with_what_the_site_stored() {
         own.find(|delivery| delivery.invoice_number == number).unwrap()
     };
     assert_eq!((by_number(&sound).state.as_str(), by_number(&sound).differs), ("confirmed", false));
-    let detail = staff::show(site.scene.pool(), &site.scene.settings.site, by_number(&other).id).await.unwrap();
+    let detail = site.scene.shown(by_number(&other).id).await;
     let items: Vec<_> = site.sandbox.world().orders[1].items.iter().map(|item| item.id).collect();
     let expected = serde_json::json!([
         { "what": format!("line {} batch expiry", items[0]), "sent": "2028-01-01", "stored": "2028-01-03" },

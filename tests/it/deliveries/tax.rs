@@ -2,7 +2,6 @@
 
 use super::scene::Scene;
 use spsi_partner::clinics;
-use spsi_partner::delivery::staff;
 
 #[tokio::test]
 async fn an_invoice_has_the_clinics_rate_if_the_product_has_none_or_the_clinic_overrides_it() {
@@ -47,10 +46,9 @@ async fn a_changed_price_has_the_clinics_rate() {
     let order = scene.order(1).await;
     let prices = vec![("1".to_owned(), "8".parse().unwrap())];
     let new = spsi_partner::shipments::NewShipment { order, prices, ..Default::default() };
-    let settings = &scene.settings.site;
-    let shipped = spsi_partner::shipments::ship(scene.pool(), settings, scene.clock.now(), "test", &new).await.unwrap();
+    let shipped = scene.create(&new).await.unwrap();
     let invoice = spsi_partner::ids::DeliveryId(shipped.deliveries[0]);
-    let frozen = staff::show(scene.pool(), settings, invoice).await.unwrap().payload;
+    let frozen = scene.shown(invoice).await.payload;
     let line = &frozen["lines"][0];
     assert_eq!([&line["price"], &line["tax"], &line["tax_rate"]], ["8", "1.6", "20"]);
 }
