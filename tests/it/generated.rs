@@ -45,7 +45,7 @@ fn the_committed_openapi_documents_are_current() {
 fn the_committed_reference_pages_are_current() {
     let pages = [
         ("docs/settings.md", vec![reference::settings()]),
-        ("docs/errors.md", vec![reference::http_errors(), reference::rules()]),
+        ("docs/errors.md", vec![reference::http_errors(), reference::staff_errors(), reference::rules()]),
         ("docs/metrics.md", vec![reference::metrics()]),
     ];
     for (file, parts) in pages {

@@ -17,6 +17,7 @@ mod orders_staff;
 mod orders_stock;
 mod pooler;
 mod reference;
+mod staff_access;
 mod support;
 mod token;
 mod trickle;

@@ -4,6 +4,7 @@ use clap::{Arg, Args};
 use spsi_partner::cli::command;
 use spsi_partner::config::{ClinicSettings, SiteSettings};
 use spsi_partner::http::problem::Kind;
+use spsi_partner::staff;
 use spsi_partner::telemetry::METRICS;
 use std::fmt::Write;
 
@@ -78,6 +79,13 @@ fn help(argument: &Arg) -> String {
 /// The table of HTTP errors.
 pub fn http_errors() -> String {
     let rows = Kind::ALL.iter();
+    let rows = rows.map(|kind| [kind.status().to_string(), format!("`{}`", kind.code()), kind.meaning().to_owned()]);
+    table(["Status", "Code", "Meaning"], rows)
+}
+
+/// The error table of the staff API.
+pub fn staff_errors() -> String {
+    let rows = staff::problem::Kind::ALL.iter();
     let rows = rows.map(|kind| [kind.status().to_string(), format!("`{}`", kind.code()), kind.meaning().to_owned()]);
     table(["Status", "Code", "Meaning"], rows)
 }
