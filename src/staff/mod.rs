@@ -10,6 +10,7 @@
 //! `Idempotency-Key` to the OpenAPI document.
 
 mod access;
+mod answer;
 mod body;
 mod keys;
 mod limit;

@@ -1,12 +1,18 @@
 //! SQL of stored answers to writes with an `Idempotency-Key`.
 
-use super::write::{Answer, Idempotency};
+use super::answer::Answer;
 use sqlx::PgConnection;
 use sqlx::types::Json;
 use time::OffsetDateTime;
 
 /// Expired answers that one write deletes.
 const PURGED_PER_WRITE: i64 = 100;
+
+/// An `Idempotency-Key` and the request that it stands for.
+pub(super) struct Idempotency {
+    pub key: String,
+    pub fingerprint: Vec<u8>,
+}
 
 /// Claims a key for this transaction. Waits for another transaction that has claimed it. Returns false if the key has an
 /// answer that was stored after `oldest`.

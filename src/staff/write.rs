@@ -4,22 +4,23 @@
 //! Guarantees: of several requests with one key, one does the work and every other gets its answer again. A request that
 //! fails leaves nothing behind, not even its key, so it can be corrected and sent again under the same key.
 
+use super::Staff;
 use super::body::{self, Body};
 use super::problem::{Kind, Problem};
-use super::{Staff, store};
+use super::store::{self, Idempotency};
 use crate::auth::api_keys::Caller;
 use crate::http;
 use actix_web::dev::Payload;
 use actix_web::http::StatusCode;
 use actix_web::http::header::{self, HeaderMap, HeaderName};
 use actix_web::{FromRequest, HttpMessage, HttpRequest, HttpResponse, web};
-use aws_lc_rs::digest::{Context, SHA256, digest};
+use aws_lc_rs::digest::{Context, SHA256};
 use bytes::Bytes;
 use futures_util::future::LocalBoxFuture;
-use serde::Serialize;
 use sqlx::PgConnection;
-use std::fmt::Write as _;
 use time::OffsetDateTime;
+
+pub use super::answer::{Answer, version_of};
 
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 const REPLAYED: HeaderName = HeaderName::from_static("idempotent-replayed");
@@ -62,12 +63,6 @@ pub struct Write<C> {
     /// The version that the caller has read, without quotes; `None` without `If-Match` or for `*`.
     pub if_match: Option<String>,
     idempotency: Option<Idempotency>,
-}
-
-/// An `Idempotency-Key` and the request that it stands for.
-pub(super) struct Idempotency {
-    pub key: String,
-    pub fingerprint: Vec<u8>,
 }
 
 impl<C: Content + 'static> FromRequest for Write<C> {
@@ -197,68 +192,4 @@ fn fingerprint(request: &HttpRequest, if_match: Option<&str>, body: &[u8]) -> Ve
     }
     context.update(body);
     context.finish().as_ref().to_vec()
-}
-
-/// Returns a version for `ETag`: a digest of the parts of a resource that staff edit.
-pub fn version_of(content: &impl Serialize) -> String {
-    let text = serde_json::to_vec(content).unwrap_or_default();
-    let digest = digest(&SHA256, &text);
-    digest.as_ref()[..12].iter().fold(String::new(), |mut hex, byte| {
-        let _ = write!(hex, "{byte:02x}");
-        hex
-    })
-}
-
-/// The answer to a write.
-#[derive(Debug)]
-pub struct Answer {
-    pub(super) status: StatusCode,
-    /// Name and value.
-    pub(super) headers: Vec<(String, String)>,
-    pub(super) body: Option<String>,
-}
-
-impl Answer {
-    /// 200 with a body.
-    pub fn ok(body: &impl Serialize) -> Result<Self, Problem> {
-        Self::with(StatusCode::OK, body)
-    }
-
-    /// 201 with a body, and the path of the new resource below `/staff/v1`.
-    pub fn created(path: &str, body: &impl Serialize) -> Result<Self, Problem> {
-        let mut answer = Self::with(StatusCode::CREATED, body)?;
-        answer.headers.push((header::LOCATION.to_string(), format!("{}{path}", super::ROOT)));
-        Ok(answer)
-    }
-
-    /// 204 without a body.
-    pub fn no_content() -> Self {
-        Self { status: StatusCode::NO_CONTENT, headers: Vec::new(), body: None }
-    }
-
-    /// Adds the version of the resource, for `If-Match`.
-    pub fn with_version(mut self, version: &str) -> Self {
-        self.headers.push((header::ETAG.to_string(), format!("\"{version}\"")));
-        self
-    }
-
-    fn with(status: StatusCode, body: &impl Serialize) -> Result<Self, Problem> {
-        let body = serde_json::to_string(body).map_err(|error| {
-            tracing::error!(%error, "an answer cannot be written as JSON");
-            Problem::internal()
-        })?;
-        Ok(Self { status, headers: Vec::new(), body: Some(body) })
-    }
-
-    fn into_response(self) -> HttpResponse {
-        let mut response = HttpResponse::build(self.status);
-        response.insert_header((header::CACHE_CONTROL, "no-store"));
-        for (name, value) in self.headers {
-            response.insert_header((name, value));
-        }
-        match self.body {
-            Some(body) => response.content_type("application/json").body(body),
-            None => response.finish(),
-        }
-    }
 }
