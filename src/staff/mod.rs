@@ -28,7 +28,9 @@ use crate::auth::throttle::Throttle;
 use crate::clock::Clock;
 use crate::config::Settings;
 use crate::secret::KeyRing;
-use actix_web::web::ServiceConfig;
+use actix_web::middleware::from_fn;
+use actix_web::web::{self, ServiceConfig};
+use actix_web::{HttpRequest, HttpResponse, ResponseError};
 use limit::Limiter;
 use problem::{Kind, Problem};
 use sqlx::PgPool;
@@ -38,7 +40,15 @@ use std::time::Duration;
 /// Adds the operations, their OpenAPI document and the explorer to the routes of the server.
 pub fn configure(config: &mut ServiceConfig, staff: &Staff) {
     openapi::configure(config, staff);
-    operations::configure(config, staff.clone());
+    let scope = web::scope(ROOT).app_data(web::Data::new(staff.clone()));
+    let scope = operations::resources().into_iter().fold(scope, actix_web::Scope::service);
+    config.service(scope.default_service(web::to(no_route)).wrap(from_fn(access::check)));
+}
+
+async fn no_route(request: HttpRequest) -> HttpResponse {
+    let path: String = request.path().chars().take(200).collect();
+    let text = format!("No such route: {path}. See /staff/docs/ for the available routes.");
+    Problem::new(Kind::NotFound, text).error_response()
 }
 
 /// The path below which the operations are.

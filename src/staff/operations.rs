@@ -1,13 +1,12 @@
 //! The table of operations: method, path below `/staff/v1`, the role that a key needs, the handler. Routes, authorisation
 //! and the OpenAPI document derive from it.
 
+use super::keys;
 use super::problem::{Kind, Problem};
-use super::{Staff, access, keys};
 use crate::auth::api_keys::Role;
 use actix_web::guard;
 use actix_web::http::Method;
-use actix_web::middleware::from_fn;
-use actix_web::web::{self, ServiceConfig};
+use actix_web::web;
 use actix_web::{HttpRequest, Resource, ResponseError, Route};
 use std::collections::BTreeMap;
 use utoipa::OpenApi;
@@ -33,7 +32,7 @@ macro_rules! operations {
         pub(super) struct Paths;
 
         /// Returns the resources with their routes.
-        fn resources() -> Vec<Resource> {
+        pub(super) fn resources() -> Vec<Resource> {
             let mut resources: BTreeMap<&str, (Resource, Vec<&str>)> = BTreeMap::new();
             $(
                 let (resource, mut methods) =
@@ -77,18 +76,4 @@ fn refuse_other_methods(resource: Resource, methods: &[&str]) -> Resource {
         let problem = Problem { allow: Some(allow.clone()), ..Problem::new(Kind::MethodNotAllowed, text) };
         async move { problem.error_response() }
     }))
-}
-
-/// Adds the operations to the routes of the server.
-pub(super) fn configure(config: &mut ServiceConfig, staff: Staff) {
-    let mut scope = web::scope(super::ROOT).app_data(web::Data::new(staff));
-    for resource in resources() {
-        scope = scope.service(resource);
-    }
-    let scope = scope.default_service(web::to(|request: HttpRequest| async move {
-        let path: String = request.path().chars().take(200).collect();
-        let text = format!("No such route: {path}. See /staff/docs for the available routes.");
-        Problem::new(Kind::NotFound, text).error_response()
-    }));
-    config.service(scope.wrap(from_fn(access::check)));
 }
