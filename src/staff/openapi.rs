@@ -6,8 +6,10 @@ use super::{ROOT, Staff};
 use actix_web::http::header;
 use actix_web::web::{self, ServiceConfig};
 use actix_web::{HttpResponse, guard};
+use std::collections::BTreeMap;
 use utoipa::OpenApi;
 use utoipa::openapi::path::{Operation, Parameter, ParameterBuilder, ParameterIn};
+use utoipa::openapi::schema::{ArrayItems, Schema};
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme};
 use utoipa::openapi::{
     Content, InfoBuilder, ObjectBuilder, OpenApi as Document, Ref, RefOr, Required, ResponseBuilder, Server, Type,
@@ -23,6 +25,9 @@ of exact decimals, times are RFC 3339 in UTC. `{id}` takes the id or the number 
 
 Send an `Idempotency-Key` with every write. If the answer is lost, send the same request again: the work is done once, and \
 the answer is the first one. Errors are `application/problem+json` and change nothing.";
+
+/// The name of a list in the document is this prefix and the name of its rows.
+const LIST_PREFIX: &str = "List_";
 
 #[derive(OpenApi)]
 #[openapi(components(schemas(ProblemDocument<'_>, FieldError)))]
@@ -44,6 +49,7 @@ pub fn staff() -> Document {
         .bearer_format("spsi_<role>_<id>_<secret>")
         .description(Some("An API key"));
     components.add_security_scheme("key", SecurityScheme::Http(bearer.build()));
+    name_rows_of_lists(&mut components.schemas);
     document.security = Some(vec![SecurityRequirement::new("key", [] as [&str; 0])]);
     for operation in OPERATIONS {
         let path = document.paths.paths.get_mut(&format!("{ROOT}{}", operation.path));
@@ -60,6 +66,23 @@ pub fn staff() -> Document {
         }
     }
     document
+}
+
+/// Makes each list refer to the schema of its rows. utoipa repeats it inside of the list, so that a generated client would
+/// have two classes for one thing.
+fn name_rows_of_lists(schemas: &mut BTreeMap<String, RefOr<Schema>>) {
+    let lists: Vec<String> = schemas.keys().filter(|name| name.starts_with(LIST_PREFIX)).cloned().collect();
+    for list in lists {
+        let row_name = &list[LIST_PREFIX.len()..];
+        let Some(RefOr::T(Schema::Object(object))) = schemas.get_mut(&list) else { continue };
+        let Some(RefOr::T(Schema::Array(rows))) = object.properties.get_mut("data") else { continue };
+        let reference = RefOr::Ref(Ref::from_schema_name(row_name));
+        if let ArrayItems::RefOrSchema(items) =
+            std::mem::replace(&mut rows.items, ArrayItems::RefOrSchema(Box::new(reference)))
+        {
+            schemas.entry(row_name.to_owned()).or_insert(*items);
+        }
+    }
 }
 
 /// Adds what every operation has: the role, the errors and, for writes, the `Idempotency-Key`.
