@@ -1,7 +1,9 @@
 //! The integration tests: one binary, and a database for each test.
 
 mod architecture;
+mod catalog_changes;
 mod catalog_import;
+mod catalog_roll_back;
 mod catalogue;
 mod catalogue_queries;
 mod chaos;

@@ -1,0 +1,74 @@
+//! The difference of an import, row by row: products by code, then contract prices.
+
+use super::store;
+use super::ImportsError;
+use serde::Serialize;
+use sqlx::PgConnection;
+use time::Date;
+use utoipa::ToSchema;
+
+/// A product or a contract price that an import changes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
+pub struct Change {
+    pub code: String,
+    /// Of a product `new`, `changed`, `withdrawn` or `relisted`; of a contract price `price_new`, `price_changed` or
+    /// `price_removed`.
+    pub change: String,
+    /// The id of the clinic whose contract price it is.
+    pub clinic: Option<i64>,
+    /// The name of the price list whose price it is.
+    pub price_list: Option<String>,
+    /// First day of the contract price. `None`: without a first day.
+    #[serde(serialize_with = "crate::catalog::price_lists::serialize_day")]
+    #[schema(value_type = Option<String>, format = Date)]
+    pub valid_from: Option<Date>,
+    pub fields: Vec<ChangedField>,
+}
+
+/// A changed field. Values are texts as in the CSV file.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
+pub struct ChangedField {
+    pub field: String,
+    /// `None`: no value before.
+    pub before: Option<String>,
+    /// `None`: no value afterwards.
+    pub after: Option<String>,
+}
+
+/// Where a list of changes goes on: after the product with this code, or after the contract price with this id.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ChangePosition {
+    Product(String),
+    Price(i64),
+}
+
+/// Lists the changes of an import after `position`, at most `limit`. Returns where the list goes on; `None` at its end.
+pub async fn changes(
+    connection: &mut PgConnection,
+    id: i64,
+    position: Option<ChangePosition>,
+    limit: i64,
+) -> Result<(Vec<Change>, Option<ChangePosition>), ImportsError> {
+    super::find(connection, id).await?;
+    let mut found = Vec::new();
+    let after_price = match position {
+        Some(ChangePosition::Price(id)) => id,
+        position => {
+            let code = match position {
+                Some(ChangePosition::Product(code)) => code,
+                _ => String::new(),
+            };
+            found = store::product_changes(connection, id, &code, limit).await?;
+            0
+        }
+    };
+    let missing = limit - i64::try_from(found.len()).unwrap_or(limit);
+    if missing == 0 {
+        let next = found.last().map(|last| ChangePosition::Product(last.code.clone()));
+        return Ok((found, next));
+    }
+    let (prices, last) = store::price_changes(connection, id, after_price, missing).await?;
+    let is_full = i64::try_from(prices.len()).unwrap_or(limit) >= missing;
+    found.extend(prices);
+    Ok((found, last.filter(|_| is_full).map(ChangePosition::Price)))
+}
