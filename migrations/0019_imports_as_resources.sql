@@ -38,31 +38,56 @@ create table catalog_import_file (
     constraint catalog_import_file_kind_known check (kind in ('products', 'prices'))
 );
 
--- The columns of a product that an import can change.
-create type product_values as (
-    name text, type text, category text, units_per_outer numeric, units_known boolean, unit_of_measure text,
-    list_price numeric, barcode text, stock_available numeric, active boolean, withdrawn_at timestamptz,
-    related_urls text[], manufacturer text, tax_code text, tax_rate numeric, restricted boolean
-);
-
--- The products that an import changes. Of a column that it leaves alone, `before` and `after` are both null. An applied
--- import has no rows for its new products, which catalog_import counts by id: a first import is not written twice.
+-- The products that an import changes. Of a column that it leaves alone, `before_` and `after_` are both null. An applied
+-- import has no rows for its new products, which catalog_import counts by id: a first import is not written twice. Imports
+-- are never deleted, and a foreign key would be checked row by row.
 create table catalog_import_product (
-    import_id bigint not null references catalog_import on delete cascade,
+    import_id bigint not null,
+    id bigint generated always as identity,
     code text not null,
     change text not null,
-    before product_values,
-    after product_values not null,
-    primary key (import_id, code),
+    before_name text,
+    before_type text,
+    before_category text,
+    -- Pack size and whether it is known: both or none.
+    before_units_per_outer numeric,
+    before_units_known boolean,
+    before_unit_of_measure text,
+    before_list_price numeric,
+    before_barcode text,
+    before_stock_available numeric,
+    before_active boolean,
+    before_withdrawn_at timestamptz,
+    before_related_urls text[],
+    before_manufacturer text,
+    before_tax_code text,
+    before_tax_rate numeric,
+    before_restricted boolean,
+    after_name text,
+    after_type text,
+    after_category text,
+    after_units_per_outer numeric,
+    after_units_known boolean,
+    after_unit_of_measure text,
+    after_list_price numeric,
+    after_barcode text,
+    after_stock_available numeric,
+    after_active boolean,
+    after_related_urls text[],
+    after_manufacturer text,
+    after_tax_code text,
+    after_tax_rate numeric,
+    after_restricted boolean,
+    primary key (import_id, id),
     constraint catalog_import_product_change_known check (change in ('new', 'changed', 'withdrawn', 'relisted'))
 );
 
 -- The contract prices that an import changes. Without `before_price` it adds the price, without `after_price` it removes
 -- the price. Names, because an import that is only checked has created neither the products nor the price lists.
 create table catalog_import_price (
-    id bigint generated always as identity primary key,
-    import_id bigint not null references catalog_import on delete cascade,
-    clinic_id bigint references clinic on delete cascade,
+    import_id bigint not null,
+    id bigint generated always as identity,
+    clinic_id bigint,
     price_list text,
     code text not null,
     valid_from date not null,
@@ -70,9 +95,9 @@ create table catalog_import_price (
     before_until date,
     after_price numeric,
     after_until date,
+    primary key (import_id, id),
     constraint catalog_import_price_of_clinic_or_list check ((clinic_id is null) <> (price_list is null))
 );
-create index catalog_import_price_import on catalog_import_price (import_id, id);
 
 -- A row may name only some columns, so a new product takes the defaults of a full import. Otherwise as in 0002.
 create or replace view staged_product as

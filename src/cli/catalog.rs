@@ -113,7 +113,8 @@ pub async fn run(command: Command, context: &Context, output: Output) -> anyhow:
         }
         Command::Imports => {
             let imports = db::in_transaction(&context.pool, async |c| imports::list(c, Page::default()).await).await?;
-            let columns = ["id", "state", "file", "new", "changed", "withdrawn", "relisted", "created_at", "applied_at", "actor"];
+            let columns =
+                ["id", "state", "file", "new", "changed", "withdrawn", "relisted", "created_at", "applied_at", "actor"];
             output.list(&columns, &imports)
         }
         Command::RollBack { id } => run_roll_back(id, context, output).await,
@@ -209,7 +210,8 @@ async fn run_import(arguments: Import, context: &Context, output: Output) -> any
 async fn run_roll_back(id: i64, context: &Context, output: Output) -> anyhow::Result<()> {
     let (now, actor) = (context.clock.now(), &context.actor);
     let result =
-        db::in_transaction(&context.pool, async |connection| imports::roll_back(connection, now, actor, id).await).await;
+        db::in_transaction(&context.pool, async |connection| imports::roll_back(connection, now, actor, id).await)
+            .await;
     let record = result.map_err(|error| match error {
         ImportsError::NotFound(_) | ImportsError::State { .. } | ImportsError::NotLast { .. } => {
             anyhow::Error::new(error).context(Hint("`spsi catalog imports` lists the imports and their states".into()))

@@ -4,7 +4,7 @@ use crate::support::database::TestDatabase;
 use rust_decimal::Decimal;
 use spsi_partner::catalog::price_lists::{self, PriceChange, PriceListsError, PriceOwner};
 use spsi_partner::catalog::products::{self, ProductChange, ProductFilter, ProductRow, ProductsError, StockChange};
-use spsi_partner::clinics::{self, ClinicDraft};
+use spsi_partner::clinics::{self, Changes, ClinicDraft, Target};
 use spsi_partner::config::ClinicSettings;
 use spsi_partner::config::Settings;
 use spsi_partner::db::{Page, in_transaction};
@@ -107,12 +107,10 @@ async fn stock_is_set_or_added_to_for_all_products_or_none() {
     let pool = database.pool();
     upsert(pool, &[product("A"), product("B")]).await.expect("new");
     let before = version(pool).await;
-    let set = |code: &str, value: i64| StockChange {
-        code: code.into(),
-        stock_available: Some(value.into()),
-        change: None,
-    };
-    let add = |code: &str, value: i64| StockChange { code: code.into(), stock_available: None, change: Some(value.into()) };
+    let set =
+        |code: &str, value: i64| StockChange { code: code.into(), stock_available: Some(value.into()), change: None };
+    let add =
+        |code: &str, value: i64| StockChange { code: code.into(), stock_available: None, change: Some(value.into()) };
     let run = async |changes: Vec<StockChange>| {
         in_transaction(pool, async |c| products::set_stock(c, NOW, "test", &changes).await).await
     };
@@ -188,7 +186,10 @@ async fn contract_prices_are_set_listed_and_removed() {
     let second = page(first.last().map(|price| (price.code.clone(), price.valid_from))).await;
     assert_eq!((second.len(), second[0].code.as_str()), (1, "B"));
 
-    let bad = PriceChange { valid_until: Some(date!(2026 - 01 - 01)), ..PriceChange { contract_price: Some((-1).into()), ..summer } };
+    let bad = PriceChange {
+        valid_until: Some(date!(2026 - 01 - 01)),
+        ..PriceChange { contract_price: Some((-1).into()), ..summer }
+    };
     let error = set(&gold, vec![price("A", Some(1)), price("A", None), price("X", Some(1)), bad]).await.unwrap_err();
     assert_eq!(
         error.to_string(),
@@ -209,10 +210,14 @@ async fn a_price_list_is_deleted_only_when_no_clinic_uses_it() {
     let pool = database.pool();
     upsert(pool, &[product("A")]).await.expect("new");
     let draft = ClinicDraft { name: "Vet".into(), site: None, client_id: Some("vet".into()) };
-    clinics::add(pool, NOW, "test", draft).await.expect("a clinic");
+    in_transaction(pool, async |c| clinics::add(c, NOW, "test", draft).await).await.expect("a clinic");
     let settings: ClinicSettings = Settings::from_environment().expect("defaults").clinic;
     let set = async |pair: &str| {
-        clinics::set(pool, NOW, "test", &settings, "vet", &[pair.to_owned()]).await.expect("set");
+        let changes = Changes::parse(&[pair.to_owned()]);
+        let target = Target::from("vet");
+        in_transaction(pool, async |c| clinics::set(c, NOW, "test", &settings, target, changes).await)
+            .await
+            .expect("set");
     };
     set("price_list=Gold").await;
     let delete = async || in_transaction(pool, async |c| price_lists::delete(c, NOW, "test", "Gold").await).await;

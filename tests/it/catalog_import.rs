@@ -4,7 +4,8 @@ use crate::support::database::TestDatabase;
 use rust_decimal::Decimal;
 use spsi_partner::catalog::export::export;
 use spsi_partner::catalog::import::{
-    FormatOptions, ImportError, ImportKind, ImportOptions, ImportState, ImportSummary, Mapping, Progress, SourceFile, import,
+    FormatOptions, ImportError, ImportKind, ImportOptions, ImportState, ImportSummary, Mapping, Progress, SourceFile,
+    import,
 };
 use spsi_partner::clinics::{self, ClinicDraft};
 use spsi_partner::db::in_transaction;

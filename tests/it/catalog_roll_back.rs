@@ -1,6 +1,7 @@
 //! Uploads, their difference, and the roll-back of imports, on a real database.
 
 use crate::support::database::TestDatabase;
+use rust_decimal::Decimal;
 use spsi_partner::catalog::export::export;
 use spsi_partner::catalog::import::{ImportOptions, ImportState, ImportSummary, SourceFile, import};
 use spsi_partner::catalog::imports::{
@@ -9,7 +10,6 @@ use spsi_partner::catalog::imports::{
 use spsi_partner::catalog::products::{self, ProductChange, StockChange};
 use spsi_partner::clinics::{self, ClinicDraft};
 use spsi_partner::db::{Page, in_transaction};
-use rust_decimal::Decimal;
 use sqlx::PgPool;
 use time::OffsetDateTime;
 use time::macros::datetime;
@@ -104,7 +104,7 @@ async fn state(pool: &PgPool) -> Vec<String> {
 async fn prepared() -> TestDatabase {
     let database = TestDatabase::new().await;
     let draft = ClinicDraft { name: "Vet".into(), site: None, client_id: Some("vet".into()) };
-    clinics::add(database.pool(), NOW, "test", draft).await.expect("a clinic");
+    in_transaction(database.pool(), async |c| clinics::add(c, NOW, "test", draft).await).await.expect("a clinic");
     import_files(database.pool(), BEFORE, PRICES_BEFORE).await;
     database
 }
@@ -116,7 +116,13 @@ fn text(change: &Change) -> String {
     let fields: Vec<_> =
         change.fields.iter().map(|f| format!("{} {} > {}", f.field, value(&f.before), value(&f.after))).collect();
     let from = change.valid_from.map(|day| format!(" {day}")).unwrap_or_default();
-    format!("{}{} {}{from}: {}", change.change, owner.map(|o| format!(" {o}")).unwrap_or_default(), change.code, fields.join(", "))
+    format!(
+        "{}{} {}{from}: {}",
+        change.change,
+        owner.map(|o| format!(" {o}")).unwrap_or_default(),
+        change.code,
+        fields.join(", ")
+    )
 }
 
 #[tokio::test]
@@ -133,9 +139,9 @@ async fn an_upload_shows_every_change_and_changes_nothing_until_it_is_applied() 
         "changed A: name a > a2, type t > t2, category c > c2, units_per_outer 10 > 20, unit_of_measure box > pack, \
          list_price 1 > 1.5, barcode 111 > 222, stock_available 5 > 50, related_urls http://a.example > http://b.example, \
          manufacturer Maker > Other, tax_code S > , tax_rate 10 > -, restricted 0 > 1",
-        "withdrawn B: active 1 > 0",
         "relisted C: active 0 > 1",
         "changed D: units_per_outer - > 4, unit_of_measure  > box, list_price - > 8",
+        "withdrawn B: active 1 > 0",
     ];
     assert_eq!(shown.iter().take(4).map(text).collect::<Vec<_>>(), expected);
     let mut prices: Vec<_> = shown.iter().filter(|change| change.change.starts_with("price")).map(text).collect();
@@ -152,8 +158,9 @@ async fn an_upload_shows_every_change_and_changes_nothing_until_it_is_applied() 
     ];
     assert_eq!(prices, expected);
 
-    let refused =
-        in_transaction(pool, async |c| imports::apply(c, NOW, "test", id, false, Decimal::TEN).await).await.unwrap_err();
+    let refused = in_transaction(pool, async |c| imports::apply(c, NOW, "test", id, false, Decimal::TEN).await)
+        .await
+        .unwrap_err();
     assert!(refused.to_string().contains("off sale"), "{refused}");
     let applied = apply(pool, id).await.expect("apply");
     assert_eq!(applied.summary.state, ImportState::Applied);
@@ -186,8 +193,7 @@ async fn a_roll_back_restores_products_prices_and_price_lists() {
     assert_eq!(changes(pool, imported.id.expect("an id")).await, shown, "the difference stays readable");
     let again = roll_back(pool, imported.id.expect("an id")).await.unwrap_err();
     assert!(matches!(again, ImportsError::State { state: ImportState::RolledBack, .. }), "{again}");
-    import_files(pool, AFTER, PRICES_AFTER).await;
-    assert_eq!(imported.new, 2);
+    assert_eq!(import_files(pool, AFTER, PRICES_AFTER).await.new, 2, "the import can be repeated");
 }
 
 #[tokio::test]
@@ -239,7 +245,8 @@ async fn a_roll_back_keeps_later_edits_and_counts_shipments_since() {
 async fn a_refused_upload_names_every_error_and_stores_nothing() {
     let database = prepared().await;
     let pool = database.pool();
-    let error = upload(pool, "A,,t,c,10,box,x,,,,,,,,\nA,a,t,c,0,box,1,,,,,,,,\n", "nobody,,A,1,,\n").await.unwrap_err();
+    let error =
+        upload(pool, "A,,t,c,10,box,x,,,,,,,,\nA,a,t,c,0,box,1,,,,,,,,\n", "nobody,,A,1,,\n").await.unwrap_err();
     let text = error.to_string();
     for expected in ["line 2, name: is empty", "list_price \"x\"", "units_per_outer \"0\"", "code \"A\"", "nobody"] {
         assert!(text.contains(expected), "{expected}: {text}");

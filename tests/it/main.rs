@@ -20,6 +20,7 @@ mod orders_stock;
 mod pooler;
 mod reference;
 mod staff_access;
+mod staff_catalogue;
 mod support;
 mod token;
 mod trickle;

@@ -59,7 +59,8 @@ impl Server {
         let file = SourceFile { name: "products.csv".into(), content };
         let options = ImportOptions { allow_withdrawals: true, ..ImportOptions::default() };
         let pool = self.shop.database.pool();
-        let done = in_transaction(pool, async |c| import(c, NOW, "test", Some(file), None, &options, &|_| {}).await).await;
+        let done =
+            in_transaction(pool, async |c| import(c, NOW, "test", Some(file), None, &options, &|_| {}).await).await;
         done.expect("import");
     }
 

@@ -53,7 +53,8 @@ impl Shop {
         let file =
             SourceFile { name: "products.csv".into(), content: Box::new(std::io::Cursor::new(file.into_bytes())) };
         let options = ImportOptions::default();
-        let done = in_transaction(pool, async |c| import(c, NOW, "test", Some(file), None, &options, &|_| {}).await).await;
+        let done =
+            in_transaction(pool, async |c| import(c, NOW, "test", Some(file), None, &options, &|_| {}).await).await;
         done.expect("import");
         let settings = Settings::from_environment().expect("defaults");
         let draft = ClinicDraft { name: "Harbour Vets".into(), site: None, client_id: Some("harbour".into()) };

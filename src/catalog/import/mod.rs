@@ -240,7 +240,7 @@ impl Run<'_> {
             let lost = compare(connection, full, &mut summary).await?;
             too_many = check_withdrawals(connection, full, lost, options).await?;
             let with_absent = full && summary.withdrawn > 0;
-            changes::record_products(connection, self.now, id, with_absent, with_new && summary.new > 0).await?;
+            changes::record_products(connection, id, with_absent, with_new && summary.new > 0).await?;
         }
         if let Some(contract) = &mut summary.contract_prices {
             changes::record_prices(connection, id, contract).await?;

@@ -36,7 +36,9 @@ pub(super) async fn empty_staging(connection: &mut PgConnection) -> Result<(), s
 }
 
 /// Starts copying the lines of [`super::rows::ProductRows`] into the staging table.
-pub(in crate::catalog) async fn copy_products(connection: &mut PgConnection) -> Result<PgCopyIn<&mut PgConnection>, sqlx::Error> {
+pub(in crate::catalog) async fn copy_products(
+    connection: &mut PgConnection,
+) -> Result<PgCopyIn<&mut PgConnection>, sqlx::Error> {
     connection
         .copy_in_raw(
             "copy staged_product_row (line, code, name, type, category, units_per_outer, units_known,
@@ -61,7 +63,9 @@ pub(in crate::catalog) struct Finding {
 }
 
 /// Finds rows whose code is already on an earlier line.
-pub(in crate::catalog) async fn find_repeated_codes(connection: &mut PgConnection) -> Result<Vec<Finding>, sqlx::Error> {
+pub(in crate::catalog) async fn find_repeated_codes(
+    connection: &mut PgConnection,
+) -> Result<Vec<Finding>, sqlx::Error> {
     sqlx::query_as!(
         Finding,
         r#"with repeated as materialized (
@@ -96,7 +100,9 @@ pub(super) async fn find_unknown_codes(connection: &mut PgConnection) -> Result<
 }
 
 /// Finds rows of a delta that would set a price for a product without a known pack size.
-pub(in crate::catalog) async fn find_prices_without_units(connection: &mut PgConnection) -> Result<Vec<Finding>, sqlx::Error> {
+pub(in crate::catalog) async fn find_prices_without_units(
+    connection: &mut PgConnection,
+) -> Result<Vec<Finding>, sqlx::Error> {
     sqlx::query_as!(
         Finding,
         r#"select line as "line!", code as "value!", 0::bigint as "first_line!" from staged_product
@@ -200,7 +206,10 @@ pub(super) async fn find_movements(connection: &mut PgConnection) -> Result<Vec<
 }
 
 /// Updates the products for which [`compare`] found a difference.
-pub(in crate::catalog) async fn update_products(connection: &mut PgConnection, now: OffsetDateTime) -> Result<(), sqlx::Error> {
+pub(in crate::catalog) async fn update_products(
+    connection: &mut PgConnection,
+    now: OffsetDateTime,
+) -> Result<(), sqlx::Error> {
     sqlx::query!(
         "update product p set
              name = s.name, type = s.type, category = s.category, units_per_outer = s.units_per_outer,
@@ -219,7 +228,10 @@ pub(in crate::catalog) async fn update_products(connection: &mut PgConnection, n
 }
 
 /// Inserts the new products.
-pub(in crate::catalog) async fn insert_products(connection: &mut PgConnection, now: OffsetDateTime) -> Result<(), sqlx::Error> {
+pub(in crate::catalog) async fn insert_products(
+    connection: &mut PgConnection,
+    now: OffsetDateTime,
+) -> Result<(), sqlx::Error> {
     sqlx::query!(
         "insert into product (code, name, type, category, units_per_outer, units_known, unit_of_measure, list_price,
              barcode, stock_available, active, withdrawn_at, related_urls, manufacturer, tax_code, tax_rate, restricted)

@@ -1,8 +1,8 @@
-//! The difference of an import, row by row: products by code, then contract prices.
+//! The difference of an import, row by row: products, then contract prices.
 
-use super::store;
 use super::ImportsError;
-use serde::Serialize;
+use super::store::{self, After};
+use serde::{Deserialize, Serialize};
 use sqlx::PgConnection;
 use time::Date;
 use utoipa::ToSchema;
@@ -35,11 +35,12 @@ pub struct ChangedField {
     pub after: Option<String>,
 }
 
-/// Where a list of changes goes on: after the product with this code, or after the contract price with this id.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum ChangePosition {
-    Product(String),
-    Price(i64),
+/// Where a list of changes goes on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ChangePosition {
+    change: i64,
+    product: i64,
+    price: i64,
 }
 
 /// Lists the changes of an import after `position`, at most `limit`. Returns where the list goes on; `None` at its end.
@@ -50,25 +51,23 @@ pub async fn changes(
     limit: i64,
 ) -> Result<(Vec<Change>, Option<ChangePosition>), ImportsError> {
     super::find(connection, id).await?;
+    let mut position = position.unwrap_or_default();
     let mut found = Vec::new();
-    let after_price = match position {
-        Some(ChangePosition::Price(id)) => id,
-        position => {
-            let code = match position {
-                Some(ChangePosition::Product(code)) => code,
-                _ => String::new(),
-            };
-            found = store::product_changes(connection, id, &code, limit).await?;
-            0
-        }
-    };
-    let missing = limit - i64::try_from(found.len()).unwrap_or(limit);
-    if missing == 0 {
-        let next = found.last().map(|last| ChangePosition::Product(last.code.clone()));
-        return Ok((found, next));
+    if position.price == 0 {
+        let after = After { change: position.change, product: position.product };
+        let (products, next) = store::product_changes(connection, id, after, limit).await?;
+        found = products;
+        (position.change, position.product) = (next.change, next.product);
     }
-    let (prices, last) = store::price_changes(connection, id, after_price, missing).await?;
-    let is_full = i64::try_from(prices.len()).unwrap_or(limit) >= missing;
-    found.extend(prices);
-    Ok((found, last.filter(|_| is_full).map(ChangePosition::Price)))
+    let missing = limit - i64::try_from(found.len()).unwrap_or(limit);
+    if missing > 0 {
+        let (prices, last) = store::price_changes(connection, id, position.price, missing).await?;
+        if i64::try_from(prices.len()).unwrap_or(limit) < missing {
+            found.extend(prices);
+            return Ok((found, None));
+        }
+        found.extend(prices);
+        position.price = last.unwrap_or(position.price);
+    }
+    Ok((found, Some(position)))
 }

@@ -168,6 +168,12 @@ pub async fn find(connection: &mut PgConnection, id: i64) -> Result<ImportRecord
     found.ok_or(ImportsError::NotFound(id))
 }
 
+/// Finds an import, and takes the import lock: nobody applies it or checks it again until the end of the transaction.
+pub async fn find_locked(connection: &mut PgConnection, id: i64) -> Result<ImportRecord, ImportsError> {
+    import::lock(connection, &|_| ()).await?;
+    find(connection, id).await
+}
+
 /// Lists the imports, newest first.
 pub async fn list(connection: &mut PgConnection, page: Page) -> Result<Vec<ImportRecord>, sqlx::Error> {
     store::find(connection, None, page).await

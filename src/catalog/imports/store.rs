@@ -112,54 +112,71 @@ pub(super) async fn find(
         .collect())
 }
 
-/// Reads the changed products after `code`, in order of code. The new products of an applied import are read by their ids.
+/// Where product changes go on: after this recorded change, then after this product of an applied import.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct After {
+    pub change: i64,
+    pub product: i64,
+}
+
+/// Reads the changed products. The new products of an applied import are not recorded and are read by their ids, after all
+/// others. Returns where the list goes on, too.
 pub(super) async fn product_changes(
     connection: &mut PgConnection,
     id: i64,
-    code: &str,
+    after: After,
     limit: i64,
-) -> Result<Vec<Change>, sqlx::Error> {
+) -> Result<(Vec<Change>, After), sqlx::Error> {
     let rows = sqlx::query!(
         r#"with recorded as (
-               select code, change, before, after from catalog_import_product
-               where import_id = $1 and code > $2 order by code limit $3),
+               select id as change_id, 0::bigint as product_id, code, change,
+                   before_name, before_type, before_category,
+                   case when before_units_known then before_units_per_outer end as before_units, before_unit_of_measure,
+                   before_list_price, before_barcode, before_stock_available, before_active, before_related_urls,
+                   before_manufacturer, before_tax_code, before_tax_rate, before_restricted,
+                   after_name, after_type, after_category,
+                   case when after_units_known then after_units_per_outer end as after_units, after_unit_of_measure,
+                   after_list_price, after_barcode, after_stock_available, after_active, after_related_urls,
+                   after_manufacturer, after_tax_code, after_tax_rate, after_restricted
+               from catalog_import_product
+               where import_id = $1 and id > $2 and $3::bigint = 0 order by id limit $4),
            created as (
-               select p.code, 'new'::text as change, null::product_values as before,
-                   row(p.name, p.type, p.category, p.units_per_outer, p.units_known, p.unit_of_measure, p.list_price,
-                       p.barcode, p.stock_available, p.active, p.withdrawn_at, p.related_urls, p.manufacturer, p.tax_code,
-                       p.tax_rate, p.restricted)::product_values as after
-               from catalog_import i join product p on p.id between i.first_product_id and i.last_product_id
-               where i.id = $1 and i.state = 'applied' and p.code > $2 order by p.code limit $3),
-           page as (select * from recorded union all select * from created order by code limit $3)
-           select p.code as "code!", p.change as "change!", f.field as "field?", f.before as "before?", f.after as "after?"
+               select $2, p.id, p.code, 'new', null, null, null, null::numeric, null, null::numeric, null,
+                   null::numeric, null::boolean, null::text[], null, null, null::numeric, null::boolean,
+                   p.name, p.type, p.category, case when p.units_known then p.units_per_outer end, p.unit_of_measure,
+                   p.list_price, p.barcode, p.stock_available, p.active, p.related_urls, p.manufacturer, p.tax_code,
+                   p.tax_rate, p.restricted
+               from catalog_import i join product p on p.id between greatest(i.first_product_id, $3 + 1) and i.last_product_id
+               where i.id = $1 and i.state = 'applied' order by p.id limit $4),
+           page as (select * from recorded union all select * from created order by product_id, change_id limit $4)
+           select p.change_id as "change_id!", p.product_id as "product_id!", p.code as "code!", p.change as "change!",
+               f.field as "field?", f.before as "before?", f.after as "after?"
            from page p left join lateral (
                values
-                   (1, 'name', (p.before).name, (p.after).name),
-                   (2, 'type', (p.before).type, (p.after).type),
-                   (3, 'category', (p.before).category, (p.after).category),
-                   (4, 'units_per_outer',
-                       case when (p.before).units_known then trim_scale((p.before).units_per_outer)::text end,
-                       case when (p.after).units_known then trim_scale((p.after).units_per_outer)::text end),
-                   (5, 'unit_of_measure', (p.before).unit_of_measure, (p.after).unit_of_measure),
-                   (6, 'list_price', trim_scale((p.before).list_price)::text, trim_scale((p.after).list_price)::text),
-                   (7, 'barcode', (p.before).barcode, (p.after).barcode),
-                   (8, 'stock_available', trim_scale((p.before).stock_available)::text,
-                       trim_scale((p.after).stock_available)::text),
-                   (9, 'active', (p.before).active::int::text, (p.after).active::int::text),
-                   (10, 'related_urls', array_to_string((p.before).related_urls, ' '),
-                       array_to_string((p.after).related_urls, ' ')),
-                   (11, 'manufacturer', (p.before).manufacturer, (p.after).manufacturer),
-                   (12, 'tax_code', (p.before).tax_code, (p.after).tax_code),
-                   (13, 'tax_rate', trim_scale((p.before).tax_rate)::text, trim_scale((p.after).tax_rate)::text),
-                   (14, 'restricted', (p.before).restricted::int::text, (p.after).restricted::int::text)
+                   (1, 'name', before_name, after_name),
+                   (2, 'type', before_type, after_type),
+                   (3, 'category', before_category, after_category),
+                   (4, 'units_per_outer', trim_scale(before_units)::text, trim_scale(after_units)::text),
+                   (5, 'unit_of_measure', before_unit_of_measure, after_unit_of_measure),
+                   (6, 'list_price', trim_scale(before_list_price)::text, trim_scale(after_list_price)::text),
+                   (7, 'barcode', before_barcode, after_barcode),
+                   (8, 'stock_available', trim_scale(before_stock_available)::text, trim_scale(after_stock_available)::text),
+                   (9, 'active', before_active::int::text, after_active::int::text),
+                   (10, 'related_urls', array_to_string(before_related_urls, ' '), array_to_string(after_related_urls, ' ')),
+                   (11, 'manufacturer', before_manufacturer, after_manufacturer),
+                   (12, 'tax_code', before_tax_code, after_tax_code),
+                   (13, 'tax_rate', trim_scale(before_tax_rate)::text, trim_scale(after_tax_rate)::text),
+                   (14, 'restricted', before_restricted::int::text, after_restricted::int::text)
            ) f(position, field, before, after) on f.before is distinct from f.after
-           order by p.code, f.position"#,
+           order by p.product_id, p.change_id, f.position"#,
         id,
-        code,
+        after.change,
+        after.product,
         limit
     )
     .fetch_all(connection)
     .await?;
+    let next = rows.last().map_or(after, |row| After { change: row.change_id, product: row.product_id });
     let mut changes: Vec<Change> = Vec::new();
     for row in rows {
         let field = row.field.map(|field| ChangedField { field, before: row.before, after: row.after });
@@ -175,7 +192,7 @@ pub(super) async fn product_changes(
             }),
         }
     }
-    Ok(changes)
+    Ok((changes, next))
 }
 
 /// Reads the changed contract prices after the one with this id. Returns the id of the last one too.

@@ -7,11 +7,11 @@ mod store;
 
 pub use store::{ContractPrice, PriceList};
 
-use super::import::problems::{Problems, join};
 use super::import::prices::store::{
     analyze_prices, copy_prices, delete_prices, find_repeated_prices, find_unknown_products, insert_price_lists,
     upsert_prices,
 };
+use super::import::problems::{Problems, join};
 use super::import::store::{bump_version, delete_staged};
 use super::import::{self, CODE_CHARACTERS, InvalidField, TEXT_CHARACTERS, cells, copy::CopyLines, rows::not_negative};
 use crate::audit;

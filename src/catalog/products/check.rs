@@ -62,10 +62,21 @@ impl Check<'_> {
         let tax_code = self.text("tax_code", change.tax_code.as_deref());
         let tax_rate = self.number("tax_rate", change.tax_rate.flatten(), percentage);
         let units_known = change.units_per_outer.map(|units| units.is_some());
-        lines.plain(Some(self.position)).text(Some(code.unwrap_or_default())).text(name).text(product_type).text(category);
+        lines
+            .plain(Some(self.position))
+            .text(Some(code.unwrap_or_default()))
+            .text(name)
+            .text(product_type)
+            .text(category);
         lines.number(units_known.map(|_| units.unwrap_or(Decimal::ONE))).boolean(units_known).text(measure);
         lines.number(price).boolean(Some(change.list_price.is_some()));
-        lines.text(barcode).number(stock).boolean(change.active).texts(urls.as_deref()).text(manufacturer).text(tax_code);
+        lines
+            .text(barcode)
+            .number(stock)
+            .boolean(change.active)
+            .texts(urls.as_deref())
+            .text(manufacturer)
+            .text(tax_code);
         lines.number(tax_rate).boolean(Some(change.tax_rate.is_some())).boolean(change.restricted).end();
     }
 

@@ -4,20 +4,18 @@ pub(in crate::catalog) mod store;
 
 use super::summary::ContractSummary;
 use sqlx::PgConnection;
-use time::OffsetDateTime;
 
 /// Records the staged products that differ from the catalogue. `with_new` records the new products too: an applied import
 /// knows them by their ids. With `full`, products that the file lacks are withdrawn.
 pub(super) async fn record_products(
     connection: &mut PgConnection,
-    now: OffsetDateTime,
     import: i64,
     full: bool,
     with_new: bool,
 ) -> Result<(), sqlx::Error> {
-    store::insert_changed_products(connection, now, import).await?;
+    store::insert_changed_products(connection, import).await?;
     if full {
-        store::insert_absent_products(connection, now, import).await?;
+        store::insert_absent_products(connection, import).await?;
     }
     if with_new {
         store::insert_new_products(connection, import).await?;

@@ -1,79 +1,57 @@
 //! SQL of the recorded differences. Set based: one statement for each kind of change.
 
 use sqlx::PgConnection;
-use time::OffsetDateTime;
 
-/// Records the staged rows that change a product. The caller has compared them and has not merged them yet.
-pub(super) async fn insert_changed_products(
-    connection: &mut PgConnection,
-    now: OffsetDateTime,
-    import: i64,
-) -> Result<(), sqlx::Error> {
+/// Records the staged rows that change a product, in the order of the file. The caller has compared them and has not
+/// merged them yet.
+pub(super) async fn insert_changed_products(connection: &mut PgConnection, import: i64) -> Result<(), sqlx::Error> {
     sqlx::query!(
-        "insert into catalog_import_product (import_id, code, change, before, after)
+        "insert into catalog_import_product (import_id, code, change,
+             before_name, before_type, before_category, before_units_per_outer, before_units_known, before_unit_of_measure,
+             before_list_price, before_barcode, before_stock_available, before_active, before_withdrawn_at,
+             before_related_urls, before_manufacturer, before_tax_code, before_tax_rate, before_restricted,
+             after_name, after_type, after_category, after_units_per_outer, after_units_known, after_unit_of_measure,
+             after_list_price, after_barcode, after_stock_available, after_active,
+             after_related_urls, after_manufacturer, after_tax_code, after_tax_rate, after_restricted)
          select $1, p.code,
              case when p.active and not s.active then 'withdrawn' when not p.active and s.active then 'relisted'
                  else 'changed' end,
-             row(
-                 case when s.name <> p.name then p.name end,
-                 case when s.type <> p.type then p.type end,
-                 case when s.category <> p.category then p.category end,
-                 case when (s.units_per_outer, s.units_known) <> (p.units_per_outer, p.units_known) then p.units_per_outer end,
-                 case when (s.units_per_outer, s.units_known) <> (p.units_per_outer, p.units_known) then p.units_known end,
-                 case when s.unit_of_measure <> p.unit_of_measure then p.unit_of_measure end,
-                 case when s.list_price is distinct from p.list_price then p.list_price end,
-                 case when s.barcode <> p.barcode then p.barcode end,
-                 case when s.stock_available <> p.stock_available then p.stock_available end,
-                 case when s.active <> p.active then p.active end,
-                 case when s.active <> p.active then p.withdrawn_at end,
-                 case when s.related_urls <> p.related_urls then p.related_urls end,
-                 case when s.manufacturer <> p.manufacturer then p.manufacturer end,
-                 case when s.tax_code <> p.tax_code then p.tax_code end,
-                 case when s.tax_rate is distinct from p.tax_rate then p.tax_rate end,
-                 case when s.restricted <> p.restricted then p.restricted end)::product_values,
-             row(
-                 case when s.name <> p.name then s.name end,
-                 case when s.type <> p.type then s.type end,
-                 case when s.category <> p.category then s.category end,
-                 case when (s.units_per_outer, s.units_known) <> (p.units_per_outer, p.units_known) then s.units_per_outer end,
-                 case when (s.units_per_outer, s.units_known) <> (p.units_per_outer, p.units_known) then s.units_known end,
-                 case when s.unit_of_measure <> p.unit_of_measure then s.unit_of_measure end,
-                 case when s.list_price is distinct from p.list_price then s.list_price end,
-                 case when s.barcode <> p.barcode then s.barcode end,
-                 case when s.stock_available <> p.stock_available then s.stock_available end,
-                 case when s.active <> p.active then s.active end,
-                 case when not s.active and p.active then $2::timestamptz end,
-                 case when s.related_urls <> p.related_urls then s.related_urls end,
-                 case when s.manufacturer <> p.manufacturer then s.manufacturer end,
-                 case when s.tax_code <> p.tax_code then s.tax_code end,
-                 case when s.tax_rate is distinct from p.tax_rate then s.tax_rate end,
-                 case when s.restricted <> p.restricted then s.restricted end)::product_values
+             nullif(p.name, s.name), nullif(p.type, s.type), nullif(p.category, s.category),
+             case when (p.units_per_outer, p.units_known) <> (s.units_per_outer, s.units_known) then p.units_per_outer end,
+             case when (p.units_per_outer, p.units_known) <> (s.units_per_outer, s.units_known) then p.units_known end,
+             nullif(p.unit_of_measure, s.unit_of_measure),
+             nullif(p.list_price, s.list_price), nullif(p.barcode, s.barcode),
+             nullif(p.stock_available, s.stock_available), nullif(p.active, s.active),
+             case when p.active <> s.active then p.withdrawn_at end,
+             nullif(p.related_urls, s.related_urls), nullif(p.manufacturer, s.manufacturer),
+             nullif(p.tax_code, s.tax_code), nullif(p.tax_rate, s.tax_rate), nullif(p.restricted, s.restricted),
+             nullif(s.name, p.name), nullif(s.type, p.type), nullif(s.category, p.category),
+             case when (p.units_per_outer, p.units_known) <> (s.units_per_outer, s.units_known) then s.units_per_outer end,
+             case when (p.units_per_outer, p.units_known) <> (s.units_per_outer, s.units_known) then s.units_known end,
+             nullif(s.unit_of_measure, p.unit_of_measure),
+             nullif(s.list_price, p.list_price), nullif(s.barcode, p.barcode),
+             nullif(s.stock_available, p.stock_available), nullif(s.active, p.active),
+             nullif(s.related_urls, p.related_urls), nullif(s.manufacturer, p.manufacturer),
+             nullif(s.tax_code, p.tax_code), nullif(s.tax_rate, p.tax_rate), nullif(s.restricted, p.restricted)
          from staged_product_change c
          join staged_product s on s.line = c.line
-         join product p on p.id = s.product_id",
-        import,
-        now
+         join product p on p.id = s.product_id
+         order by c.line",
+        import
     )
     .execute(connection)
     .await?;
     Ok(())
 }
 
-/// Records the active products that a full import withdraws because the file lacks them.
-pub(super) async fn insert_absent_products(
-    connection: &mut PgConnection,
-    now: OffsetDateTime,
-    import: i64,
-) -> Result<(), sqlx::Error> {
+/// Records the active products that a full import withdraws because the file lacks them, in order of code.
+pub(super) async fn insert_absent_products(connection: &mut PgConnection, import: i64) -> Result<(), sqlx::Error> {
     sqlx::query!(
-        "insert into catalog_import_product (import_id, code, change, before, after)
-         select $1, p.code, 'withdrawn',
-             row(null, null, null, null, null, null, null, null, null, true, null, null, null, null, null, null)::product_values,
-             row(null, null, null, null, null, null, null, null, null, false, $2, null, null, null, null, null)::product_values
-         from product p
-         where p.active and not exists (select from staged_product_row s where s.code = p.code)",
-        import,
-        now
+        r#"insert into catalog_import_product (import_id, code, change, before_active, after_active)
+           select $1, p.code, 'withdrawn', true, false from product p
+           where p.active and not exists (select from staged_product_row s where s.code = p.code)
+           order by p.code collate "C""#,
+        import
     )
     .execute(connection)
     .await?;
@@ -83,11 +61,13 @@ pub(super) async fn insert_absent_products(
 /// Records the new products of an import that is only checked.
 pub(super) async fn insert_new_products(connection: &mut PgConnection, import: i64) -> Result<(), sqlx::Error> {
     sqlx::query!(
-        "insert into catalog_import_product (import_id, code, change, after)
-         select $1, code, 'new',
-             row(name, type, category, units_per_outer, units_known, unit_of_measure, list_price, barcode, stock_available,
-                 active, null, related_urls, manufacturer, tax_code, tax_rate, restricted)::product_values
-         from staged_product where product_id is null",
+        "insert into catalog_import_product (import_id, code, change,
+             after_name, after_type, after_category, after_units_per_outer, after_units_known, after_unit_of_measure,
+             after_list_price, after_barcode, after_stock_available, after_active, after_related_urls,
+             after_manufacturer, after_tax_code, after_tax_rate, after_restricted)
+         select $1, code, 'new', name, type, category, units_per_outer, units_known, unit_of_measure, list_price, barcode,
+             stock_available, active, related_urls, manufacturer, tax_code, tax_rate, restricted
+         from staged_product where product_id is null order by line",
         import
     )
     .execute(connection)

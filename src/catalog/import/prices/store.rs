@@ -23,9 +23,7 @@ pub(in crate::catalog) async fn analyze_prices(connection: &mut PgConnection) ->
 }
 
 /// Inserts the missing price lists that the file names; returns their names.
-pub(in crate::catalog) async fn insert_price_lists(
-    connection: &mut PgConnection,
-) -> Result<Vec<String>, sqlx::Error> {
+pub(in crate::catalog) async fn insert_price_lists(connection: &mut PgConnection) -> Result<Vec<String>, sqlx::Error> {
     sqlx::query_scalar!(
         "insert into price_list (name)
          select distinct price_list from staged_price_row where price_list is not null order by price_list

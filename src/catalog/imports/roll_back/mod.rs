@@ -6,7 +6,7 @@
 
 mod store;
 
-use super::{ImportRecord, ImportsError, ImportState, find};
+use super::{ImportRecord, ImportState, ImportsError, find};
 use crate::audit;
 use crate::catalog::import::{self, store::bump_version};
 use serde::{Deserialize, Serialize};
@@ -48,7 +48,8 @@ pub async fn roll_back(
     }
     let mut summary = RollBackSummary::default();
     store::record_new_products(connection, id).await?;
-    summary.prices = store::restore_clinic_prices(connection, id).await? + store::restore_list_prices(connection, id).await?;
+    summary.prices =
+        store::restore_clinic_prices(connection, id).await? + store::restore_list_prices(connection, id).await?;
     summary.restored = store::restore_products(connection, id).await?;
     if let Some(products) = applied.first_product_id.zip(applied.last_product_id) {
         summary.deleted = store::delete_products(connection, products).await?;

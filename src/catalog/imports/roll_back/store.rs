@@ -36,12 +36,14 @@ pub(super) async fn find_last(connection: &mut PgConnection) -> Result<Option<i6
 /// Records the new products before they are deleted, so that the difference can still be shown.
 pub(super) async fn record_new_products(connection: &mut PgConnection, id: i64) -> Result<(), sqlx::Error> {
     sqlx::query!(
-        "insert into catalog_import_product (import_id, code, change, after)
-         select $1, p.code, 'new',
-             row(p.name, p.type, p.category, p.units_per_outer, p.units_known, p.unit_of_measure, p.list_price, p.barcode,
-                 p.stock_available, p.active, p.withdrawn_at, p.related_urls, p.manufacturer, p.tax_code, p.tax_rate,
-                 p.restricted)::product_values
-         from catalog_import i join product p on p.id between i.first_product_id and i.last_product_id where i.id = $1",
+        "insert into catalog_import_product (import_id, code, change,
+             after_name, after_type, after_category, after_units_per_outer, after_units_known, after_unit_of_measure,
+             after_list_price, after_barcode, after_stock_available, after_active, after_related_urls,
+             after_manufacturer, after_tax_code, after_tax_rate, after_restricted)
+         select $1, p.code, 'new', p.name, p.type, p.category, p.units_per_outer, p.units_known, p.unit_of_measure, p.list_price,
+             p.barcode, p.stock_available, p.active, p.related_urls, p.manufacturer, p.tax_code, p.tax_rate, p.restricted
+         from catalog_import i join product p on p.id between i.first_product_id and i.last_product_id where i.id = $1
+         order by p.id",
         id
     )
     .execute(connection)
@@ -123,43 +125,43 @@ pub(super) async fn restore_list_prices(connection: &mut PgConnection, id: i64) 
 pub(super) async fn restore_products(connection: &mut PgConnection, id: i64) -> Result<u64, sqlx::Error> {
     let restored = sqlx::query!(
         "with compared as (
-             select p.id, c.before, c.after,
-                 coalesce((c.before).units_per_outer, p.units_per_outer) as units_per_outer,
-                 coalesce((c.before).units_known, p.units_known) as units_known,
-                 case when (c.before).list_price is distinct from (c.after).list_price then (c.before).list_price
+             select p.id as product_id, c.*,
+                 coalesce(c.before_units_per_outer, p.units_per_outer) as units_per_outer,
+                 coalesce(c.before_units_known, p.units_known) as units_known,
+                 case when c.before_list_price is distinct from c.after_list_price then c.before_list_price
                      else p.list_price end as list_price,
-                 ((c.after).units_known is null
-                     or (p.units_per_outer, p.units_known) = ((c.after).units_per_outer, (c.after).units_known))
-                 and ((c.before).list_price is not distinct from (c.after).list_price
-                     or p.list_price is not distinct from (c.after).list_price) as is_price_untouched
+                 (c.after_units_known is null
+                     or (p.units_per_outer, p.units_known) = (c.after_units_per_outer, c.after_units_known))
+                 and (c.before_list_price is not distinct from c.after_list_price
+                     or p.list_price is not distinct from c.after_list_price) as is_price_untouched
              from catalog_import_product c join product p on p.code = c.code
              where c.import_id = $1 and c.change <> 'new'),
          target as (
              select *, is_price_untouched and (units_known or list_price is null) as restores_price from compared)
          update product p set
-             name = case when p.name = (t.after).name then (t.before).name else p.name end,
-             type = case when p.type = (t.after).type then (t.before).type else p.type end,
-             category = case when p.category = (t.after).category then (t.before).category else p.category end,
+             name = case when p.name = t.after_name then t.before_name else p.name end,
+             type = case when p.type = t.after_type then t.before_type else p.type end,
+             category = case when p.category = t.after_category then t.before_category else p.category end,
              units_per_outer = case when t.restores_price then t.units_per_outer else p.units_per_outer end,
              units_known = case when t.restores_price then t.units_known else p.units_known end,
-             unit_of_measure = case when p.unit_of_measure = (t.after).unit_of_measure then (t.before).unit_of_measure
+             unit_of_measure = case when p.unit_of_measure = t.after_unit_of_measure then t.before_unit_of_measure
                  else p.unit_of_measure end,
              list_price = case when t.restores_price then t.list_price else p.list_price end,
-             barcode = case when p.barcode = (t.after).barcode then (t.before).barcode else p.barcode end,
-             stock_available = case when (t.after).stock_available is null then p.stock_available
-                 else greatest(p.stock_available + (t.before).stock_available - (t.after).stock_available, 0) end,
-             active = case when p.active = (t.after).active then (t.before).active else p.active end,
-             withdrawn_at = case when p.active = (t.after).active then (t.before).withdrawn_at else p.withdrawn_at end,
-             related_urls = case when p.related_urls = (t.after).related_urls then (t.before).related_urls
+             barcode = case when p.barcode = t.after_barcode then t.before_barcode else p.barcode end,
+             stock_available = case when t.after_stock_available is null then p.stock_available
+                 else greatest(p.stock_available + t.before_stock_available - t.after_stock_available, 0) end,
+             active = case when p.active = t.after_active then t.before_active else p.active end,
+             withdrawn_at = case when p.active = t.after_active then t.before_withdrawn_at else p.withdrawn_at end,
+             related_urls = case when p.related_urls = t.after_related_urls then t.before_related_urls
                  else p.related_urls end,
-             manufacturer = case when p.manufacturer = (t.after).manufacturer then (t.before).manufacturer
+             manufacturer = case when p.manufacturer = t.after_manufacturer then t.before_manufacturer
                  else p.manufacturer end,
-             tax_code = case when p.tax_code = (t.after).tax_code then (t.before).tax_code else p.tax_code end,
-             tax_rate = case when (t.before).tax_rate is distinct from (t.after).tax_rate
-                     and p.tax_rate is not distinct from (t.after).tax_rate
-                 then (t.before).tax_rate else p.tax_rate end,
-             restricted = case when p.restricted = (t.after).restricted then (t.before).restricted else p.restricted end
-         from target t where p.id = t.id",
+             tax_code = case when p.tax_code = t.after_tax_code then t.before_tax_code else p.tax_code end,
+             tax_rate = case when t.before_tax_rate is distinct from t.after_tax_rate
+                     and p.tax_rate is not distinct from t.after_tax_rate
+                 then t.before_tax_rate else p.tax_rate end,
+             restricted = case when p.restricted = t.after_restricted then t.before_restricted else p.restricted end
+         from target t where p.id = t.product_id",
         id
     )
     .execute(connection)
