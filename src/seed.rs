@@ -115,7 +115,11 @@ async fn load_file(
         return Ok(None);
     }
     let options = ImportOptions { allow_withdrawals, ..ImportOptions::default() };
-    Ok(Some(import(&context.pool, context.clock.now(), &context.actor, products, prices, &options, &|_| ()).await?))
+    let (now, actor) = (context.clock.now(), &context.actor);
+    let summary = db::in_transaction(&context.pool, async |connection| {
+        import(connection, now, actor, products, prices, &options, &|_| ()).await
+    });
+    Ok(Some(summary.await?))
 }
 
 async fn ensure_clinic(context: &Context, example: ExampleClinic) -> anyhow::Result<SeededClinic> {

@@ -7,6 +7,9 @@
 //! Modules build on each other in one direction: `product`, `prices`, `search`, `gzip` (encoders and indexes) <-
 //! `fragments` <- `snapshot` (immutable data) <- `clinic_view` (what one clinic sees) <- `answer` (one response) <-
 //! `gzip_answer`; `store` reads Postgres; this module keeps the current snapshot.
+//!
+//! Changes go through `import` (checks, staging, merge): whole files by `imports`, single products by `products`, contract
+//! prices by `price_lists`. Each of them holds the import lock and raises the version, so running servers load the result.
 
 mod answer;
 #[cfg(test)]
@@ -20,10 +23,13 @@ mod gzip;
 mod gzip_answer;
 pub mod http;
 pub mod import;
+pub mod imports;
 pub mod offers;
 mod position_set;
+pub mod price_lists;
 mod prices;
 mod product;
+pub mod products;
 mod query;
 pub mod search;
 mod snapshot;
@@ -41,7 +47,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Instant;
 use time::{Date, OffsetDateTime};
 
-pub use store::{LoadError, ProductRow, list};
+pub use store::LoadError;
 
 /// The reason why a request gets no answer.
 #[derive(Debug, thiserror::Error)]
@@ -99,7 +105,8 @@ impl Catalog {
     pub fn view(&self, clinic: &Arc<CachedClinic>, now: OffsetDateTime) -> Result<Arc<ClinicView>, CatalogError> {
         let loaded = self.loaded.load();
         let loaded = loaded.as_ref().ok_or(CatalogError::NotLoaded)?;
-        if loaded.views.snapshot().version() == 0 {
+        // After the roll-back of the only import there is no catalogue again.
+        if loaded.views.snapshot().version() == 0 || loaded.views.snapshot().product_count() == 0 {
             return Err(CatalogError::NeverImported);
         }
         Ok(loaded.views.view(&loaded.scope(clinic), now))
@@ -173,6 +180,7 @@ impl Catalog {
         let must_prune = now - cursor.pruned_at > STOCK_MOVES_VALID_FOR;
         if must_prune {
             store::prune_moves(&self.pool, now - STOCK_MOVES_VALID_FOR * 2).await?;
+            imports::prune(&self.pool, now).await?;
         }
         let pruned_at = if must_prune { now } else { cursor.pruned_at };
         let cursor = StockCursor { horizon: moved.stock_horizon, read_at: now, pruned_at };

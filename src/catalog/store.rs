@@ -6,7 +6,6 @@ use super::snapshot::{BuildError, Snapshot, SnapshotBuilder};
 use crate::ids::{ClinicId, ProductId};
 use futures_util::TryStreamExt;
 use rust_decimal::Decimal;
-use serde::Serialize;
 use sqlx::{PgConnection, PgPool};
 use std::collections::HashMap;
 use std::hash::Hash;
@@ -158,51 +157,4 @@ async fn group_prices<K: Eq + Hash>(
         groups.entry(key).or_default().push(price);
     }
     Ok(groups.into_iter().map(|(key, prices)| (key, Arc::new(ContractPrices::new(prices)))).collect())
-}
-
-/// A product for staff.
-#[derive(Debug, Serialize)]
-pub struct ProductRow {
-    pub id: ProductId,
-    pub code: String,
-    pub name: String,
-    #[serde(rename = "type")]
-    pub product_type: String,
-    pub category: String,
-    #[serde(with = "crate::values::text")]
-    pub units_per_outer: Decimal,
-    pub unit_of_measure: String,
-    /// Per outer; `None` for a product that is not for sale.
-    pub list_price: Option<String>,
-    pub barcode: String,
-    /// On hand, in units.
-    #[serde(with = "crate::values::text")]
-    pub stock_available: Decimal,
-    /// Units reserved by open orders; clinics see the difference.
-    #[serde(with = "crate::values::text")]
-    pub stock_reserved: Decimal,
-    /// `active`, `withdrawn`, or `not_for_sale`.
-    pub state: String,
-    #[serde(with = "time::serde::rfc3339::option")]
-    pub withdrawn_at: Option<OffsetDateTime>,
-    pub restricted: bool,
-    pub manufacturer: String,
-}
-
-/// Lists the products whose code or name contains the text, in order of code.
-pub async fn list(pool: &PgPool, text: Option<&str>) -> Result<Vec<ProductRow>, sqlx::Error> {
-    let pattern = text.map(|text| format!("%{}%", text.replace('\\', r"\\").replace('%', r"\%").replace('_', r"\_")));
-    sqlx::query_as!(
-        ProductRow,
-        r#"select id as "id: ProductId", code, name, type as product_type, category, units_per_outer, unit_of_measure,
-                  trim_scale(list_price)::text as list_price, barcode, stock_available,
-                  coalesce((select sum(l.reserved) from purchase_order_line l
-                            where l.supplier_code = product.code and l.reserved > 0), 0) as "stock_reserved!",
-                  case when list_price is null then 'not_for_sale' when active then 'active' else 'withdrawn' end as "state!",
-                  withdrawn_at, restricted, manufacturer
-           from product where $1::text is null or code ilike $1 or name ilike $1 order by code collate "C""#,
-        pattern
-    )
-    .fetch_all(pool)
-    .await
 }

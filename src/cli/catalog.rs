@@ -3,11 +3,13 @@
 use super::Hint;
 use super::output::{Output, note, print};
 use crate::app::Context;
-use crate::catalog;
 use crate::catalog::export::{ExportError, export};
 use crate::catalog::import::{
     DecimalMark, Delimiter, Encoding, FormatOptions, ImportKind, ImportOptions, Mapping, Progress, SourceFile, import,
 };
+use crate::catalog::imports::{self, ImportsError};
+use crate::catalog::{price_lists, products};
+use crate::db::{self, Page};
 use anyhow::Context as _;
 use indicatif::{ProgressBar, ProgressStyle};
 use std::fs::File;
@@ -39,6 +41,18 @@ Delimiter, encoding and decimal mark are detected unless given.")]
         #[arg(long)]
         text: Option<String>,
     },
+    /// List the imports, newest first
+    Imports,
+    /// Undo the last import: products and prices are as before it, and later changes of other products stay
+    #[command(after_help = "Only the last applied import can be rolled back; then the one before it.
+Stock goes back by the difference that the import made, so shipments since then stay counted.
+A product of the import that was ordered in the meantime is withdrawn instead of deleted.")]
+    RollBack {
+        /// Id of the import, from `spsi catalog imports`
+        id: i64,
+    },
+    /// List the price lists
+    PriceLists,
     /// Write the catalogue as a CSV file for `spsi catalog import`
     Export {
         /// File to write [default: standard output]
@@ -92,7 +106,20 @@ pub async fn run(command: Command, context: &Context, output: Output) -> anyhow:
                 "stock_reserved",
                 "state",
             ];
-            output.list(&columns, &catalog::list(&context.pool, text.as_deref()).await?)
+            let filter = products::ProductFilter { text, ..Default::default() };
+            let mut products = products::list(&context.pool, &filter, Page::default()).await?;
+            products.sort_by(|one, other| one.code.cmp(&other.code));
+            output.list(&columns, &products)
+        }
+        Command::Imports => {
+            let imports = db::in_transaction(&context.pool, async |c| imports::list(c, Page::default()).await).await?;
+            let columns =
+                ["id", "state", "file", "new", "changed", "withdrawn", "relisted", "created_at", "applied_at", "actor"];
+            output.list(&columns, &imports)
+        }
+        Command::RollBack { id } => run_roll_back(id, context, output).await,
+        Command::PriceLists => {
+            output.list(&["id", "name", "prices", "clinics"], &price_lists::list(&context.pool).await?)
         }
         Command::Export { file: None } => match export(&context.pool, io::stdout()).await {
             // `spsi catalog export | head` is not a failure.
@@ -154,7 +181,11 @@ async fn run_import(arguments: Import, context: &Context, output: Output) -> any
         });
         bar.tick();
     };
-    let result = import(&context.pool, context.clock.now(), &context.actor, products, prices, &options, &show).await;
+    let (now, actor) = (context.clock.now(), &context.actor);
+    let result = db::in_transaction(&context.pool, async |connection| {
+        import(connection, now, actor, products, prices, &options, &show).await
+    })
+    .await;
     bar.finish_and_clear();
     let summary = result.map_err(|error| match error.hint() {
         Some(hint) => anyhow::Error::new(error).context(Hint(hint.to_owned())),
@@ -174,4 +205,25 @@ async fn run_import(arguments: Import, context: &Context, output: Output) -> any
         .context(hint));
     }
     Ok(())
+}
+
+async fn run_roll_back(id: i64, context: &Context, output: Output) -> anyhow::Result<()> {
+    let (now, actor) = (context.clock.now(), &context.actor);
+    let result =
+        db::in_transaction(&context.pool, async |connection| imports::roll_back(connection, now, actor, id).await)
+            .await;
+    let record = result.map_err(|error| match error {
+        ImportsError::NotFound(_) | ImportsError::State { .. } | ImportsError::NotLast { .. } => {
+            anyhow::Error::new(error).context(Hint("`spsi catalog imports` lists the imports and their states".into()))
+        }
+        error => error.into(),
+    })?;
+    if let (Output::Table, Some(done)) = (output, record.roll_back) {
+        print(&format!(
+            "Import {id} is rolled back: {} products restored, {} deleted, {} withdrawn; {} contract prices restored\n",
+            done.restored, done.deleted, done.withdrawn, done.prices
+        ))
+    } else {
+        output.record(&record)
+    }
 }

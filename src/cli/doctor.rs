@@ -2,7 +2,7 @@
 
 use super::output::{Output, print};
 use crate::app::{self, Context};
-use crate::catalog;
+use crate::catalog::products::{self, ProductFilter};
 use crate::clinics;
 use crate::config::{self, Pooling, Settings};
 use crate::db::Page;
@@ -109,7 +109,7 @@ async fn check_database(context: &Context, checks: &mut Vec<Check>) -> anyhow::R
         return Ok(());
     }
     checks.push(Check::new("schema", "good", "every migration is applied", ""));
-    let products = catalog::list(&context.pool, None).await?;
+    let products = products::list(&context.pool, &ProductFilter::default(), Page::default()).await?;
     checks.push(match products.iter().filter(|product| product.state == "active").count() {
         0 => Check::new(
             "catalogue",

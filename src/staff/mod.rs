@@ -12,12 +12,15 @@
 mod access;
 mod answer;
 mod body;
+mod imports;
 mod keys;
 mod limit;
 pub mod openapi;
 mod operations;
 mod page;
+mod price_lists;
 pub mod problem;
+mod products;
 mod query;
 mod store;
 mod write;

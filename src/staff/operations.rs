@@ -1,7 +1,7 @@
 //! The table of operations: method, path below `/staff/v1`, the role that a key needs, the handler. Routes, authorisation
 //! and the OpenAPI document derive from it.
 
-use super::keys;
+use super::{imports, keys, price_lists, products};
 use super::problem::{Kind, Problem};
 use crate::auth::api_keys::Role;
 use actix_web::guard;
@@ -48,6 +48,29 @@ macro_rules! operations {
 
 #[rustfmt::skip]
 operations! {
+    GET  "/products"                    Viewer      products::list_products;
+    POST "/products/bulk"               Catalogue   products::upsert_products;
+    POST "/products/stock"              Catalogue   products::change_stock;
+    GET  "/products/{code}"             Viewer      products::show_product;
+    PUT  "/products/{code}"             Catalogue   products::put_product;
+    POST "/products/{code}/withdraw"    Catalogue   products::withdraw_product;
+    POST "/products/{code}/relist"      Catalogue   products::relist_product;
+    GET  "/price-lists"                 Viewer      price_lists::list_price_lists;
+    GET  "/price-lists/{name}"          Viewer      price_lists::show_price_list;
+    DELETE "/price-lists/{name}"        Catalogue   price_lists::delete_price_list;
+    GET  "/price-lists/{name}/prices"   Viewer      price_lists::list_list_prices;
+    PUT  "/price-lists/{name}/prices"   Catalogue   price_lists::set_list_prices;
+    DELETE "/price-lists/{name}/prices/{code}" Catalogue price_lists::delete_list_prices;
+    GET  "/clinics/{id}/prices"         Viewer      price_lists::list_clinic_prices;
+    PUT  "/clinics/{id}/prices"         Catalogue   price_lists::set_clinic_prices;
+    DELETE "/clinics/{id}/prices/{code}" Catalogue  price_lists::delete_clinic_prices;
+    GET  "/imports"                     Viewer      imports::list_imports;
+    POST "/imports"                     Catalogue   imports::upload_import;
+    GET  "/imports/{id}"                Viewer      imports::show_import;
+    GET  "/imports/{id}/changes"        Viewer      imports::list_changes;
+    POST "/imports/{id}/check"          Catalogue   imports::check_import;
+    POST "/imports/{id}/apply"          Catalogue   imports::apply_import;
+    POST "/imports/{id}/roll-back"      Catalogue   imports::roll_back_import;
     GET  "/keys"                        Admin       keys::list_keys;
     POST "/keys"                        Admin       keys::add_key;
     POST "/keys/{id}/revoke"            Admin       keys::revoke_key;

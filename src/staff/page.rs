@@ -7,6 +7,7 @@ use actix_web::HttpResponse;
 use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use serde::Serialize;
+use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
@@ -89,6 +90,19 @@ pub fn decode(cursor: &str) -> Result<i64, Problem> {
     let bytes = BASE64_URL_SAFE_NO_PAD.decode(cursor).ok();
     let text = bytes.and_then(|bytes| String::from_utf8(bytes).ok());
     text.and_then(|text| text.strip_prefix('p')?.parse().ok())
+        .ok_or_else(|| Problem::field(Kind::BadRequest, "cursor", "is not a cursor of this list"))
+}
+
+/// Writes a position that is not an id as an opaque cursor.
+pub fn encode_text(position: &Value) -> String {
+    BASE64_URL_SAFE_NO_PAD.encode(position.to_string())
+}
+
+/// Reads a cursor of [`encode_text`].
+pub fn decode_text<T: DeserializeOwned>(cursor: &str) -> Result<T, Problem> {
+    let bytes = BASE64_URL_SAFE_NO_PAD.decode(cursor).ok();
+    bytes
+        .and_then(|bytes| serde_json::from_slice(&bytes).ok())
         .ok_or_else(|| Problem::field(Kind::BadRequest, "cursor", "is not a cursor of this list"))
 }
 

@@ -18,6 +18,7 @@ use aws_lc_rs::digest::{Context, SHA256};
 use bytes::Bytes;
 use futures_util::future::LocalBoxFuture;
 use sqlx::PgConnection;
+use std::time::Duration;
 use time::OffsetDateTime;
 
 pub use super::answer::{Answer, version_of};
@@ -33,6 +34,11 @@ pub trait Content: Sized {
 
     /// Returns the maximum size in bytes.
     fn limit(staff: &Staff) -> usize;
+
+    /// Returns the time in which the body must arrive.
+    fn timeout(staff: &Staff) -> Duration {
+        staff.settings.server.read_timeout.0
+    }
 
     /// Parses the body.
     fn parse(media_type: &str, bytes: Bytes) -> Result<Self, Problem>;
@@ -77,7 +83,7 @@ impl<C: Content + 'static> FromRequest for Write<C> {
             let if_match = if_match(request.headers())?;
             let key = idempotency_key(request.headers())?;
             let media_type = media_type::<C>(request.headers())?;
-            let timeout = staff.settings.server.read_timeout.0;
+            let timeout = C::timeout(&staff);
             let payload = web::Payload::from_request(&request, &mut payload).await.map_err(|_| Problem::internal())?;
             let bytes = http::body::read(payload, C::limit(&staff), timeout).await?;
             let idempotency =

@@ -4,11 +4,12 @@ use crate::support::database::TestDatabase;
 use rust_decimal::Decimal;
 use spsi_partner::catalog::export::export;
 use spsi_partner::catalog::import::{
-    FormatOptions, ImportError, ImportKind, ImportOptions, ImportSummary, Mapping, Progress, SourceFile, import,
+    FormatOptions, ImportError, ImportKind, ImportOptions, ImportState, ImportSummary, Mapping, Progress, SourceFile,
+    import,
 };
 use spsi_partner::clinics::{self, ClinicDraft};
 use spsi_partner::db::in_transaction;
-use sqlx::PgPool;
+use sqlx::{PgConnection, PgPool};
 use std::sync::atomic::{AtomicU64, Ordering};
 use time::OffsetDateTime;
 use time::macros::datetime;
@@ -28,7 +29,7 @@ async fn run(
     files: (Option<SourceFile>, Option<SourceFile>),
     options: &ImportOptions,
 ) -> Result<ImportSummary, ImportError> {
-    import(pool, now, "test", files.0, files.1, options, &|_| {}).await
+    in_transaction(pool, async |c| import(c, now, "test", files.0, files.1, options, &|_| {}).await).await
 }
 
 async fn full(pool: &PgPool, rows: &str) -> Result<ImportSummary, ImportError> {
@@ -78,7 +79,7 @@ async fn an_import_reports_its_changes_and_the_same_file_again_changes_nothing()
     let database = TestDatabase::new().await;
     let pool = database.pool();
     let first = full(pool, &rows_of(20)).await.expect("first import");
-    assert_eq!((first.state, first.rows, first.new, first.unchanged), ("applied", 20, 20, 0));
+    assert_eq!((first.state, first.rows, first.new, first.unchanged), (ImportState::Applied, 20, 20, 0));
     assert!(first.id.is_some());
     let before = version(pool).await;
     let again = full(pool, &rows_of(20)).await.expect("second import");
@@ -150,7 +151,7 @@ async fn a_dry_run_changes_nothing() {
     let products = file("products.csv", format!("{HEADER}\n{}X,x,t,c,1,box,1\n", rows_of(3).replace(",2.50", ",3.75")));
     let prices = file("prices.csv", "price_list,code,contract_price\nGroup,X,0.90\n");
     let summary = run(pool, NOW, (products, prices), &dry).await.expect("dry run");
-    assert_eq!((summary.state, summary.id, summary.new, summary.changed), ("dry_run", None, 1, 1));
+    assert_eq!((summary.state, summary.id, summary.new, summary.changed), (ImportState::DryRun, None, 1, 1));
     assert_eq!(summary.list_prices.largest[0].to_string(), "P002  2.5 -> 3.75  (+50 %)");
     assert_eq!(summary.contract_prices.as_ref().map(|c| c.new), Some(1));
     assert_eq!((exported(pool).await, version(pool).await), (before, before_version));
@@ -275,8 +276,9 @@ async fn an_export_of_the_seed_imports_and_exports_byte_for_byte() {
             rows.store(read, Ordering::Relaxed);
         }
     };
-    let summary =
-        import(pool, NOW, "test", files.0, files.1, &ImportOptions::default(), &progress).await.expect("seed");
+    let options = ImportOptions::default();
+    let seed = async |c: &mut PgConnection| import(c, NOW, "test", files.0, files.1, &options, &progress).await;
+    let summary = in_transaction(pool, seed).await.expect("seed");
     assert!(summary.new > 3_000 && rows.load(Ordering::Relaxed) > 0);
     assert!(summary.notes.iter().any(|note| note.contains("price_note")), "{:?}", summary.notes);
     let first = exported(pool).await;

@@ -1,7 +1,9 @@
 //! The integration tests: one binary, and a database for each test.
 
 mod architecture;
+mod catalog_changes;
 mod catalog_import;
+mod catalog_roll_back;
 mod catalogue;
 mod catalogue_queries;
 mod chaos;
@@ -18,6 +20,7 @@ mod orders_stock;
 mod pooler;
 mod reference;
 mod staff_access;
+mod staff_catalogue;
 mod support;
 mod token;
 mod trickle;

@@ -58,7 +58,10 @@ impl Server {
         let content = Box::new(std::io::Cursor::new(file.into_bytes()));
         let file = SourceFile { name: "products.csv".into(), content };
         let options = ImportOptions { allow_withdrawals: true, ..ImportOptions::default() };
-        import(self.shop.database.pool(), NOW, "test", Some(file), None, &options, &|_| {}).await.expect("import");
+        let pool = self.shop.database.pool();
+        let done =
+            in_transaction(pool, async |c| import(c, NOW, "test", Some(file), None, &options, &|_| {}).await).await;
+        done.expect("import");
     }
 
     async fn map(&self, value: &str) {

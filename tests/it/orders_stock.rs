@@ -7,6 +7,7 @@ use crate::support::until;
 use serde_json::{Value, json};
 use spsi_partner::catalog::Catalog;
 use spsi_partner::catalog::import::{ImportOptions, SourceFile, import};
+use spsi_partner::catalog::products::{ProductFilter, list};
 use spsi_partner::clinics::cache::{CachedClinic, ClinicCache};
 use spsi_partner::clinics::{self, Changes, ClinicDraft};
 use spsi_partner::config::Settings;
@@ -51,7 +52,10 @@ impl Shop {
             format!("code,name,type,category,units_per_outer,unit_of_measure,list_price,stock_available\n{rows}");
         let file =
             SourceFile { name: "products.csv".into(), content: Box::new(std::io::Cursor::new(file.into_bytes())) };
-        import(pool, NOW, "test", Some(file), None, &ImportOptions::default(), &|_| {}).await.expect("import");
+        let options = ImportOptions::default();
+        let done =
+            in_transaction(pool, async |c| import(c, NOW, "test", Some(file), None, &options, &|_| {}).await).await;
+        done.expect("import");
         let settings = Settings::from_environment().expect("defaults");
         let draft = ClinicDraft { name: "Harbour Vets".into(), site: None, client_id: Some("harbour".into()) };
         let pairs: Vec<String> = clinic.iter().map(|pair| (*pair).to_owned()).collect();
@@ -96,7 +100,7 @@ impl Shop {
 
     /// Returns the units on hand and reserved.
     pub async fn stock(&self, code: &str) -> (String, String) {
-        let products = spsi_partner::catalog::list(self.database.pool(), None).await.expect("products");
+        let products = list(self.database.pool(), &ProductFilter::default(), Page::default()).await.expect("products");
         let product = products.into_iter().find(|product| product.code == code).expect("the product");
         let plain = spsi_partner::values::plain;
         (plain(product.stock_available), plain(product.stock_reserved))
@@ -297,7 +301,7 @@ async fn every_line_is_stored_once_and_no_stock_is_promised_twice() {
             assert_eq!(status == 200, order.order.state == "accepted", "{status} {}", order.order.state);
             assert!(status != 200 || lines.iter().all(|(code, _)| *code != "X"), "an unknown product is declined");
         }
-        for product in spsi_partner::catalog::list(pool, None).await.expect("products") {
+        for product in list(pool, &ProductFilter::default(), Page::default()).await.expect("products") {
             assert!(product.stock_reserved <= product.stock_available, "{}", product.code);
         }
         if next(4) == 0 && order.order.state == "accepted" {

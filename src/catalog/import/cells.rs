@@ -50,7 +50,7 @@ fn first_line(line: &Option<u64>) -> String {
 }
 
 /// Accepts a text without control characters. A line break would mean that an unbalanced quote swallowed rows.
-pub(super) fn text(value: &str, max: usize) -> Result<&str, CellError> {
+pub(in crate::catalog) fn text(value: &str, max: usize) -> Result<&str, CellError> {
     if value.len() > max && value.chars().count() > max {
         Err(CellError::TooLong(max))
     } else if value.chars().any(char::is_control) {
@@ -61,13 +61,13 @@ pub(super) fn text(value: &str, max: usize) -> Result<&str, CellError> {
 }
 
 /// Accepts a [`text`] that is not empty.
-pub(super) fn required_text(value: &str, max: usize) -> Result<&str, CellError> {
+pub(in crate::catalog) fn required_text(value: &str, max: usize) -> Result<&str, CellError> {
     if value.is_empty() { Err(CellError::Empty) } else { text(value, max) }
 }
 
 /// Accepts a barcode as text, because leading zeros matter. Refuses `8.71E+12`, the form of a barcode that a spreadsheet
 /// has shortened.
-pub(super) fn barcode(value: &str) -> Result<&str, CellError> {
+pub(in crate::catalog) fn barcode(value: &str) -> Result<&str, CellError> {
     let upper = value.to_ascii_uppercase();
     if let Some((mantissa, exponent)) = upper.split_once("E+")
         && mantissa.chars().all(|c| c.is_ascii_digit() || ".,".contains(c))
@@ -97,7 +97,7 @@ pub(super) fn optional_date(value: &str) -> Result<Option<Date>, CellError> {
 }
 
 /// Parses http and https URLs, separated by white space or `|`.
-pub(super) fn addresses(value: &str) -> Result<Vec<&str>, CellError> {
+pub(in crate::catalog) fn addresses(value: &str) -> Result<Vec<&str>, CellError> {
     let addresses: Vec<_> = value.split(|c: char| c.is_whitespace() || c == '|').filter(|a| !a.is_empty()).collect();
     for address in &addresses {
         text(address, 2000)?;

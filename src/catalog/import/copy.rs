@@ -5,23 +5,23 @@ use std::fmt::{Display, Write};
 
 /// Builds lines for COPY, cell by cell.
 #[derive(Debug, Default)]
-pub(super) struct CopyLines {
+pub(in crate::catalog) struct CopyLines {
     text: String,
     /// The current line has at least one cell.
     has_cells: bool,
 }
 
 impl CopyLines {
-    pub(super) fn len(&self) -> usize {
+    pub(in crate::catalog) fn len(&self) -> usize {
         self.text.len()
     }
 
     /// Returns the lines so far and starts again with none.
-    pub(super) fn take(&mut self) -> Vec<u8> {
+    pub(in crate::catalog) fn take(&mut self) -> Vec<u8> {
         std::mem::take(&mut self.text).into_bytes()
     }
 
-    pub(super) fn text(&mut self, value: Option<&str>) -> &mut Self {
+    pub(in crate::catalog) fn text(&mut self, value: Option<&str>) -> &mut Self {
         self.separate();
         match value {
             None => self.text.push_str("\\N"),
@@ -30,16 +30,16 @@ impl CopyLines {
         self
     }
 
-    pub(super) fn number(&mut self, value: Option<Decimal>) -> &mut Self {
+    pub(in crate::catalog) fn number(&mut self, value: Option<Decimal>) -> &mut Self {
         self.plain(value)
     }
 
-    pub(super) fn boolean(&mut self, value: Option<bool>) -> &mut Self {
+    pub(in crate::catalog) fn boolean(&mut self, value: Option<bool>) -> &mut Self {
         self.plain(value.map(|value| if value { 't' } else { 'f' }))
     }
 
     /// Appends a value whose text needs no escaping.
-    pub(super) fn plain(&mut self, value: Option<impl Display>) -> &mut Self {
+    pub(in crate::catalog) fn plain(&mut self, value: Option<impl Display>) -> &mut Self {
         self.separate();
         match value {
             None => self.text.push_str("\\N"),
@@ -51,7 +51,7 @@ impl CopyLines {
         self
     }
 
-    pub(super) fn texts(&mut self, values: Option<&[&str]>) -> &mut Self {
+    pub(in crate::catalog) fn texts(&mut self, values: Option<&[&str]>) -> &mut Self {
         let array = values.map(|values| {
             let quoted: Vec<_> =
                 values.iter().map(|v| format!("\"{}\"", v.replace('\\', "\\\\").replace('"', "\\\""))).collect();
@@ -60,7 +60,7 @@ impl CopyLines {
         self.text(array.as_deref())
     }
 
-    pub(super) fn end(&mut self) {
+    pub(in crate::catalog) fn end(&mut self) {
         self.text.push('\n');
         self.has_cells = false;
     }

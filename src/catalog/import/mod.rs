@@ -1,43 +1,51 @@
 //! Imports a supplier's catalogue and contract prices.
 //!
-//! Guarantees: one import is one transaction, products and prices together. Of two concurrent imports, the second waits. A
+//! Guarantees: one import is one transaction, that of the caller, products and prices together. Of two concurrent imports, the second waits. A
 //! file with errors changes nothing, and all errors are reported together. An import that would take more products off
 //! sale than the limit fails and asks for `--allow-withdrawals`. Memory does not grow with the file.
+//!
+//! An import stores what it changes, set based, so that it can be shown before it is applied ([`check`]) and rolled back
+//! afterwards (`catalog::imports`).
 //!
 //! The import never guesses: a price without a pack size, a number that may have thousands separators or decimals, and a
 //! byte that is invalid in the encoding are errors.
 
-mod cells;
-mod copy;
+pub(in crate::catalog) mod cells;
+pub(in crate::catalog) mod changes;
+pub(in crate::catalog) mod copy;
 mod decode;
 mod error;
 mod format;
-mod prices;
-mod problems;
+pub(in crate::catalog) mod prices;
+pub(in crate::catalog) mod problems;
 mod pump;
 mod read;
-mod rows;
+pub(in crate::catalog) mod rows;
 #[cfg(test)]
 mod rows_tests;
 mod stage;
-mod store;
+pub(in crate::catalog) mod store;
 mod summary;
 
 pub use error::ImportError;
 pub use format::{DecimalMark, Delimiter, Encoding, FormatError, FormatOptions, Mapping};
-pub use problems::{HeaderError, LISTED_ERRORS, Refusal, RowError};
+pub use problems::{HeaderError, InvalidField, LISTED_ERRORS, Refusal, RowError};
 pub use rows::{CODE_CHARACTERS, PRODUCT_COLUMNS, TEXT_CHARACTERS};
-pub use summary::{ContractSummary, ImportSummary, Movement, Movements};
+pub use summary::{ContractSummary, ImportState, ImportSummary, Movement, Movements};
 
+use crate::audit;
 use crate::values::plain;
 use cells::Numbers;
 use prices::PriceRows;
 use rows::ProductRows;
 use rust_decimal::Decimal;
-use sqlx::{PgConnection, PgPool};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use sqlx::{Connection, PgConnection};
 use stage::{stage_prices, stage_products};
 use std::io::Read;
 use time::OffsetDateTime;
+use utoipa::ToSchema;
 
 /// Number of products that the error about too many withdrawals names.
 const NAMED_CODES: i64 = 10;
@@ -49,7 +57,8 @@ pub struct SourceFile {
 }
 
 /// The kind of a products file.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
 pub enum ImportKind {
     /// The whole catalogue: products that are not in the file are withdrawn.
     #[default]
@@ -100,10 +109,32 @@ pub enum Progress<'a> {
     Storing,
 }
 
-/// Applies the files, or with `dry_run` computes what they would change. `actor` is recorded in the audit log. Holds one
-/// connection of the pool until the end.
+/// The products file, the prices file, or both.
+pub struct SourceFiles {
+    pub products: Option<SourceFile>,
+    pub prices: Option<SourceFile>,
+}
+
+impl SourceFiles {
+    /// Returns the name of the import: those of its files. Fails if there is no file.
+    pub(in crate::catalog) fn name(&self) -> Result<String, ImportError> {
+        let names: Vec<_> = [&self.products, &self.prices].into_iter().flatten().map(|f| f.name.as_str()).collect();
+        if names.is_empty() { Err(ImportError::NoFile) } else { Ok(names.join(" + ")) }
+    }
+}
+
+/// One run of an import, in the caller's transaction.
+pub(in crate::catalog) struct Run<'a> {
+    pub now: OffsetDateTime,
+    pub actor: &'a str,
+    pub options: &'a ImportOptions,
+    pub progress: &'a (dyn Fn(Progress<'_>) + Sync),
+}
+
+/// Applies the files, or with `dry_run` computes what they would change, in the caller's transaction. `actor` is recorded
+/// in the audit log.
 pub async fn import(
-    pool: &PgPool,
+    connection: &mut PgConnection,
     now: OffsetDateTime,
     actor: &str,
     products: Option<SourceFile>,
@@ -111,74 +142,172 @@ pub async fn import(
     options: &ImportOptions,
     progress: &(dyn Fn(Progress<'_>) + Sync),
 ) -> Result<ImportSummary, ImportError> {
-    let names = (products.as_ref().map(|file| file.name.clone()), prices.as_ref().map(|file| file.name.clone()));
-    let record_name = match (&names.0, &names.1) {
-        (Some(products), Some(prices)) => format!("{products} + {prices}"),
-        (Some(name), None) | (None, Some(name)) => name.clone(),
-        (None, None) => return Err(ImportError::NoFile),
-    };
-    check_mapping(&options.format.mapping)?;
-    let mut transaction = pool.begin().await?;
-    let connection = &mut *transaction;
+    let files = SourceFiles { products, prices };
+    let name = files.name()?;
+    let run = Run { now, actor, options, progress };
+    lock(connection, progress).await?;
+    if !options.dry_run {
+        let id = store::insert_import(connection, now, actor, &name, None).await?;
+        return run.apply(connection, id, files).await;
+    }
+    let mut savepoint = connection.begin().await?;
+    let id = store::insert_import(&mut savepoint, now, actor, &name, None).await?;
+    let (mut summary, _) = run.merge(&mut savepoint, id, files).await?;
+    savepoint.rollback().await?;
+    (summary.id, summary.state) = (None, ImportState::DryRun);
+    Ok(summary)
+}
+
+/// Takes the import lock until the end of the transaction. Every change of the catalogue holds it.
+pub(in crate::catalog) async fn lock(
+    connection: &mut PgConnection,
+    progress: &(dyn Fn(Progress<'_>) + Sync),
+) -> Result<(), sqlx::Error> {
     if !store::try_lock_imports(connection).await? {
         progress(Progress::Waiting);
         store::lock_imports(connection).await?;
     }
-    store::set_work_memory(connection).await?;
-    store::empty_staging(connection).await?;
+    Ok(())
+}
 
-    let mut summary = ImportSummary { file: names.0, prices_file: names.1, ..Default::default() };
-    let mut refusal = Refusal::default();
-    let with_products = products.is_some();
-    let full = with_products && options.kind == ImportKind::Full;
-    if let Some(file) = products {
-        let rows = ProductRows::new(options.kind, Numbers::new(options.format.decimal));
-        summary.rows =
-            stage_products(connection, file, rows, options, &mut summary.notes, &mut refusal, progress).await?;
-    }
-    if let Some(file) = prices {
-        let rows = PriceRows::new(Numbers::new(options.format.decimal));
-        let contract =
-            stage_prices(connection, file, rows, options, &mut summary.notes, &mut refusal, progress).await?;
-        summary.contract_prices = Some(contract);
-    }
-    if !refusal.is_empty() {
-        refusal.errors.sort();
-        return Err(ImportError::Refused(Box::new(refusal)));
-    }
+/// The result of comparing the files with the catalogue.
+struct Prepared {
+    summary: ImportSummary,
+    /// More products would go off sale than the limit permits.
+    too_many: Option<ImportError>,
+    with_products: bool,
+    full: bool,
+}
 
-    progress(Progress::Comparing);
-    if with_products {
-        let lost = compare(connection, full, &mut summary).await?;
-        if let Some(error) = check_withdrawals(connection, full, lost, options).await? {
-            if !options.dry_run {
-                return Err(error);
-            }
-            summary.needs_allow_withdrawals = true;
-            summary.notes.push(error.to_string());
+impl Run<'_> {
+    /// Applies the files as the import `id`. The caller holds the import lock.
+    pub(in crate::catalog) async fn apply(
+        &self,
+        connection: &mut PgConnection,
+        id: i64,
+        files: SourceFiles,
+    ) -> Result<ImportSummary, ImportError> {
+        let (mut summary, new_products) = self.merge(connection, id, files).await?;
+        (summary.id, summary.state) = (Some(id), ImportState::Applied);
+        if summary.changes_anything() {
+            store::bump_version(connection).await?;
         }
+        let record = to_value(&summary)?;
+        store::set_applied(connection, self.now, id, &record, new_products).await?;
+        audit::record(connection, self.now, self.actor, "catalog.import", ("catalog_import", Some(id)), record).await?;
+        store::empty_staging(connection).await?;
+        Ok(summary)
     }
-    progress(Progress::Storing);
-    if with_products {
-        merge_products(connection, full, now, &summary).await?;
+
+    /// Stores what the import `id` would change, and changes nothing else. The caller holds the import lock.
+    pub(in crate::catalog) async fn check(
+        &self,
+        connection: &mut PgConnection,
+        id: i64,
+        files: SourceFiles,
+    ) -> Result<ImportSummary, ImportError> {
+        let Prepared { mut summary, too_many, .. } = self.prepare(connection, id, files, true).await?;
+        if let Some(contract) = &summary.contract_prices {
+            prices::store::delete_price_lists(connection, &contract.new_price_lists).await?;
+        }
+        if let Some(error) = too_many {
+            summary.warn_of(&error);
+        }
+        (summary.id, summary.state) = (Some(id), ImportState::Checked);
+        store::set_checked(connection, id, &to_value(&summary)?).await?;
+        store::empty_staging(connection).await?;
+        Ok(summary)
     }
-    if let Some(contract) = &mut summary.contract_prices {
-        merge_prices(connection, contract).await?;
+
+    /// Stages the files, compares them with the catalogue, and records the difference.
+    async fn prepare(
+        &self,
+        connection: &mut PgConnection,
+        id: i64,
+        files: SourceFiles,
+        with_new: bool,
+    ) -> Result<Prepared, ImportError> {
+        let options = self.options;
+        check_mapping(&options.format.mapping)?;
+        store::set_work_memory(connection).await?;
+        store::empty_staging(connection).await?;
+        let mut summary = self.stage(connection, files).await?;
+        (self.progress)(Progress::Comparing);
+        let with_products = summary.file.is_some();
+        let full = with_products && options.kind == ImportKind::Full;
+        let mut too_many = None;
+        if with_products {
+            let lost = compare(connection, full, &mut summary).await?;
+            too_many = check_withdrawals(connection, full, lost, options).await?;
+            let with_absent = full && summary.withdrawn > 0;
+            changes::record_products(connection, id, with_absent, with_new && summary.new > 0).await?;
+        }
+        if let Some(contract) = &mut summary.contract_prices {
+            changes::record_prices(connection, id, contract).await?;
+        }
+        Ok(Prepared { summary, too_many, with_products, full })
     }
-    if options.dry_run {
-        summary.state = "dry_run";
-        transaction.rollback().await?;
-        return Ok(summary);
+
+    async fn stage(&self, connection: &mut PgConnection, files: SourceFiles) -> Result<ImportSummary, ImportError> {
+        let (options, progress) = (self.options, self.progress);
+        let SourceFiles { products, prices } = files;
+        let mut summary = ImportSummary {
+            file: products.as_ref().map(|file| file.name.clone()),
+            prices_file: prices.as_ref().map(|file| file.name.clone()),
+            ..Default::default()
+        };
+        let mut refusal = Refusal::default();
+        if let Some(file) = products {
+            let rows = ProductRows::new(options.kind, Numbers::new(options.format.decimal));
+            summary.rows =
+                stage_products(connection, file, rows, options, &mut summary.notes, &mut refusal, progress).await?;
+        }
+        if let Some(file) = prices {
+            let rows = PriceRows::new(Numbers::new(options.format.decimal));
+            let contract =
+                stage_prices(connection, file, rows, options, &mut summary.notes, &mut refusal, progress).await?;
+            summary.contract_prices = Some(contract);
+        }
+        if refusal.is_empty() {
+            return Ok(summary);
+        }
+        refusal.errors.sort();
+        Err(ImportError::Refused(Box::new(refusal)))
     }
-    summary.state = "applied";
-    if summary.changes_anything() {
-        store::bump_version(connection).await?;
+
+    /// Prepares and merges. Returns the ids of the first and the last new product too.
+    async fn merge(
+        &self,
+        connection: &mut PgConnection,
+        id: i64,
+        files: SourceFiles,
+    ) -> Result<(ImportSummary, Option<(i64, i64)>), ImportError> {
+        let Prepared { mut summary, too_many, with_products, full } =
+            self.prepare(connection, id, files, false).await?;
+        match too_many {
+            Some(error) if self.options.dry_run => summary.warn_of(&error),
+            Some(error) => return Err(error),
+            None => {}
+        }
+        (self.progress)(Progress::Storing);
+        let mut new_products = None;
+        if with_products {
+            let before = store::last_product_id(connection).await?;
+            merge_products(connection, full, self.now, &summary).await?;
+            if summary.new > 0 {
+                new_products = Some((before + 1, store::last_product_id(connection).await?));
+            }
+        }
+        if summary.contract_prices.is_some() {
+            prices::store::delete_prices(connection).await?;
+            prices::store::upsert_prices(connection).await?;
+        }
+        Ok((summary, new_products))
     }
-    let record = serde_json::to_value(&summary).map_err(|error| sqlx::Error::Encode(error.into()))?;
-    summary.id = Some(store::insert_import(connection, now, actor, &record_name, &record).await?);
-    store::empty_staging(connection).await?;
-    transaction.commit().await?;
-    Ok(summary)
+}
+
+fn to_value(summary: &ImportSummary) -> Result<Value, sqlx::Error> {
+    serde_json::to_value(summary).map_err(|error| sqlx::Error::Encode(error.into()))
 }
 
 /// Refuses unknown columns in a mapping. A misspelt column would otherwise be ignored silently.
@@ -244,13 +373,4 @@ async fn merge_products(
         store::insert_products(connection, now).await?;
     }
     Ok(())
-}
-
-async fn merge_prices(connection: &mut PgConnection, contract: &mut ContractSummary) -> Result<(), sqlx::Error> {
-    let compared = prices::store::compare(connection).await?;
-    contract.new = compared.new.unsigned_abs();
-    contract.changed = compared.changed.unsigned_abs();
-    contract.unchanged = compared.unchanged.unsigned_abs();
-    contract.removed = prices::store::delete_prices(connection).await?;
-    prices::store::upsert_prices(connection).await
 }

@@ -102,20 +102,48 @@ impl fmt::Display for Refusal {
     }
 }
 
-/// Collects the row errors of one file.
+/// An invalid field of a request.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct InvalidField {
+    /// For instance `products[3].list_price`.
+    pub field: String,
+    pub message: String,
+}
+
+/// Writes fields and messages as one text, for errors.
+pub(in crate::catalog) fn join(fields: &[InvalidField]) -> String {
+    fields.iter().map(|invalid| format!("{}: {}", invalid.field, invalid.message)).collect::<Vec<_>>().join("; ")
+}
+
+/// Collects the errors of the rows of one file, or of the entries of one list of a request.
 #[derive(Debug)]
-pub(super) struct Problems {
+pub(in crate::catalog) struct Problems {
     file: String,
     errors: Vec<RowError>,
-    pub(super) count: u64,
+    pub(in crate::catalog) count: u64,
 }
 
 impl Problems {
-    pub(super) fn new(file: &str) -> Self {
+    pub(in crate::catalog) fn new(file: &str) -> Self {
         Self { file: file.to_owned(), errors: Vec::new(), count: 0 }
     }
 
-    pub(super) fn add(&mut self, line: u64, column: &str, value: &str, reason: impl fmt::Display) {
+    /// Returns the errors of the entries of a list, whose lines are positions. A list without a name has one entry.
+    pub(in crate::catalog) fn into_fields(mut self) -> Vec<InvalidField> {
+        self.errors.sort();
+        let fields = self.errors.into_iter().map(|RowError { file, line, column, reason, .. }| InvalidField {
+            field: if file.is_empty() { column } else { format!("{file}[{line}].{column}") },
+            message: reason,
+        });
+        fields.collect()
+    }
+
+    /// Returns true if the field has an error already.
+    pub(in crate::catalog) fn contains(&self, line: u64, column: &str) -> bool {
+        self.errors.iter().any(|error| error.line == line && error.column == column)
+    }
+
+    pub(in crate::catalog) fn add(&mut self, line: u64, column: &str, value: &str, reason: impl fmt::Display) {
         self.count += 1;
         if self.errors.len() < LISTED_ERRORS {
             let value = value.chars().take(SHOWN_CHARACTERS).collect();

@@ -166,15 +166,15 @@ fn write_delta(lines: &mut CopyLines, price: Option<Option<Decimal>>, stock: Opt
     lines.number(None).boolean(Some(false)).boolean(None);
 }
 
-pub(super) fn not_negative(value: Decimal) -> Result<Decimal, CellError> {
+pub(in crate::catalog) fn not_negative(value: Decimal) -> Result<Decimal, CellError> {
     if value.is_sign_negative() && !value.is_zero() { Err(CellError::Negative) } else { Ok(value) }
 }
 
-fn positive(value: Decimal) -> Result<Decimal, CellError> {
+pub(in crate::catalog) fn positive(value: Decimal) -> Result<Decimal, CellError> {
     if value > Decimal::ZERO { Ok(value) } else { Err(CellError::NotPositive) }
 }
 
-fn percentage(value: Decimal) -> Result<Decimal, CellError> {
+pub(in crate::catalog) fn percentage(value: Decimal) -> Result<Decimal, CellError> {
     if (Decimal::ZERO..=Decimal::ONE_HUNDRED).contains(&value) { Ok(value) } else { Err(CellError::NotAPercentage) }
 }
 

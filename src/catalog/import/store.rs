@@ -1,7 +1,6 @@
 //! SQL of an import of products: lock, staging, comparison, merge, record.
 
 use super::summary::{Movement, NAMED_MOVEMENTS};
-use crate::audit;
 use crate::db::IMPORT_LOCK;
 use rust_decimal::Decimal;
 use serde_json::Value;
@@ -10,12 +9,12 @@ use sqlx::postgres::PgCopyIn;
 use time::OffsetDateTime;
 
 /// Tries to take the import lock; returns false if another import holds it.
-pub(super) async fn try_lock_imports(connection: &mut PgConnection) -> Result<bool, sqlx::Error> {
+pub(in crate::catalog) async fn try_lock_imports(connection: &mut PgConnection) -> Result<bool, sqlx::Error> {
     sqlx::query_scalar!(r#"select pg_try_advisory_xact_lock($1) as "free!""#, IMPORT_LOCK).fetch_one(connection).await
 }
 
 /// Waits for the import lock.
-pub(super) async fn lock_imports(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
+pub(in crate::catalog) async fn lock_imports(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
     sqlx::query!("select pg_advisory_xact_lock($1)", IMPORT_LOCK).execute(connection).await?;
     Ok(())
 }
@@ -37,7 +36,9 @@ pub(super) async fn empty_staging(connection: &mut PgConnection) -> Result<(), s
 }
 
 /// Starts copying the lines of [`super::rows::ProductRows`] into the staging table.
-pub(super) async fn copy_products(connection: &mut PgConnection) -> Result<PgCopyIn<&mut PgConnection>, sqlx::Error> {
+pub(in crate::catalog) async fn copy_products(
+    connection: &mut PgConnection,
+) -> Result<PgCopyIn<&mut PgConnection>, sqlx::Error> {
     connection
         .copy_in_raw(
             "copy staged_product_row (line, code, name, type, category, units_per_outer, units_known,
@@ -48,13 +49,13 @@ pub(super) async fn copy_products(connection: &mut PgConnection) -> Result<PgCop
 }
 
 /// Updates the planner's statistics of the join columns. Without them, large imports are joined row by row.
-pub(super) async fn analyze_products(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
+pub(in crate::catalog) async fn analyze_products(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
     sqlx::query!("analyze staged_product_row (line, code)").execute(connection).await?;
     Ok(())
 }
 
 /// An invalid row, found by comparing it with other rows or with the catalogue.
-pub(super) struct Finding {
+pub(in crate::catalog) struct Finding {
     pub line: i64,
     pub value: String,
     /// For a repeated row: the line of the first row with the same key.
@@ -62,7 +63,9 @@ pub(super) struct Finding {
 }
 
 /// Finds rows whose code is already on an earlier line.
-pub(super) async fn find_repeated_codes(connection: &mut PgConnection) -> Result<Vec<Finding>, sqlx::Error> {
+pub(in crate::catalog) async fn find_repeated_codes(
+    connection: &mut PgConnection,
+) -> Result<Vec<Finding>, sqlx::Error> {
     sqlx::query_as!(
         Finding,
         r#"with repeated as materialized (
@@ -77,6 +80,14 @@ pub(super) async fn find_repeated_codes(connection: &mut PgConnection) -> Result
     .await
 }
 
+/// Empties the staging tables after a few rows, faster than [`empty_staging`]. The caller must hold the import lock.
+pub(in crate::catalog) async fn delete_staged(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
+    sqlx::query!("delete from staged_product_row").execute(&mut *connection).await?;
+    sqlx::query!("delete from staged_product_change").execute(&mut *connection).await?;
+    sqlx::query!("delete from staged_price_row").execute(connection).await?;
+    Ok(())
+}
+
 /// Finds rows of a delta with an unknown product.
 pub(super) async fn find_unknown_codes(connection: &mut PgConnection) -> Result<Vec<Finding>, sqlx::Error> {
     sqlx::query_as!(
@@ -89,7 +100,9 @@ pub(super) async fn find_unknown_codes(connection: &mut PgConnection) -> Result<
 }
 
 /// Finds rows of a delta that would set a price for a product without a known pack size.
-pub(super) async fn find_prices_without_units(connection: &mut PgConnection) -> Result<Vec<Finding>, sqlx::Error> {
+pub(in crate::catalog) async fn find_prices_without_units(
+    connection: &mut PgConnection,
+) -> Result<Vec<Finding>, sqlx::Error> {
     sqlx::query_as!(
         Finding,
         r#"select line as "line!", code as "value!", 0::bigint as "first_line!" from staged_product
@@ -100,7 +113,7 @@ pub(super) async fn find_prices_without_units(connection: &mut PgConnection) -> 
 }
 
 /// Counts of the changes that the staged rows would make to the products that they name.
-pub(super) struct Comparison {
+pub(in crate::catalog) struct Comparison {
     pub new: i64,
     pub changed: i64,
     pub unchanged: i64,
@@ -119,7 +132,7 @@ pub(super) struct Comparison {
 }
 
 /// Compares the staged rows with the products, and stores the rows that change a product for [`update_products`].
-pub(super) async fn compare(connection: &mut PgConnection) -> Result<Comparison, sqlx::Error> {
+pub(in crate::catalog) async fn compare(connection: &mut PgConnection) -> Result<Comparison, sqlx::Error> {
     let compared = sqlx::query_as!(
         Comparison,
         r#"with compared as materialized (
@@ -193,7 +206,10 @@ pub(super) async fn find_movements(connection: &mut PgConnection) -> Result<Vec<
 }
 
 /// Updates the products for which [`compare`] found a difference.
-pub(super) async fn update_products(connection: &mut PgConnection, now: OffsetDateTime) -> Result<(), sqlx::Error> {
+pub(in crate::catalog) async fn update_products(
+    connection: &mut PgConnection,
+    now: OffsetDateTime,
+) -> Result<(), sqlx::Error> {
     sqlx::query!(
         "update product p set
              name = s.name, type = s.type, category = s.category, units_per_outer = s.units_per_outer,
@@ -212,7 +228,10 @@ pub(super) async fn update_products(connection: &mut PgConnection, now: OffsetDa
 }
 
 /// Inserts the new products.
-pub(super) async fn insert_products(connection: &mut PgConnection, now: OffsetDateTime) -> Result<(), sqlx::Error> {
+pub(in crate::catalog) async fn insert_products(
+    connection: &mut PgConnection,
+    now: OffsetDateTime,
+) -> Result<(), sqlx::Error> {
     sqlx::query!(
         "insert into product (code, name, type, category, units_per_outer, units_known, unit_of_measure, list_price,
              barcode, stock_available, active, withdrawn_at, related_urls, manufacturer, tax_code, tax_rate, restricted)
@@ -240,29 +259,75 @@ pub(super) async fn withdraw_absent(connection: &mut PgConnection, now: OffsetDa
 }
 
 /// Raises the catalogue version and notifies every process when the transaction commits.
-pub(super) async fn bump_version(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
+pub(in crate::catalog) async fn bump_version(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
     sqlx::query!("update data_version set value = value + 1 where name = 'catalog'").execute(&mut *connection).await?;
     sqlx::query!("select pg_notify('spsi_data', 'catalog')").execute(connection).await?;
     Ok(())
 }
 
-/// Records an applied import; returns its id.
-pub(super) async fn insert_import(
+/// Inserts an import; returns its id. [`set_checked`] or [`set_applied`] completes the row.
+pub(in crate::catalog) async fn insert_import(
     connection: &mut PgConnection,
     now: OffsetDateTime,
     actor: &str,
     file: &str,
-    summary: &Value,
+    options: Option<&Value>,
 ) -> Result<i64, sqlx::Error> {
-    let id = sqlx::query_scalar!(
-        "insert into catalog_import (file, imported_at, summary) values ($1, $2, $3) returning id",
+    sqlx::query_scalar!(
+        "insert into catalog_import (file, created_at, actor, state, summary, options) values ($1, $2, $3, 'checked', '{}', $4)
+         returning id",
         file,
         now,
+        actor,
+        options
+    )
+    .fetch_one(connection)
+    .await
+}
+
+/// Returns the catalogue's version.
+pub(in crate::catalog) async fn version(connection: &mut PgConnection) -> Result<i64, sqlx::Error> {
+    sqlx::query_scalar!("select value from data_version where name = 'catalog'").fetch_one(connection).await
+}
+
+/// Stores the difference between the files and the present version of the catalogue.
+pub(super) async fn set_checked(connection: &mut PgConnection, id: i64, summary: &Value) -> Result<(), sqlx::Error> {
+    sqlx::query!(
+        "update catalog_import
+         set summary = $2, checked_version = (select value from data_version where name = 'catalog') where id = $1",
+        id,
         summary
     )
-    .fetch_one(&mut *connection)
+    .execute(connection)
     .await?;
-    let subject = ("catalog_import", Some(id));
-    audit::record(connection, now, actor, "catalog.import", subject, summary.clone()).await?;
-    Ok(id)
+    Ok(())
+}
+
+/// Stores that the import is applied. `products` are the lowest and the highest id of its new products.
+pub(super) async fn set_applied(
+    connection: &mut PgConnection,
+    now: OffsetDateTime,
+    id: i64,
+    summary: &Value,
+    products: Option<(i64, i64)>,
+) -> Result<(), sqlx::Error> {
+    sqlx::query!(
+        "update catalog_import
+         set state = 'applied', applied_at = $2, summary = $3, first_product_id = $4, last_product_id = $5,
+             is_undo_kept = true, apply_number = nextval('catalog_import_apply_number')
+         where id = $1",
+        id,
+        now,
+        summary,
+        products.map(|(first, _)| first),
+        products.map(|(_, last)| last)
+    )
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+/// Returns the highest id of a product, 0 if there is none.
+pub(super) async fn last_product_id(connection: &mut PgConnection) -> Result<i64, sqlx::Error> {
+    sqlx::query_scalar!(r#"select coalesce(max(id), 0) as "id!" from product"#).fetch_one(connection).await
 }

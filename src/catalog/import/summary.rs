@@ -3,19 +3,47 @@
 
 use crate::values::{self, plain};
 use rust_decimal::Decimal;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::fmt;
+use utoipa::ToSchema;
 
 /// Maximum number of price changes that a summary lists.
 pub const NAMED_MOVEMENTS: i64 = 10;
 
+/// How far an import has come.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, sqlx::Type, ToSchema)]
+#[serde(rename_all = "snake_case")]
+#[sqlx(type_name = "text", rename_all = "snake_case")]
+pub enum ImportState {
+    /// `spsi catalog import --dry-run`; not stored.
+    #[default]
+    DryRun,
+    /// Uploaded and compared with the catalogue, not applied.
+    Checked,
+    Applied,
+    RolledBack,
+    /// Uploaded and never applied; its files are deleted.
+    Expired,
+}
+
+impl fmt::Display for ImportState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::DryRun => "dry_run",
+            Self::Checked => "checked",
+            Self::Applied => "applied",
+            Self::RolledBack => "rolled_back",
+            Self::Expired => "expired",
+        })
+    }
+}
+
 /// The changes of an import. Each product is counted once: as new, relisted, withdrawn, changed or unchanged.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct ImportSummary {
     /// The import's id; `None` for a dry run.
     pub id: Option<i64>,
-    /// `applied`, or `dry_run`.
-    pub state: &'static str,
+    pub state: ImportState,
     pub file: Option<String>,
     pub prices_file: Option<String>,
     /// Rows of the products file.
@@ -31,13 +59,13 @@ pub struct ImportSummary {
     pub lost_price: u64,
     pub list_prices: Movements,
     pub contract_prices: Option<ContractSummary>,
-    /// True only in a dry run: the import would fail and ask for `--allow-withdrawals`.
+    /// True only before the import is applied: it would fail without the permission to withdraw so many products.
     pub needs_allow_withdrawals: bool,
     pub notes: Vec<String>,
 }
 
 /// Changes of list prices, from one price to another.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Movements {
     pub raised: u64,
     pub lowered: u64,
@@ -46,19 +74,21 @@ pub struct Movements {
 }
 
 /// One changed list price.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Movement {
     pub code: String,
-    #[serde(serialize_with = "values::text::serialize")]
+    #[serde(with = "values::text")]
+    #[schema(value_type = String)]
     pub old: Decimal,
-    #[serde(serialize_with = "values::text::serialize")]
+    #[serde(with = "values::text")]
+    #[schema(value_type = String)]
     pub new: Decimal,
     /// Rounded to one decimal place; `None` if the old price was 0.
     pub percent: Option<String>,
 }
 
 /// The changes of a prices file.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct ContractSummary {
     pub rows: u64,
     pub new: u64,
@@ -74,6 +104,12 @@ impl ImportSummary {
     pub fn changes_anything(&self) -> bool {
         let contract = self.contract_prices.as_ref().is_some_and(|c| c.new + c.changed + c.removed > 0);
         self.new + self.changed + self.withdrawn + self.relisted > 0 || contract
+    }
+
+    /// Notes that the import would fail with this error, for want of the permission to withdraw.
+    pub(super) fn warn_of(&mut self, error: &impl fmt::Display) {
+        self.needs_allow_withdrawals = true;
+        self.notes.push(error.to_string());
     }
 }
 
@@ -163,7 +199,7 @@ mod tests {
     fn keys_and_exact_decimals_are_stable() {
         let movement = Movement::new("A".into(), Decimal::new(250, 2), Decimal::new(300, 2));
         let list_prices = Movements { raised: 1, lowered: 0, largest: vec![movement] };
-        let summary = ImportSummary { state: "applied", id: Some(3), list_prices, ..Default::default() };
+        let summary = ImportSummary { state: ImportState::Applied, id: Some(3), list_prices, ..Default::default() };
         assert_eq!(
             serde_json::to_string(&summary).unwrap(),
             "{\"id\":3,\"state\":\"applied\",\"file\":null,\"prices_file\":null,\"rows\":0,\"new\":0,\"changed\":0,\

@@ -7,6 +7,7 @@ pub mod database_proxy;
 pub mod ezyvet;
 pub mod order;
 pub mod pgbouncer;
+pub mod staff;
 pub mod supplier;
 
 use std::time::{Duration, Instant};

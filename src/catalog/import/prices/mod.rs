@@ -2,7 +2,7 @@
 //! prices and leaves all others unchanged. An empty price deletes the price of the period that begins at `valid_from`, or
 //! all periods if the row has no date.
 
-pub(super) mod store;
+pub(in crate::catalog) mod store;
 
 use super::cells::{self, Numbers};
 use super::copy::CopyLines;

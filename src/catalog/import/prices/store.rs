@@ -5,7 +5,7 @@ use sqlx::PgConnection;
 use sqlx::postgres::PgCopyIn;
 
 /// Starts copying the lines of [`super::PriceRows`] into the staging table.
-pub(in crate::catalog::import) async fn copy_prices(
+pub(in crate::catalog) async fn copy_prices(
     connection: &mut PgConnection,
 ) -> Result<PgCopyIn<&mut PgConnection>, sqlx::Error> {
     connection
@@ -17,15 +17,13 @@ pub(in crate::catalog::import) async fn copy_prices(
 }
 
 /// Updates the planner's statistics of the staging table.
-pub(in crate::catalog::import) async fn analyze_prices(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
+pub(in crate::catalog) async fn analyze_prices(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
     sqlx::query!("analyze staged_price_row").execute(connection).await?;
     Ok(())
 }
 
 /// Inserts the missing price lists that the file names; returns their names.
-pub(in crate::catalog::import) async fn insert_price_lists(
-    connection: &mut PgConnection,
-) -> Result<Vec<String>, sqlx::Error> {
+pub(in crate::catalog) async fn insert_price_lists(connection: &mut PgConnection) -> Result<Vec<String>, sqlx::Error> {
     sqlx::query_scalar!(
         "insert into price_list (name)
          select distinct price_list from staged_price_row where price_list is not null order by price_list
@@ -36,7 +34,7 @@ pub(in crate::catalog::import) async fn insert_price_lists(
 }
 
 /// Finds rows with an unknown clinic.
-pub(in crate::catalog::import) async fn find_unknown_clinics(
+pub(in crate::catalog) async fn find_unknown_clinics(
     connection: &mut PgConnection,
 ) -> Result<Vec<Finding>, sqlx::Error> {
     sqlx::query_as!(
@@ -49,7 +47,7 @@ pub(in crate::catalog::import) async fn find_unknown_clinics(
 }
 
 /// Finds rows whose product is neither in the catalogue nor in the products file.
-pub(in crate::catalog::import) async fn find_unknown_products(
+pub(in crate::catalog) async fn find_unknown_products(
     connection: &mut PgConnection,
 ) -> Result<Vec<Finding>, sqlx::Error> {
     sqlx::query_as!(
@@ -64,7 +62,7 @@ pub(in crate::catalog::import) async fn find_unknown_products(
 }
 
 /// Finds rows with the same clinic or price list, product and first day as an earlier row.
-pub(in crate::catalog::import) async fn find_repeated_prices(
+pub(in crate::catalog) async fn find_repeated_prices(
     connection: &mut PgConnection,
 ) -> Result<Vec<Finding>, sqlx::Error> {
     sqlx::query_as!(
@@ -81,40 +79,17 @@ pub(in crate::catalog::import) async fn find_repeated_prices(
     .await
 }
 
-/// Counts of the changes that the staged rows would make.
-pub(in crate::catalog::import) struct Comparison {
-    pub new: i64,
-    pub changed: i64,
-    pub unchanged: i64,
+/// Deletes price lists that a check has inserted, so that the check stores nothing but its result.
+pub(in crate::catalog) async fn delete_price_lists(
+    connection: &mut PgConnection,
+    names: &[String],
+) -> Result<(), sqlx::Error> {
+    sqlx::query!("delete from price_list where name = any($1)", names).execute(connection).await?;
+    Ok(())
 }
 
-pub(in crate::catalog::import) async fn compare(connection: &mut PgConnection) -> Result<Comparison, sqlx::Error> {
-    sqlx::query_as!(
-        Comparison,
-        r#"select
-               count(*) filter (where old_price is null) as "new!",
-               count(*) filter (where old_price is not null and differs) as "changed!",
-               count(*) filter (where old_price is not null and not differs) as "unchanged!"
-           from (
-               select
-                   coalesce(c.contract_price, l.contract_price) as old_price,
-                   (s.contract_price, coalesce(s.valid_until, 'infinity'))
-                       is distinct from (coalesce(c.contract_price, l.contract_price),
-                                         coalesce(c.valid_until, l.valid_until)) as differs
-               from staged_price s
-               left join clinic_price c on c.clinic_id = s.clinic_id and c.product_id = s.product_id
-                   and c.valid_from = coalesce(s.valid_from, '-infinity')
-               left join price_list_price l on l.price_list_id = s.price_list_id and l.product_id = s.product_id
-                   and l.valid_from = coalesce(s.valid_from, '-infinity')
-               where s.contract_price is not null
-           ) r"#
-    )
-    .fetch_one(connection)
-    .await
-}
-
-/// Deletes the prices that the file gives as empty; returns their number.
-pub(in crate::catalog::import) async fn delete_prices(connection: &mut PgConnection) -> Result<u64, sqlx::Error> {
+/// Deletes the prices that the rows give as empty; returns their number.
+pub(in crate::catalog) async fn delete_prices(connection: &mut PgConnection) -> Result<u64, sqlx::Error> {
     let clinics = sqlx::query!(
         "delete from clinic_price p using staged_price s
          where s.contract_price is null and s.clinic_id = p.clinic_id and s.product_id = p.product_id
@@ -133,7 +108,7 @@ pub(in crate::catalog::import) async fn delete_prices(connection: &mut PgConnect
 }
 
 /// Inserts or updates the prices of the file. The products must be merged before.
-pub(in crate::catalog::import) async fn upsert_prices(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
+pub(in crate::catalog) async fn upsert_prices(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
     sqlx::query!(
         "insert into clinic_price (clinic_id, product_id, contract_price, valid_from, valid_until)
          select clinic_id, product_id, contract_price, coalesce(valid_from, '-infinity'),
