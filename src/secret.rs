@@ -40,7 +40,8 @@ pub fn random_bytes<const N: usize>() -> Result<[u8; N], SecretError> {
 }
 
 /// A secret in the clear. `Debug` hides it, dropping wipes it, and only [`Plain::expose`] returns it.
-#[derive(Clone, PartialEq, Eq, Zeroize, ZeroizeOnDrop)]
+#[derive(Clone, PartialEq, Eq, Zeroize, ZeroizeOnDrop, serde::Deserialize)]
+#[serde(transparent)]
 pub struct Plain(String);
 
 impl Plain {

@@ -54,6 +54,7 @@ pub async fn set(
             "tax_code" => invalid.set(&mut row.tax_code, key, text(value).and_then(|code| short(key, &code))),
             "tax_rate" => invalid.set(&mut row.tax_rate, key, rate(key, value)),
             "tax_overrides_product" => invalid.set(&mut row.tax_overrides_product, key, flag(key, value)),
+            "settings" if value.is_null() => row.settings.0.clear(),
             _ => match setting(defaults, setting_key(key), value) {
                 Ok(Some(value)) => drop(row.settings.0.insert(setting_key(key).to_owned(), value)),
                 Ok(None) => drop(row.settings.0.remove(setting_key(key))),

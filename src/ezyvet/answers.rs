@@ -4,7 +4,7 @@ use super::wire::{Page, page, text};
 use serde_json::Value;
 
 /// A part of a site: the whole database, a business, a division or a stock location.
-#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, utoipa::ToSchema)]
 pub struct Separation {
     pub id: String,
     pub uid: String,

@@ -11,17 +11,22 @@
 
 mod access;
 mod answer;
+mod audit;
 mod body;
+mod clinics;
 mod imports;
 mod keys;
 mod limit;
+mod mappings;
 pub mod openapi;
 mod operations;
 mod page;
+mod patch;
 mod price_lists;
 pub mod problem;
 mod products;
 mod query;
+mod sites;
 mod store;
 mod write;
 

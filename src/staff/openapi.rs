@@ -91,6 +91,7 @@ fn complete(documented: &mut Operation, operation: &super::Operation) {
     let description = documented.description.take().unwrap_or_default();
     documented.description = Some(format!("{description}\n\n{role}").trim().to_owned());
     let is_write = operation.method != "GET";
+    let compares_versions = documented.parameters.iter().flatten().any(is_if_match);
     let mut kinds = vec![
         Kind::BadRequest,
         Kind::Unauthorised,
@@ -101,6 +102,9 @@ fn complete(documented: &mut Operation, operation: &super::Operation) {
     ];
     if operation.path.contains('{') {
         kinds.push(Kind::NotFound);
+    }
+    if compares_versions {
+        kinds.push(Kind::PreconditionFailed);
     }
     if is_write {
         kinds.extend([Kind::Timeout, Kind::Conflict, Kind::TooLarge, Kind::UnsupportedMediaType, Kind::Invalid]);
@@ -120,6 +124,10 @@ fn complete(documented: &mut Operation, operation: &super::Operation) {
                 .into()
         });
     }
+}
+
+fn is_if_match(parameter: &RefOr<Parameter>) -> bool {
+    matches!(parameter, RefOr::T(parameter) if parameter.name == "If-Match")
 }
 
 fn header_parameter(name: &str, description: &str) -> RefOr<Parameter> {

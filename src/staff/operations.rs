@@ -1,8 +1,8 @@
 //! The table of operations: method, path below `/staff/v1`, the role that a key needs, the handler. Routes, authorisation
 //! and the OpenAPI document derive from it.
 
-use super::{imports, keys, price_lists, products};
 use super::problem::{Kind, Problem};
+use super::{audit, clinics, imports, keys, mappings, price_lists, products, sites};
 use crate::auth::api_keys::Role;
 use actix_web::guard;
 use actix_web::http::Method;
@@ -48,32 +48,57 @@ macro_rules! operations {
 
 #[rustfmt::skip]
 operations! {
-    GET  "/products"                    Viewer      products::list_products;
-    POST "/products/bulk"               Catalogue   products::upsert_products;
-    POST "/products/stock"              Catalogue   products::change_stock;
-    GET  "/products/{code}"             Viewer      products::show_product;
-    PUT  "/products/{code}"             Catalogue   products::put_product;
-    POST "/products/{code}/withdraw"    Catalogue   products::withdraw_product;
-    POST "/products/{code}/relist"      Catalogue   products::relist_product;
-    GET  "/price-lists"                 Viewer      price_lists::list_price_lists;
-    GET  "/price-lists/{name}"          Viewer      price_lists::show_price_list;
-    DELETE "/price-lists/{name}"        Catalogue   price_lists::delete_price_list;
-    GET  "/price-lists/{name}/prices"   Viewer      price_lists::list_list_prices;
-    PUT  "/price-lists/{name}/prices"   Catalogue   price_lists::set_list_prices;
-    DELETE "/price-lists/{name}/prices/{code}" Catalogue price_lists::delete_list_prices;
-    GET  "/clinics/{id}/prices"         Viewer      price_lists::list_clinic_prices;
-    PUT  "/clinics/{id}/prices"         Catalogue   price_lists::set_clinic_prices;
-    DELETE "/clinics/{id}/prices/{code}" Catalogue  price_lists::delete_clinic_prices;
-    GET  "/imports"                     Viewer      imports::list_imports;
-    POST "/imports"                     Catalogue   imports::upload_import;
-    GET  "/imports/{id}"                Viewer      imports::show_import;
-    GET  "/imports/{id}/changes"        Viewer      imports::list_changes;
-    POST "/imports/{id}/check"          Catalogue   imports::check_import;
-    POST "/imports/{id}/apply"          Catalogue   imports::apply_import;
-    POST "/imports/{id}/roll-back"      Catalogue   imports::roll_back_import;
-    GET  "/keys"                        Admin       keys::list_keys;
-    POST "/keys"                        Admin       keys::add_key;
-    POST "/keys/{id}/revoke"            Admin       keys::revoke_key;
+    GET    "/products"                                    Viewer    products::list_products;
+    POST   "/products/bulk"                               Catalogue products::upsert_products;
+    POST   "/products/stock"                              Catalogue products::change_stock;
+    GET    "/products/{code}"                             Viewer    products::show_product;
+    PUT    "/products/{code}"                             Catalogue products::put_product;
+    POST   "/products/{code}/withdraw"                    Catalogue products::withdraw_product;
+    POST   "/products/{code}/relist"                      Catalogue products::relist_product;
+    GET    "/price-lists"                                 Viewer    price_lists::list_price_lists;
+    GET    "/price-lists/{name}"                          Viewer    price_lists::show_price_list;
+    DELETE "/price-lists/{name}"                          Catalogue price_lists::delete_price_list;
+    GET    "/price-lists/{name}/prices"                   Viewer    price_lists::list_list_prices;
+    PUT    "/price-lists/{name}/prices"                   Catalogue price_lists::set_list_prices;
+    DELETE "/price-lists/{name}/prices/{code}"            Catalogue price_lists::delete_list_prices;
+    GET    "/clinics/{id}/prices"                         Viewer    price_lists::list_clinic_prices;
+    PUT    "/clinics/{id}/prices"                         Catalogue price_lists::set_clinic_prices;
+    DELETE "/clinics/{id}/prices/{code}"                  Catalogue price_lists::delete_clinic_prices;
+    GET    "/imports"                                     Viewer    imports::list_imports;
+    POST   "/imports"                                     Catalogue imports::upload_import;
+    GET    "/imports/{id}"                                Viewer    imports::show_import;
+    GET    "/imports/{id}/changes"                        Viewer    imports::list_changes;
+    POST   "/imports/{id}/check"                          Catalogue imports::check_import;
+    POST   "/imports/{id}/apply"                          Catalogue imports::apply_import;
+    POST   "/imports/{id}/roll-back"                      Catalogue imports::roll_back_import;
+    GET    "/clinics"                                     Viewer    clinics::list_clinics;
+    POST   "/clinics"                                     Admin     clinics::add_clinic;
+    GET    "/clinics/{id}"                                Viewer    clinics::show_clinic;
+    PATCH  "/clinics/{id}"                                Admin     clinics::change_clinic;
+    POST   "/clinics/{id}/rotate-secret"                  Admin     clinics::rotate_clinic_secret;
+    POST   "/clinics/{id}/suspend"                        Admin     clinics::suspend_clinic;
+    POST   "/clinics/{id}/resume"                         Admin     clinics::resume_clinic;
+    GET    "/clinics/{id}/mappings"                       Viewer    mappings::list_clinic_mappings;
+    PUT    "/clinics/{id}/mappings"                       Admin     mappings::map_clinic;
+    DELETE "/clinics/{id}/mappings/{kind}/{ezyvet_id}"    Admin     mappings::unmap_clinic;
+    GET    "/sites"                                       Viewer    sites::list_sites;
+    POST   "/sites"                                       Admin     sites::add_site;
+    GET    "/sites/{id}"                                  Viewer    sites::show_site;
+    PATCH  "/sites/{id}"                                  Admin     sites::change_site;
+    POST   "/sites/{id}/pause"                            Admin     sites::pause_site;
+    POST   "/sites/{id}/resume"                           Admin     sites::resume_site;
+    POST   "/sites/{id}/test"                             Admin     sites::test_site;
+    GET    "/sites/{id}/separations"                      Viewer    sites::list_separations;
+    POST   "/sites/{id}/separations"                      Admin     sites::read_separations;
+    GET    "/sites/{id}/unmapped"                         Viewer    sites::list_unmapped;
+    PUT    "/sites/{id}/products/{product_id}"            Warehouse sites::pin_product;
+    GET    "/sites/{id}/mappings"                         Viewer    mappings::list_site_mappings;
+    PUT    "/sites/{id}/mappings"                         Admin     mappings::map_site;
+    DELETE "/sites/{id}/mappings/{kind}/{ezyvet_id}"      Admin     mappings::unmap_site;
+    GET    "/audit"                                       Admin     audit::list_audit;
+    GET    "/keys"                                        Admin     keys::list_keys;
+    POST   "/keys"                                        Admin     keys::add_key;
+    POST   "/keys/{id}/revoke"                            Admin     keys::revoke_key;
 }
 
 /// Returns the operation of a method and the pattern of a path.

@@ -60,6 +60,16 @@ impl<B: Body> Content for Json<B> {
     }
 }
 
+/// The header that [`Write`] reads as `if_match`, for the document of operations that compare versions.
+#[derive(utoipa::IntoParams)]
+#[into_params(parameter_in = Header)]
+#[expect(dead_code, reason = "only documents the header")]
+pub struct IfMatch {
+    /// The `ETag` of the version that the change is based on. Absent or `*`: any version.
+    #[param(rename = "If-Match")]
+    if_match: Option<String>,
+}
+
 /// A request that changes something.
 pub struct Write<C> {
     pub content: C,
@@ -141,10 +151,7 @@ impl<C> Write<C> {
     /// Refuses a change of a resource whose version is not the one that the caller has read. Lock the resource first.
     pub fn check_version(&self, version: &str) -> Result<(), Problem> {
         match &self.if_match {
-            Some(expected) if expected != version => Err(Problem::new(
-                Kind::PreconditionFailed,
-                "The resource has changed since the version in If-Match. Read it again, then repeat the change.",
-            )),
+            Some(expected) if expected != version => Err(Problem::stale()),
             _ => Ok(()),
         }
     }

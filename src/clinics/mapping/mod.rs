@@ -25,6 +25,11 @@ pub enum Kind {
 }
 
 impl Kind {
+    /// Returns the kind with this name.
+    pub fn parse(name: &str) -> Option<Self> {
+        [Self::ShipTo, Self::Account].into_iter().find(|kind| kind.name() == name)
+    }
+
     fn name(self) -> &'static str {
         match self {
             Self::ShipTo => "ship_to",
@@ -114,20 +119,68 @@ async fn store_all(
     mappings: &[NewMapping],
 ) -> Result<(), ClinicError> {
     check(mappings)?;
+    for mapping in mappings {
+        let (id, value) = (mapping.ezyvet_id.trim(), mapping.value.trim());
+        store::delete(connection, owner, mapping.kind.name(), id).await?;
+        if !value.is_empty() {
+            store::insert(connection, now, owner, mapping.kind.name(), id, value).await?;
+        }
+        record(connection, now, actor, owner, (mapping.kind, id, value)).await?;
+    }
+    Ok(())
+}
+
+/// Deletes a mapping of a clinic, in the caller's transaction. Returns whether it existed.
+pub async fn unmap(
+    connection: &mut PgConnection,
+    now: OffsetDateTime,
+    actor: &str,
+    which: &str,
+    (kind, ezyvet_id): (Kind, &str),
+) -> Result<bool, ClinicError> {
+    let clinic = find(&mut *connection, which).await?.id;
+    Ok(delete(connection, now, actor, Owner::Clinic(clinic), (kind, ezyvet_id)).await?)
+}
+
+/// Deletes a mapping of a site, in the caller's transaction. Returns whether it existed.
+pub async fn unmap_site(
+    connection: &mut PgConnection,
+    now: OffsetDateTime,
+    actor: &str,
+    site: SiteId,
+    mapping: (Kind, &str),
+) -> Result<bool, sqlx::Error> {
+    delete(connection, now, actor, Owner::Site(site), mapping).await
+}
+
+async fn delete(
+    connection: &mut PgConnection,
+    now: OffsetDateTime,
+    actor: &str,
+    owner: Owner,
+    (kind, ezyvet_id): (Kind, &str),
+) -> Result<bool, sqlx::Error> {
+    let existed = !ezyvet_id.contains('\0') && store::delete(connection, owner, kind.name(), ezyvet_id).await?;
+    if existed {
+        record(connection, now, actor, owner, (kind, ezyvet_id, "")).await?;
+    }
+    Ok(existed)
+}
+
+/// Writes the audit entry of a mapping.
+async fn record(
+    connection: &mut PgConnection,
+    now: OffsetDateTime,
+    actor: &str,
+    owner: Owner,
+    (kind, ezyvet_id, value): (Kind, &str, &str),
+) -> Result<(), sqlx::Error> {
     let (action, subject) = match owner {
         Owner::Clinic(id) => ("clinic.map", ("clinic", Some(id.0))),
         Owner::Site(id) => ("site.map", ("site", Some(id.0))),
     };
-    for mapping in mappings {
-        let (kind, id, value) = (mapping.kind.name(), mapping.ezyvet_id.trim(), mapping.value.trim());
-        store::delete(connection, owner, kind, id).await?;
-        if !value.is_empty() {
-            store::insert(connection, now, owner, kind, id, value).await?;
-        }
-        let detail = json!({"kind": kind, "ezyvet_id": id, "value": value});
-        audit::record(connection, now, actor, action, subject, detail).await?;
-    }
-    Ok(())
+    let detail = json!({"kind": kind.name(), "ezyvet_id": ezyvet_id, "value": value});
+    audit::record(connection, now, actor, action, subject, detail).await
 }
 
 fn check(mappings: &[NewMapping]) -> Result<(), InvalidFields> {

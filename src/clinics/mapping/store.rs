@@ -35,15 +35,16 @@ pub(super) async fn insert(
     Ok(())
 }
 
-/// Deletes a mapping of the site; of a clinic: that of its site, and its own from before it had a site.
+/// Deletes a mapping of the site; of a clinic: that of its site, and its own from before it had a site. Returns whether one
+/// existed.
 pub(super) async fn delete(
     connection: &mut PgConnection,
     owner: Owner,
     kind: &str,
     ezyvet_id: &str,
-) -> Result<(), sqlx::Error> {
+) -> Result<bool, sqlx::Error> {
     let (clinic, site) = owner.ids();
-    sqlx::query!(
+    let deleted = sqlx::query!(
         "delete from ezyvet_mapping
          where (clinic_id = $1 or site_id = (select c.site_id from clinic c where c.id = $1) or site_id = $2)
            and kind = $3 and ezyvet_id = $4",
@@ -54,7 +55,7 @@ pub(super) async fn delete(
     )
     .execute(connection)
     .await?;
-    Ok(())
+    Ok(deleted.rows_affected() > 0)
 }
 
 impl Owner {

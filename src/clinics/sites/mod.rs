@@ -222,6 +222,7 @@ pub async fn change(
             "partner_id" => invalid.set(&mut site.partner_id, key, text(value).and_then(|id| required(key, &id))),
             "client_id" => invalid.set(&mut site.client_id, key, text(value).and_then(|id| required(key, &id))),
             "site_uid" => invalid.set(&mut site.site_uid, key, text(value).and_then(|uid| required(key, &uid))),
+            "settings" if value.is_null() => site.settings.clear(),
             "state" => invalid.set(&mut site.state, key, text(value).and_then(check_state)),
             _ => change_setting(&mut site.settings, defaults, &mut invalid, key, value),
         }

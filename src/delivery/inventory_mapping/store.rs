@@ -3,7 +3,7 @@
 use crate::ezyvet::InventoryProduct;
 use crate::ezyvet::answers::Separation;
 use crate::ids::SiteId;
-use sqlx::{PgConnection, PgPool};
+use sqlx::{PgConnection, PgExecutor, PgPool};
 use time::OffsetDateTime;
 
 /// A list of a site that is stored as a whole.
@@ -120,6 +120,21 @@ pub(in crate::delivery) async fn find_separation(
         remapped_at
     )
     .fetch_optional(pool)
+    .await
+}
+
+/// Returns the separations as they were last read.
+pub(in crate::delivery) async fn list_separations(
+    executor: impl PgExecutor<'_>,
+    site: SiteId,
+) -> Result<Vec<Separation>, sqlx::Error> {
+    sqlx::query_as!(
+        Separation,
+        r#"select separation_id as id, uid, name, type as kind, parent from site_separation
+           where site_id = $1 order by length(separation_id), separation_id"#,
+        site.0
+    )
+    .fetch_all(executor)
     .await
 }
 

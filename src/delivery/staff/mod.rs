@@ -7,7 +7,7 @@
 mod site;
 mod store;
 
-pub use site::{Check, SiteCheck};
+pub use site::{Check, SiteCheck, StoredSeparations, stored_separations};
 
 use super::inventory_mapping::store as mapping_store;
 use super::payload::Payload;
@@ -124,7 +124,7 @@ fn version(state: &str, attempts: i32) -> String {
 }
 
 /// A product of a clinic that no inventory product is mapped to.
-#[derive(Clone, Debug, serde::Serialize)]
+#[derive(Clone, Debug, serde::Serialize, utoipa::ToSchema)]
 pub struct Unmapped {
     /// ezyVet's id of the product.
     pub id: String,

@@ -2,13 +2,16 @@
 
 use super::StaffError;
 use crate::config::Span;
+use crate::delivery::inventory_mapping::store::{self as mapping_store, List};
 use crate::delivery::inventory_mapping::{self, MappingError};
 use crate::delivery::lease;
 use crate::delivery::session::{Session, StopReason};
 use crate::delivery::worker::Worker;
 use crate::ezyvet::{Outcome, Request, answers::Separation};
 use crate::ids::SiteId;
+use sqlx::PgPool;
 use std::time::Duration;
+use time::OffsetDateTime;
 
 /// Wait between two tries to lease a site that a worker holds.
 const LEASE_RETRY_INTERVAL: Duration = Duration::from_millis(200);
@@ -16,7 +19,7 @@ const LEASE_RETRY_INTERVAL: Duration = Duration::from_millis(200);
 const MAX_LEASE_WAIT: Span = Span::seconds(20);
 
 /// One call of [`Worker::test_site`].
-#[derive(Clone, Debug, serde::Serialize)]
+#[derive(Clone, Debug, serde::Serialize, utoipa::ToSchema)]
 pub struct Check {
     /// `token`, `separations` or `inventory`.
     pub check: &'static str,
@@ -25,13 +28,28 @@ pub struct Check {
 }
 
 /// The result of [`Worker::test_site`].
-#[derive(Clone, Debug, serde::Serialize)]
+#[derive(Clone, Debug, serde::Serialize, utoipa::ToSchema)]
 pub struct SiteCheck {
+    #[schema(value_type = i64)]
     pub id: SiteId,
     pub site: String,
     /// Invoices can be delivered. The inventory scopes may be missing: `supplied` is then skipped.
     pub ok: bool,
     pub checks: Vec<Check>,
+}
+
+/// The separations of a site, as they were last read from ezyVet.
+#[derive(Clone, Debug)]
+pub struct StoredSeparations {
+    pub separations: Vec<Separation>,
+    /// `None`: they were never read, or staff have requested a new reading.
+    pub read_at: Option<OffsetDateTime>,
+}
+
+/// Returns the stored separations of a site, without a call to ezyVet.
+pub async fn stored_separations(pool: &PgPool, site: SiteId) -> Result<StoredSeparations, StaffError> {
+    let separations = mapping_store::list_separations(pool, site).await?;
+    Ok(StoredSeparations { separations, read_at: mapping_store::find_read_at(pool, site, List::Separations).await? })
 }
 
 impl Worker {

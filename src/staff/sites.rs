@@ -1,0 +1,392 @@
+//! `/sites`: the ezyVet sites that receive invoices and stock movements. Credentials are written and never shown.
+//!
+//! Operations that call ezyVet take the lease of the site and hold no transaction during the calls.
+
+use super::Staff;
+use super::body::Nothing;
+use super::page::{List, PageParams};
+use super::patch::patch;
+use super::problem::{Kind, Problem};
+use super::query::Read;
+use super::write::{Answer, IfMatch, Json, Write};
+use crate::clinics::sites::{self, Filter, NewSite, Site, SiteChange, SiteError};
+use crate::clinics::{Changes, Target};
+use crate::delivery::staff::{self as deliveries, SiteCheck, StaffError, Unmapped};
+use crate::delivery::{StopReason, Worker};
+use crate::ezyvet::Preset;
+use crate::ezyvet::answers::Separation;
+use crate::ids::SiteId;
+use crate::secret::Plain;
+use actix_web::{HttpResponse, web};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use sqlx::PgConnection;
+use std::collections::BTreeMap;
+use time::OffsetDateTime;
+use utoipa::{IntoParams, ToSchema};
+use validator::Validate;
+
+impl From<SiteError> for Problem {
+    fn from(error: SiteError) -> Self {
+        match error {
+            SiteError::Unknown(which) => Self::not_found("site", which),
+            SiteError::NameTaken(name) => {
+                Self::field(Kind::Conflict, "name", format!("a site has the name `{name}` already"))
+            }
+            SiteError::CredentialsTaken => Self::field(Kind::Conflict, "client_id", error.to_string()),
+            SiteError::Invalid(invalid) => invalid.into(),
+            SiteError::Stale(_) => Self::stale(),
+            SiteError::Secret(error) => {
+                tracing::error!(%error, "the credentials of a site cannot be sealed or opened");
+                Self::internal()
+            }
+            SiteError::Database(error) => error.into(),
+        }
+    }
+}
+
+/// The state of a site.
+#[derive(Clone, Copy, Debug, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum SiteState {
+    /// Called as needed.
+    Active,
+    /// Nothing is sent.
+    Paused,
+}
+
+impl SiteState {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Active => "active",
+            Self::Paused => "paused",
+        }
+    }
+}
+
+/// Selects sites.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct SiteParams {
+    /// Only sites in this state
+    state: Option<SiteState>,
+}
+
+/// A site to add.
+#[derive(Deserialize, ToSchema, Validate)]
+#[serde(deny_unknown_fields)]
+pub struct SiteBody {
+    #[schema(example = "harbour")]
+    name: String,
+    /// One of ezyVet's hosts with its token path: `apiv2`, `api`, `trial-apiv2` or `trial-api`. Give this or `base_url`.
+    #[schema(example = "apiv2")]
+    preset: Option<String>,
+    base_url: Option<String>,
+    /// Permits an unencrypted base URL (`http://`) on another host.
+    #[serde(default)]
+    allow_http: bool,
+    /// Path of the token endpoint. Absent: that of the preset, or `/oauth/token`.
+    token_path: Option<String>,
+    /// The partner id that ezyVet has given you.
+    partner_id: String,
+    /// The client id that ezyVet has given you for this site.
+    client_id: String,
+    #[schema(value_type = String, format = Password, write_only)]
+    client_secret: Plain,
+    /// ezyVet's uid of the site.
+    site_uid: String,
+    /// Overrides of the deployment's settings.
+    #[serde(default)]
+    settings: BTreeMap<String, Value>,
+}
+
+impl SiteBody {
+    fn into_new(self) -> NewSite {
+        let mut settings = Changes::default();
+        super::patch::add(&mut settings, "settings", Some(&Some(self.settings)));
+        let preset = self.preset.map(|name| name.parse::<Preset>()).transpose();
+        let preset = preset.unwrap_or_else(|message| {
+            settings.invalid.push("preset", message);
+            None
+        });
+        let base_url = match (self.base_url, preset) {
+            (Some(_), Some(_)) => {
+                settings.invalid.push("preset", "give `preset` or `base_url`, not both");
+                None
+            }
+            (Some(url), None) => Some(url),
+            (None, preset) => preset.map(|preset| preset.base_url().to_owned()),
+        };
+        let token_path = preset.unwrap_or(Preset::ApiV2).token_path();
+        NewSite {
+            name: self.name,
+            base_url: base_url.unwrap_or_default(),
+            allow_http: self.allow_http,
+            token_path: self.token_path.unwrap_or_else(|| token_path.to_owned()),
+            partner_id: self.partner_id,
+            client_id: self.client_id,
+            client_secret: self.client_secret,
+            site_uid: self.site_uid,
+            settings,
+        }
+    }
+}
+
+patch! {
+    /// Fields of a site to change. An absent field stays as it is. New credentials discard the stored access token.
+    SitePatch {
+        name: String,
+        /// `active`, or `paused` (nothing is sent).
+        state: String,
+        base_url: String,
+        token_path: String,
+        partner_id: String,
+        client_id: String,
+        site_uid: String,
+        /// Overrides of the deployment's settings. Null removes an override.
+        settings: BTreeMap<String, Value>,
+    } with {
+        #[schema(value_type = Option<String>, format = Password, write_only)]
+        client_secret: Option<Plain>,
+        /// Permits an unencrypted base URL (`http://`) on another host.
+        allow_http: bool,
+    }
+}
+
+/// The separations of a site.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Separations {
+    data: Vec<Separation>,
+    next_cursor: Option<String>,
+    /// When they were read from ezyVet. Null: never.
+    #[serde(with = "time::serde::rfc3339::option")]
+    read_at: Option<OffsetDateTime>,
+}
+
+/// The inventory product of a product.
+#[derive(Debug, Deserialize, ToSchema, Validate)]
+#[serde(deny_unknown_fields)]
+pub struct Pin {
+    /// Uid of the inventory product in ezyVet.
+    #[schema(min_length = 1, max_length = 200, example = "product_8f2c")]
+    uid: String,
+}
+
+/// A pinned product.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Pinned {
+    /// The site's id.
+    id: i64,
+    /// ezyVet's id of the product, as on the order.
+    product_id: String,
+    uid: String,
+}
+
+/// Finds the site of a path.
+async fn site_id(staff: &Staff, which: &str) -> Result<SiteId, Problem> {
+    Ok(sites::find(&staff.pool, which).await?.id)
+}
+
+/// Runs calls to ezyVet to their end, also if the client disconnects: otherwise the lease would stay with this process.
+async fn with_worker<T: Send + 'static>(
+    staff: &Staff,
+    calls: impl AsyncFnOnce(Worker) -> Result<T, StaffError> + Send + 'static,
+) -> Result<T, Problem> {
+    let keys = staff.encryption_keys()?.clone();
+    let worker = Worker::new(staff.pool.clone(), keys, staff.clock.clone(), &staff.settings).map_err(|error| {
+        tracing::error!(%error, "the client of ezyVet cannot be made");
+        Problem::internal()
+    })?;
+    let finished = actix_web::rt::spawn(async move { calls(worker).await }).await.map_err(|error| {
+        tracing::error!(%error, "a call to ezyVet failed");
+        Problem::internal()
+    })?;
+    finished.map_err(call_problem)
+}
+
+/// Says why a call to ezyVet failed. A site that cannot be called now is a conflict.
+fn call_problem(error: StaffError) -> Problem {
+    match error {
+        StaffError::SiteBusy(waited) => {
+            let text = format!("The site is busy: another process has used it for {waited}. Send the request again.");
+            Problem::new(Kind::Conflict, text)
+        }
+        StaffError::Stopped(StopReason::NoToken(outcome)) => {
+            Problem::new(Kind::BadGateway, format!("ezyVet granted no access token: {outcome}"))
+        }
+        StaffError::Stopped(reason @ (StopReason::RateLimited(_) | StopReason::LeaseLost)) => Problem::new(
+            Kind::Conflict,
+            format!("The site cannot be called now: {reason}. Send the request again later."),
+        ),
+        StaffError::Call(text) => Problem::new(Kind::BadGateway, text),
+        StaffError::Site(error) | StaffError::Stopped(StopReason::Site(error)) => error.into(),
+        StaffError::Database(error) | StaffError::Stopped(StopReason::Database(error)) => error.into(),
+        other => {
+            tracing::error!(error = %other, "a call to ezyVet failed");
+            Problem::internal()
+        }
+    }
+}
+
+async fn change(
+    connection: &mut PgConnection,
+    write: &Write<impl Sized>,
+    which: &str,
+    change: SiteChange,
+) -> Result<Answer, Problem> {
+    let (keys, defaults) = (write.staff.encryption_keys()?, &write.staff.settings.site);
+    let target = Target { which, expected_version: write.if_match.as_deref() };
+    let site = sites::change(connection, keys, defaults, write.now, &write.caller.actor(), target, change).await?;
+    Ok(Answer::ok(&site)?.with_version(&site.version))
+}
+
+/// List sites
+///
+/// Newest first, with the state of their deliveries.
+#[utoipa::path(get, path = "/sites", tag = "sites", params(SiteParams, PageParams),
+    responses((status = 200, description = "A page of sites", body = List<Site>)))]
+pub async fn list_sites(read: Read<SiteParams, PageParams>) -> Result<HttpResponse, Problem> {
+    let filter = Filter { state: read.params.state.map(|state| state.name().to_owned()) };
+    let page = read.page.page(&read.staff.settings)?;
+    let sites = sites::list(&read.staff.pool, &filter, page).await?;
+    read.page.respond(&read.staff.settings, sites, |site| site.id.0)
+}
+
+/// Show a site
+///
+/// `id`: the id or the name. The client secret is not shown. `ETag` has the version for `If-Match`.
+#[utoipa::path(get, path = "/sites/{id}", tag = "sites", params(("id" = String, Path)),
+    responses((status = 200, description = "The site", body = Site)))]
+pub async fn show_site(read: Read, id: web::Path<String>) -> Result<HttpResponse, Problem> {
+    let site = sites::find(&read.staff.pool, &id).await?;
+    Ok(Answer::ok(&site)?.with_version(&site.version).into_response())
+}
+
+/// Add a site
+///
+/// The credentials are encrypted and never shown.
+#[utoipa::path(post, path = "/sites", tag = "sites", request_body = SiteBody,
+    responses((status = 201, description = "The new site", body = Site)))]
+pub async fn add_site(write: Write<Json<SiteBody>>) -> Result<HttpResponse, Problem> {
+    write
+        .run(async |connection, write| {
+            let Write { content: Json(body), staff, caller, now, .. } = write;
+            let (keys, defaults) = (staff.encryption_keys()?, &staff.settings.site);
+            let site = sites::add(connection, keys, defaults, now, &caller.actor(), body.into_new()).await?;
+            Ok(Answer::created(&format!("/sites/{}", site.id), &site)?.with_version(&site.version))
+        })
+        .await
+}
+
+/// Change a site
+///
+/// Changes nothing if one field is invalid. Deliveries that waited for the site are tried at once.
+#[utoipa::path(patch, path = "/sites/{id}", tag = "sites", params(("id" = String, Path), IfMatch), request_body = SitePatch,
+    responses((status = 200, description = "The site", body = Site)))]
+pub async fn change_site(write: Write<Json<SitePatch>>, id: web::Path<String>) -> Result<HttpResponse, Problem> {
+    write
+        .run(async |connection, write| {
+            let Json(patch) = &write.content;
+            let (changes, client_secret) = (patch.changes(), patch.client_secret.clone());
+            let new = SiteChange { changes, client_secret, allow_http: patch.allow_http };
+            change(connection, &write, &id, new).await
+        })
+        .await
+}
+
+/// Pause a site
+///
+/// Nothing more is sent to it. Deliveries wait.
+#[utoipa::path(post, path = "/sites/{id}/pause", tag = "sites", params(("id" = String, Path), IfMatch), request_body = Nothing,
+    responses((status = 200, description = "The paused site", body = Site)))]
+pub async fn pause_site(write: Write<Json<Nothing>>, id: web::Path<String>) -> Result<HttpResponse, Problem> {
+    write.run(async |connection, write| change(connection, &write, &id, state_change("paused")).await).await
+}
+
+/// Resume a paused site
+#[utoipa::path(post, path = "/sites/{id}/resume", tag = "sites", params(("id" = String, Path), IfMatch), request_body = Nothing,
+    responses((status = 200, description = "The active site", body = Site)))]
+pub async fn resume_site(write: Write<Json<Nothing>>, id: web::Path<String>) -> Result<HttpResponse, Problem> {
+    write.run(async |connection, write| change(connection, &write, &id, state_change("active")).await).await
+}
+
+fn state_change(state: &str) -> SiteChange {
+    let changes = Changes { values: vec![("state".to_owned(), state.into())], ..Changes::default() };
+    SiteChange { changes, ..SiteChange::default() }
+}
+
+/// Test a site
+///
+/// Calls ezyVet with the stored credentials: token, separations, inventory. A failed check is part of the answer, with
+/// ezyVet's own words. 409 if the delivery worker does not release the site in time.
+#[utoipa::path(post, path = "/sites/{id}/test", tag = "sites", params(("id" = String, Path)), request_body = Nothing,
+    responses((status = 200, description = "The result of each check", body = SiteCheck)))]
+pub async fn test_site(write: Write<Json<Nothing>>, id: web::Path<String>) -> Result<HttpResponse, Problem> {
+    let site = site_id(&write.staff, &id).await?;
+    let check = with_worker(&write.staff, async move |worker| worker.test_site(site).await).await?;
+    write.run(async |_, _| Answer::ok(&check)).await
+}
+
+/// List the stored separations of a site
+///
+/// Businesses, divisions and stock locations, as they were last read from ezyVet.
+#[utoipa::path(get, path = "/sites/{id}/separations", tag = "sites", params(("id" = String, Path)),
+    responses((status = 200, description = "The stored separations", body = Separations)))]
+pub async fn list_separations(read: Read, id: web::Path<String>) -> Result<HttpResponse, Problem> {
+    let site = site_id(&read.staff, &id).await?;
+    let stored = deliveries::stored_separations(&read.staff.pool, site).await.map_err(call_problem)?;
+    let (data, read_at) = (stored.separations, stored.read_at);
+    Ok(HttpResponse::Ok().json(Separations { data, next_cursor: None, read_at }))
+}
+
+/// Read the separations of a site from ezyVet
+///
+/// Replaces the stored ones. 409 if the delivery worker does not release the site in time, 502 with ezyVet's own words if
+/// the call fails.
+#[utoipa::path(post, path = "/sites/{id}/separations", tag = "sites", params(("id" = String, Path)), request_body = Nothing,
+    responses((status = 200, description = "The separations", body = Separations),
+              (status = 502, description = "The call to ezyVet failed")))]
+pub async fn read_separations(write: Write<Json<Nothing>>, id: web::Path<String>) -> Result<HttpResponse, Problem> {
+    let site = site_id(&write.staff, &id).await?;
+    let data = with_worker(&write.staff, async move |worker| worker.separations(site).await).await?;
+    let separations = Separations { data, next_cursor: None, read_at: Some(write.now) };
+    write.run(async |_, _| Answer::ok(&separations)).await
+}
+
+/// List ordered products without an inventory product
+///
+/// With likely inventory products for each. `PUT /sites/{id}/products/{product_id}` assigns one.
+#[utoipa::path(get, path = "/sites/{id}/unmapped", tag = "sites", params(("id" = String, Path)),
+    responses((status = 200, description = "Every such product", body = List<Unmapped>)))]
+pub async fn list_unmapped(read: Read, id: web::Path<String>) -> Result<HttpResponse, Problem> {
+    let site = site_id(&read.staff, &id).await?;
+    let data = deliveries::unmapped(&read.staff.pool, site).await.map_err(call_problem)?;
+    Ok(HttpResponse::Ok().json(List { data, next_cursor: None }))
+}
+
+/// Assign an inventory product to a product
+///
+/// For a product whose code matches none in the inventory, or several. Deliveries that waited for it continue. `product_id`:
+/// ezyVet's id of the product, as on the order.
+#[utoipa::path(put, path = "/sites/{id}/products/{product_id}", tag = "sites",
+    params(("id" = String, Path), ("product_id" = String, Path)), request_body = Pin,
+    responses((status = 200, description = "The assignment", body = Pinned)))]
+pub async fn pin_product(write: Write<Json<Pin>>, path: web::Path<(String, String)>) -> Result<HttpResponse, Problem> {
+    write
+        .run(async |connection, write| {
+            let ((which, product_id), Json(Pin { uid })) = (path.into_inner(), write.content);
+            if product_id.contains('\0') {
+                return Err(Problem::not_found("product", "with the character NUL"));
+            }
+            if uid.trim().is_empty() || uid.chars().any(char::is_control) {
+                return Err(Problem::field(Kind::Invalid, "uid", "must be a uid without control characters"));
+            }
+            let id = sites::find(&mut *connection, &which).await?.id;
+            let actor = write.caller.actor();
+            let pin = deliveries::pin_product(connection, write.now, &actor, id, (&product_id, &uid));
+            pin.await.map_err(call_problem)?;
+            Answer::ok(&Pinned { id: id.0, product_id, uid })
+        })
+        .await
+}
