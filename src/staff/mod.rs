@@ -12,16 +12,20 @@
 mod access;
 mod answer;
 mod body;
+mod deliveries;
 mod imports;
+mod invoices;
 mod keys;
 mod limit;
 pub mod openapi;
 mod operations;
+mod orders;
 mod page;
 mod price_lists;
 pub mod problem;
 mod products;
 mod query;
+mod shipments;
 mod store;
 mod write;
 

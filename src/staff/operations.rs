@@ -1,8 +1,8 @@
 //! The table of operations: method, path below `/staff/v1`, the role that a key needs, the handler. Routes, authorisation
 //! and the OpenAPI document derive from it.
 
-use super::{imports, keys, price_lists, products};
 use super::problem::{Kind, Problem};
+use super::{deliveries, imports, invoices, keys, orders, price_lists, products, shipments};
 use crate::auth::api_keys::Role;
 use actix_web::guard;
 use actix_web::http::Method;
@@ -71,6 +71,27 @@ operations! {
     POST "/imports/{id}/check"          Catalogue   imports::check_import;
     POST "/imports/{id}/apply"          Catalogue   imports::apply_import;
     POST "/imports/{id}/roll-back"      Catalogue   imports::roll_back_import;
+    GET    "/orders"                                       Viewer    orders::list_orders;
+    GET    "/orders/back-orders"                           Viewer    orders::list_back_orders;
+    GET    "/orders/rules"                                 Viewer    orders::list_rules;
+    GET    "/orders/{id}"                                  Viewer    orders::show_order;
+    POST   "/orders/{id}/accept"                           Orders    orders::accept_order;
+    POST   "/orders/{id}/decline"                          Orders    orders::decline_order;
+    POST   "/orders/{id}/hold"                             Orders    orders::hold_order;
+    POST   "/orders/{id}/cancel"                           Orders    orders::cancel_order;
+    GET    "/shipments"                                    Viewer    shipments::list_shipments;
+    POST   "/shipments"                                    Warehouse shipments::create_shipment;
+    POST   "/shipments/preview"                            Warehouse shipments::preview_shipment;
+    GET    "/shipments/{id}"                               Viewer    shipments::show_shipment;
+    GET    "/invoices"                                     Viewer    invoices::list_invoices;
+    GET    "/invoices/{number}"                            Viewer    invoices::show_invoice;
+    POST   "/invoices/{number}/reissue"                    Billing   invoices::reissue_invoice;
+    GET    "/deliveries"                                   Viewer    deliveries::list_deliveries;
+    GET    "/deliveries/counts"                            Viewer    deliveries::count_deliveries;
+    POST   "/deliveries/retry"                             Billing   deliveries::retry_deliveries;
+    GET    "/deliveries/{id}"                              Viewer    deliveries::show_delivery;
+    POST   "/deliveries/{id}/retry"                        Billing   deliveries::retry_delivery;
+    POST   "/deliveries/{id}/cancel"                       Billing   deliveries::cancel_delivery;
     GET  "/keys"                        Admin       keys::list_keys;
     POST "/keys"                        Admin       keys::add_key;
     POST "/keys/{id}/revoke"            Admin       keys::revoke_key;

@@ -147,6 +147,12 @@ impl Problem {
         Self::new(Kind::NotFound, format!("There is no {noun} `{which}`."))
     }
 
+    /// Creates a 412.
+    pub fn stale() -> Self {
+        let text = "The resource has changed since the version in If-Match. Read it again, then repeat the change.";
+        Self::new(Kind::PreconditionFailed, text)
+    }
+
     /// Creates a 503 with `Retry-After`.
     pub fn unavailable(detail: impl Into<String>) -> Self {
         Self { retry_after: Some(5), ..Self::new(Kind::Unavailable, detail) }

@@ -141,10 +141,7 @@ impl<C> Write<C> {
     /// Refuses a change of a resource whose version is not the one that the caller has read. Lock the resource first.
     pub fn check_version(&self, version: &str) -> Result<(), Problem> {
         match &self.if_match {
-            Some(expected) if expected != version => Err(Problem::new(
-                Kind::PreconditionFailed,
-                "The resource has changed since the version in If-Match. Read it again, then repeat the change.",
-            )),
+            Some(expected) if expected != version => Err(Problem::stale()),
             _ => Ok(()),
         }
     }

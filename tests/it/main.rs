@@ -21,6 +21,8 @@ mod pooler;
 mod reference;
 mod staff_access;
 mod staff_catalogue;
+mod staff_deliveries;
+mod staff_orders;
 mod support;
 mod token;
 mod trickle;
