@@ -5,7 +5,7 @@ pub mod row;
 
 use crate::config::{DatabaseSettings, Pooling};
 use sqlx::postgres::{PgConnectOptions, PgListener, PgPool, PgPoolOptions};
-use sqlx::{AssertSqlSafe, Connection, PgConnection};
+use sqlx::{AssertSqlSafe, Connection, PgConnection, Postgres, Transaction};
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -96,6 +96,17 @@ pub async fn in_transaction<T, E: From<sqlx::Error>>(
     let done = work(&mut transaction).await?;
     transaction.commit().await?;
     Ok(done)
+}
+
+/// Begins a transaction, or a savepoint, whose statements are planned for their actual arguments. After some executions,
+/// Postgres would keep one plan for all arguments of a statement: for a list with optional conditions, that plan reads the
+/// whole table.
+pub async fn begin_planning_for_arguments(
+    connection: &mut PgConnection,
+) -> Result<Transaction<'_, Postgres>, sqlx::Error> {
+    let mut transaction = connection.begin().await?;
+    sqlx::query!("set local plan_cache_mode = force_custom_plan").execute(&mut *transaction).await?;
+    Ok(transaction)
 }
 
 /// A part of a list, newest row first. The default is the whole list.

@@ -102,11 +102,12 @@ pub async fn run(command: Command, context: &Context, output: Output) -> anyhow:
     let Context { pool, actor, clock, .. } = context;
     let now = clock.now();
     match command {
-        Command::List { which, counts: true } => {
-            output.list(&["state", "count", "receive_invoice", "supplied"], &staff::count(pool, &which.into()).await?)
-        }
+        Command::List { which, counts: true } => output.list(
+            &["state", "count", "receive_invoice", "supplied"],
+            &staff::count(&mut *pool.acquire().await?, &which.into()).await?,
+        ),
         Command::List { which, counts: false } => {
-            output.list(&COLUMNS, &staff::list(pool, &which.into(), Page::default()).await?)
+            output.list(&COLUMNS, &staff::list(&mut *pool.acquire().await?, &which.into(), Page::default()).await?)
         }
         Command::Show { id } => {
             output.record(&staff::show(&mut *pool.acquire().await?, &context.settings.site, id).await?)
@@ -124,7 +125,7 @@ pub async fn run(command: Command, context: &Context, output: Output) -> anyhow:
             };
             let bulk = in_transaction(pool, retry).await?;
             note(format_args!("({} will be sent again, {} unchanged)", bulk.retried.len(), bulk.left.len()));
-            bulk.left.iter().for_each(|reason| note(format_args!("  {reason}")));
+            bulk.left.iter().for_each(|(_, reason)| note(format_args!("  {reason}")));
             output.list(&COLUMNS, &bulk.retried)
         }
         Command::Retry { ids, which: _, yes_resend } => {

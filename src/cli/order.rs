@@ -2,15 +2,12 @@
 
 use super::output::Output;
 use crate::app::Context;
-use crate::audit;
 use crate::clinics;
 use crate::config::Overrides;
 use crate::db::{Page, in_transaction};
-use crate::delivery::staff as deliveries;
-use crate::orders::{self, CancelledLine, Filter, OrderInFull};
-use crate::shipments;
+use crate::orders::{self, CancelledLine, Filter};
+use crate::shipments::order_record;
 use crate::values::parse_decimal;
-use serde::Serialize;
 use sqlx::PgConnection;
 
 #[derive(clap::Subcommand)]
@@ -88,17 +85,6 @@ The second example cancels all of line 9, and 5 units of line 10.")]
     },
 }
 
-/// An order with everything that belongs to it.
-#[derive(Serialize)]
-struct Shown {
-    #[serde(flatten)]
-    order: OrderInFull,
-    shipments: Vec<shipments::Shipment>,
-    deliveries: Vec<deliveries::Delivery>,
-    /// Audit entries of the order and its shipments, oldest first.
-    audit: Vec<audit::Entry>,
-}
-
 pub async fn run(command: Command, context: &Context, output: Output) -> anyhow::Result<()> {
     let Context { pool, actor, .. } = context;
     let now = context.clock.now();
@@ -115,9 +101,9 @@ pub async fn run(command: Command, context: &Context, output: Output) -> anyhow:
                 "total",
                 "received_at",
             ];
-            output.list(&columns, &orders::list(pool, &filter, Page::default()).await?)
+            output.list(&columns, &orders::list(&mut *pool.acquire().await?, &filter, Page::default()).await?)
         }
-        Command::Show { id } => show(context, output, &id).await,
+        Command::Show { id } => output.record(&order_record::show(&mut *pool.acquire().await?, &id).await?),
         Command::Accept { id, reason } => {
             let accept = async |connection: &mut PgConnection| {
                 orders::accept(connection, now, actor, &id, reason.as_deref(), None).await
@@ -160,23 +146,6 @@ pub async fn run(command: Command, context: &Context, output: Output) -> anyhow:
             output.list(&["id", "setting", "default", "set_by", "meaning"], &rules)
         }
     }
-}
-
-async fn show(context: &Context, output: Output, id: &str) -> anyhow::Result<()> {
-    let pool = &context.pool;
-    let connection = &mut *pool.acquire().await?;
-    let order = orders::show(connection, id).await?;
-    let number = order.order.supplier_order_number.clone();
-    let filter = deliveries::Filter { order: Some(number.clone()), ..Default::default() };
-    let deliveries = deliveries::list(&mut *connection, &filter, Page::default()).await?;
-    let filter = shipments::Filter { order: Some(number), ..Default::default() };
-    let shipments = shipments::list(connection, &filter, Page::default()).await?;
-    let mut audit = audit::list_of_subject(pool, "order", order.order.id.0).await?;
-    for shipment in &shipments {
-        audit.append(&mut audit::list_of_subject(pool, "shipment", shipment.id.0).await?);
-    }
-    audit.sort_by_key(|entry| entry.id);
-    output.record(&Shown { order, shipments, deliveries, audit })
 }
 
 /// Parses `9` or `9:20`.

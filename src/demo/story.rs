@@ -231,7 +231,7 @@ async fn deliver(
 
 async fn deliveries(context: &Context, order: &str) -> anyhow::Result<Vec<Delivery>> {
     let filter = Filter { order: Some(order.to_owned()), ..Filter::default() };
-    Ok(staff::list(&context.pool, &filter, Page::default()).await?)
+    Ok(staff::list(&mut *context.pool.acquire().await?, &filter, Page::default()).await?)
 }
 
 /// Waits until every delivery of the order satisfies `is_done`. Fails if one needs staff, or after [`DELIVERY_TIMEOUT`].

@@ -5,7 +5,7 @@ use clap::Args;
 use serde::Serialize;
 
 /// A rule, or a limit that a rule uses.
-#[derive(Debug, PartialEq, Eq, Serialize)]
+#[derive(Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 pub struct Rule {
     /// The key for `spsi clinic set`.
     pub id: &'static str,

@@ -6,7 +6,9 @@
 
 mod import;
 pub mod invoice;
+pub mod invoices;
 mod number;
+pub mod order_record;
 mod plan;
 mod reissue;
 mod store;
@@ -39,9 +41,13 @@ pub enum ShipError {
     #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
     Invalid(Vec<InvalidField>),
     #[error(transparent)]
+    Order(#[from] crate::orders::OrderError),
+    #[error(transparent)]
     Delivery(#[from] crate::delivery::staff::StaffError),
     #[error("there is no shipment `{0}`; `spsi shipment list` shows all shipments")]
     Unknown(String),
+    #[error("there is no invoice `{0}`")]
+    UnknownInvoice(String),
     #[error("the database failed: {0}")]
     Database(#[from] sqlx::Error),
 }
@@ -70,7 +76,8 @@ pub struct NewShipment {
 }
 
 /// A line of a shipment.
-#[derive(Clone, Debug, PartialEq, serde::Serialize)]
+#[derive(Clone, Debug, PartialEq, serde::Serialize, utoipa::ToSchema)]
+#[schema(as = ShipmentLine)]
 pub struct Line {
     /// ezyVet's id of the order line.
     pub item: String,
@@ -78,15 +85,18 @@ pub struct Line {
     pub location_id: String,
     /// In units.
     #[serde(with = "values::text")]
+    #[schema(value_type = String)]
     pub quantity: Decimal,
     pub batch: String,
     #[serde(serialize_with = "as_text")]
+    #[schema(value_type = Option<String>, format = Date)]
     pub expiry: Option<Date>,
 }
 
 /// A shipment with its lines.
-#[derive(Clone, Debug, serde::Serialize)]
+#[derive(Clone, Debug, serde::Serialize, utoipa::ToSchema)]
 pub struct Shipment {
+    #[schema(value_type = i64)]
     pub id: ShipmentId,
     /// `shipped`, or `received` once the clinic has approved its invoices.
     pub state: String,
@@ -100,6 +110,7 @@ pub struct Shipment {
     /// All invoice numbers: several if the invoice was split (SPSI.md 4).
     pub invoice_numbers: Vec<String>,
     #[serde(with = "values::text")]
+    #[schema(value_type = String)]
     pub freight: Decimal,
     #[serde(with = "time::serde::rfc3339")]
     pub shipped_at: OffsetDateTime,
@@ -115,10 +126,12 @@ fn as_text<S: serde::Serializer>(day: &Option<Date>, serializer: S) -> Result<S:
 }
 
 /// The result that a shipment would have.
-#[derive(Clone, Debug, serde::Serialize)]
+#[derive(Clone, Debug, serde::Serialize, utoipa::ToSchema)]
+#[schema(as = ShipmentPreview)]
 pub struct Preview {
     pub shipment: Shipment,
     /// The frozen payloads of the deliveries.
+    #[schema(value_type = Vec<Object>)]
     pub payloads: Vec<Payload>,
 }
 

@@ -5,7 +5,7 @@ use super::plan::{FieldProblem, Outstanding, Planned};
 use super::tax::ClinicTax;
 use super::{Filter, Line, Order, ShipError, Shipment};
 use crate::config::Overrides;
-use crate::db::{OnConstraint, Page};
+use crate::db::{self, OnConstraint, Page};
 use crate::ids::{ClinicId, DeliveryId, OrderId, OrderLineId, ShipmentId, SiteId};
 use rust_decimal::Decimal;
 use sqlx::PgConnection;
@@ -215,16 +215,19 @@ pub(super) async fn list(
     page: Page,
     id: Option<ShipmentId>,
 ) -> Result<Vec<Shipment>, sqlx::Error> {
+    let mut transaction = db::begin_planning_for_arguments(connection).await?;
     let rows = sqlx::query!(
         r#"select s.id, s.state, o.supplier_order_number, s.clinic_id, c.name as clinic, s.freight, s.shipped_at,
                   s.received_at,
                   array(select invoice_number from invoice i where i.shipment_id = s.id order by part) as "numbers!",
                   array(select d.id from delivery d where d.shipment_id = s.id order by d.id) as "deliveries!"
            from shipment s join purchase_order o on o.id = s.order_id join clinic c on c.id = s.clinic_id
-           where s.id >= coalesce($1::bigint, 0) and s.id <= coalesce($1::bigint, $5::bigint - 1, 9223372036854775807)
-             and ($2::text is null or s.order_id in (
-                  select id from purchase_order where supplier_order_number = upper($2) or id = $7))
-             and ($3::text is null or c.id::text = $3 or c.name = $3 or c.client_id = $3)
+           where ($1::bigint is null or s.id = $1)
+             and ($5::bigint is null or s.id < $5)
+             and ($2::text is null or s.order_id = any(array(
+                  select id from purchase_order where supplier_order_number = upper($2) or id = $7)))
+             and ($3::text is null or s.clinic_id = any(array(
+                  select id from clinic where id::text = $3 or name = $3 or client_id = $3)))
              and ($4::text is null or s.state = $4)
            order by s.id desc limit $6"#,
         id.map(|id| id.0),
@@ -235,7 +238,7 @@ pub(super) async fn list(
         page.limit,
         filter.order.as_ref().and_then(|order| order.parse::<i64>().ok())
     )
-    .fetch_all(&mut *connection)
+    .fetch_all(&mut *transaction)
     .await?;
     let ids: Vec<i64> = rows.iter().map(|row| row.id).collect();
     let lines = sqlx::query!(
@@ -244,8 +247,9 @@ pub(super) async fn list(
          where s.shipment_id = any($1) order by s.shipment_id desc, s.position",
         &ids
     )
-    .fetch_all(connection)
+    .fetch_all(&mut *transaction)
     .await?;
+    transaction.commit().await?;
     let mut lines = lines.into_iter().peekable();
     let shipments = rows.into_iter().map(|row| {
         let mut own = Vec::new();

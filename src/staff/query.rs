@@ -44,6 +44,10 @@ fn parse<P: DeserializeOwned, G: Paging>(query: &str) -> Result<(P, G), Problem>
     let mut given = serde_json::Map::new();
     let mut errors = Vec::new();
     for (name, value) in pairs {
+        // Postgres does not store this character.
+        if value.contains('\0') {
+            errors.push(FieldError::new(name.clone(), "must not contain the character U+0000"));
+        }
         if given.insert(name.to_string(), value.into_owned().into()).is_some() {
             errors.push(FieldError::new(name, "is given twice"));
         }
@@ -105,6 +109,7 @@ mod tests {
             ("state=a&state=b", "state"),
             ("colour=red", "colour"),
             ("limit=1", "limit"),
+            ("state=%00", "state"),
         ] {
             let problem = parse::<Params, ()>(query).unwrap_err();
             assert_eq!((problem.kind, problem.errors[0].field.as_str()), (Kind::BadRequest, field), "{query}");

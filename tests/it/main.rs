@@ -23,6 +23,8 @@ mod staff_access;
 mod staff_catalogue;
 mod staff_clinics;
 mod staff_sites;
+mod staff_deliveries;
+mod staff_orders;
 mod support;
 mod token;
 mod trickle;

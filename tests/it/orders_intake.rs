@@ -94,8 +94,13 @@ async fn a_plain_order_takes_the_fast_path_and_others_are_decided_under_locks() 
     .expect("the order");
     assert_eq!((changed.revisions.len(), changed.items.len()), (2, 1));
     // Numbers that a repeated or revised order did not need are given to the next orders.
-    let all =
-        orders::list(server.shop.database.pool(), &orders::Filter::default(), Page::default()).await.expect("orders");
+    let all = orders::list(
+        &mut server.shop.database.pool().acquire().await.expect("a connection"),
+        &orders::Filter::default(),
+        Page::default(),
+    )
+    .await
+    .expect("orders");
     let numbers: Vec<&str> = all.iter().map(|order| order.supplier_order_number.as_str()).collect();
     assert_eq!(numbers, [7, 6, 5, 4, 3, 2, 1].map(orders::number::format));
     server.shop.assert_consistent().await;
@@ -118,8 +123,13 @@ async fn copies_that_arrive_together_are_one_order_whichever_path_they_take() {
         let replies = sending.join_all().await;
         assert!(replies.iter().all(|reply| *reply == replies[0]), "{replies:?}");
     }
-    let all =
-        orders::list(server.shop.database.pool(), &orders::Filter::default(), Page::default()).await.expect("orders");
+    let all = orders::list(
+        &mut server.shop.database.pool().acquire().await.expect("a connection"),
+        &orders::Filter::default(),
+        Page::default(),
+    )
+    .await
+    .expect("orders");
     assert_eq!(all.len(), 5);
     assert_eq!(server.shop.stock("A").await.1, "5", "each is counted once");
     server.shop.assert_consistent().await;

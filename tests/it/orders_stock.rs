@@ -86,7 +86,13 @@ impl Shop {
 
     /// Returns the supplier's number of the order with this ezyVet id.
     pub async fn number(&self, ezyvet_id: &str) -> String {
-        let orders = orders::list(self.database.pool(), &Filter::default(), Page::default()).await.expect("orders");
+        let orders = orders::list(
+            &mut self.database.pool().acquire().await.expect("a connection"),
+            &Filter::default(),
+            Page::default(),
+        )
+        .await
+        .expect("orders");
         let order = orders.into_iter().find(|order| order.ezyvet_id == ezyvet_id).expect("the order");
         order.supplier_order_number
     }

@@ -77,8 +77,9 @@ pub struct Filter {
 }
 
 /// A delivery, as staff see it.
-#[derive(Clone, Debug, serde::Serialize)]
+#[derive(Clone, Debug, serde::Serialize, utoipa::ToSchema)]
 pub struct Delivery {
+    #[schema(value_type = i64)]
     pub id: DeliveryId,
     pub kind: String,
     pub state: String,
@@ -125,6 +126,7 @@ fn version(state: &str, attempts: i32) -> String {
 
 /// A product of a clinic that no inventory product is mapped to.
 #[derive(Clone, Debug, serde::Serialize, utoipa::ToSchema)]
+#[schema(as = UnmappedProduct)]
 pub struct Unmapped {
     /// ezyVet's id of the product.
     pub id: String,
@@ -134,11 +136,13 @@ pub struct Unmapped {
     /// Deliveries that need the product.
     pub deliveries: Vec<i64>,
     /// Likely inventory products: `uid`, `code`, `name`, and `by` (what matches: code, barcode or name).
+    #[schema(value_type = Vec<Object>)]
     pub candidates: serde_json::Value,
 }
 
 /// How many deliveries are in a state.
-#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, utoipa::ToSchema)]
+#[schema(as = DeliveryCount)]
 pub struct StateCount {
     /// Equal to `state`: every row of a list has an id.
     pub id: String,
@@ -152,12 +156,13 @@ pub struct StateCount {
 #[derive(Debug)]
 pub struct BulkRetry {
     pub retried: Vec<Delivery>,
-    /// Why the other deliveries were not retried.
-    pub left: Vec<StaffError>,
+    /// The other deliveries, and why they were not retried.
+    pub left: Vec<(DeliveryId, StaffError)>,
 }
 
 /// A call that was made for a delivery.
-#[derive(Clone, Debug, serde::Serialize)]
+#[derive(Clone, Debug, serde::Serialize, utoipa::ToSchema)]
+#[schema(as = DeliveryAttempt)]
 pub struct Attempt {
     pub id: i64,
     /// `send`, `look`, `receipt` or `map`.
@@ -177,13 +182,16 @@ pub struct Attempt {
 }
 
 /// A delivery with its payload and history.
-#[derive(Clone, Debug, serde::Serialize)]
+#[derive(Clone, Debug, serde::Serialize, utoipa::ToSchema)]
+#[schema(as = DeliveryInFull)]
 pub struct Detail {
     #[serde(flatten)]
     pub delivery: Delivery,
     /// Differences between the invoice in ezyVet and the one that was sent: `what`, `sent`, `stored`.
+    #[schema(value_type = Vec<Object>)]
     pub differences: serde_json::Value,
     /// Frozen when the goods left.
+    #[schema(value_type = Object)]
     pub payload: serde_json::Value,
     /// The call that would be sent now, as a `curl` command. `None` for a `supplied`, whose uids are looked up when it is
     /// sent, and without a site.
@@ -192,13 +200,13 @@ pub struct Detail {
 }
 
 /// Returns a page of the deliveries that pass the filter, newest first.
-pub async fn list(executor: impl PgExecutor<'_>, filter: &Filter, page: Page) -> Result<Vec<Delivery>, StaffError> {
-    Ok(store::list(executor, filter, page, None).await?)
+pub async fn list(connection: &mut PgConnection, filter: &Filter, page: Page) -> Result<Vec<Delivery>, StaffError> {
+    Ok(store::list(connection, filter, page, None).await?)
 }
 
 /// Counts the deliveries that pass the filter by state. States without deliveries are left out.
-pub async fn count(executor: impl PgExecutor<'_>, filter: &Filter) -> Result<Vec<StateCount>, StaffError> {
-    Ok(store::count(executor, filter).await?)
+pub async fn count(connection: &mut PgConnection, filter: &Filter) -> Result<Vec<StateCount>, StaffError> {
+    Ok(store::count(connection, filter).await?)
 }
 
 /// Returns the id of a delivery: of the one with this id, or else of the last delivery of the invoice with this number.
@@ -218,7 +226,7 @@ pub async fn retry_all(
 ) -> Result<BulkRetry, StaffError> {
     let mut bulk = BulkRetry { retried: Vec::new(), left: Vec::new() };
     let mut ids: Vec<DeliveryId> =
-        list(&mut *connection, filter, Page::default()).await?.iter().map(|delivery| delivery.id).collect();
+        list(connection, filter, Page::default()).await?.iter().map(|delivery| delivery.id).collect();
     ids.reverse();
     // Before any lease is touched: a worker that settles one of them holds its row, and needs the lease.
     store::lock_all(connection, &ids).await?;
@@ -226,7 +234,7 @@ pub async fn retry_all(
         match retry(connection, now, actor, id, yes_resend, None).await {
             Ok(retried) => bulk.retried.push(retried),
             Err(StaffError::Database(error)) => return Err(error.into()),
-            Err(refused) => bulk.left.push(refused),
+            Err(refused) => bulk.left.push((id, refused)),
         }
     }
     Ok(bulk)
@@ -238,7 +246,7 @@ pub async fn show(
     defaults: &SiteSettings,
     id: DeliveryId,
 ) -> Result<Detail, StaffError> {
-    let delivery = find(&mut *connection, id).await?;
+    let delivery = find(connection, id).await?;
     let (payload, site) = store::find_payload(connection, id).await?;
     let differences = store::find_differences(connection, id).await?;
     let request = match (&payload, site) {
@@ -302,7 +310,7 @@ pub async fn retry(
     }
     let detail = serde_json::json!({ "was": state, "yes_resend": yes_resend });
     audit::record(connection, now, actor, "delivery.retry", ("delivery", Some(id.0)), detail).await?;
-    find(&mut *connection, id).await
+    find(connection, id).await
 }
 
 /// Replaces the delivery of an invoice by one with the same invoice under another number. Deliveries that followed the old
@@ -367,7 +375,7 @@ pub async fn cancel(
     store::cancel(connection, id, now).await?;
     let detail = serde_json::json!({ "was": state });
     audit::record(connection, now, actor, "delivery.cancel", ("delivery", Some(id.0)), detail).await?;
-    find(&mut *connection, id).await
+    find(connection, id).await
 }
 
 /// Returns the products of a site's open `supplied` deliveries that have no uid, with likely candidates.
@@ -393,7 +401,7 @@ pub async fn pin_product(
 }
 
 /// Returns one delivery.
-pub async fn find(executor: impl PgExecutor<'_>, id: DeliveryId) -> Result<Delivery, StaffError> {
-    let found = store::list(executor, &Filter::default(), Page::default(), Some(id)).await?.pop();
+pub async fn find(connection: &mut PgConnection, id: DeliveryId) -> Result<Delivery, StaffError> {
+    let found = store::list(connection, &Filter::default(), Page::default(), Some(id)).await?.pop();
     found.ok_or_else(|| StaffError::Unknown(id.to_string()))
 }

@@ -3,7 +3,7 @@
 use super::super::payload::Payload;
 use super::{Attempt, Delivery, Filter, StateCount, Unmapped};
 use crate::config::Overrides;
-use crate::db::Page;
+use crate::db::{self, Page};
 use crate::ids::{DeliveryId, SiteId};
 use sqlx::types::Json;
 use sqlx::{PgConnection, PgExecutor};
@@ -11,12 +11,13 @@ use time::OffsetDateTime;
 
 /// Returns a page of the deliveries that the filter selects, newest first; or the one with this id.
 pub(super) async fn list(
-    executor: impl PgExecutor<'_>,
+    connection: &mut PgConnection,
     filter: &Filter,
     page: Page,
     id: Option<DeliveryId>,
 ) -> Result<Vec<Delivery>, sqlx::Error> {
-    sqlx::query_as!(
+    let mut transaction = db::begin_planning_for_arguments(connection).await?;
+    let deliveries = sqlx::query_as!(
         Delivery,
         r#"select d.id as "id: DeliveryId", d.kind, d.state, d.invoice_number, d.shipment_id as shipment,
                   o.supplier_order_number as "order", c.name as clinic, d.clinic_id, d.site_id,
@@ -28,34 +29,38 @@ pub(super) async fn list(
            join shipment p on p.id = d.shipment_id
            join purchase_order o on o.id = p.order_id
            left join site s on s.id = d.site_id
-           where d.id >= coalesce($1::bigint, 0) and d.id <= coalesce($1::bigint, $11::bigint - 1, 9223372036854775807)
-             and (cardinality($2::text[]) = 0 or d.state = any($2))
-             and ($3::text is null or d.kind = $3)
-             and ($4::text is null or s.id::text = $4 or s.name = $4)
-             and ($5::text is null or c.id::text = $5 or c.name = $5 or c.client_id = $5)
-             and ($6::text is null or d.shipment_id in (
+           where (cardinality($1::text[]) = 0 or d.state = any($1))
+             and ($2::text is null or d.kind = $2)
+             and ($3::text is null or d.site_id = any(array(select id from site where id::text = $3 or name = $3)))
+             and ($4::text is null or d.clinic_id = any(array(
+                  select id from clinic where id::text = $4 or name = $4 or client_id = $4)))
+             and ($5::text is null or d.shipment_id = any(array(
                   select f.id from shipment f join purchase_order w on w.id = f.order_id
-                  where w.supplier_order_number = upper($6) or w.id = $13))
+                  where w.supplier_order_number = upper($5) or w.id = $6)))
              and ($7::bigint is null or d.shipment_id = $7)
              and ($8::text is null or d.invoice_number = $8)
              and (d.stale or not $9) and (d.differences <> '[]' or not $10)
-           order by d.id desc limit $12"#,
-        id.map(|id| id.0),
+             and ($11::bigint is null or d.id = $11)
+             and ($12::bigint is null or d.id < $12)
+           order by d.id desc limit $13"#,
         &filter.states,
         filter.kind,
         filter.site,
         filter.clinic,
         filter.order,
+        order_id(filter),
         filter.shipment,
         filter.invoice_number,
         filter.stale,
         filter.differing,
+        id.map(|id| id.0),
         page.before,
-        page.limit,
-        order_id(filter)
+        page.limit
     )
-    .fetch_all(executor)
-    .await
+    .fetch_all(&mut *transaction)
+    .await?;
+    transaction.commit().await?;
+    Ok(deliveries)
 }
 
 /// Returns the filter's order, if it is an id.
@@ -64,39 +69,41 @@ fn order_id(filter: &Filter) -> Option<i64> {
 }
 
 /// Applies the same filter as [`list`].
-pub(super) async fn count(executor: impl PgExecutor<'_>, filter: &Filter) -> Result<Vec<StateCount>, sqlx::Error> {
-    sqlx::query_as!(
+pub(super) async fn count(connection: &mut PgConnection, filter: &Filter) -> Result<Vec<StateCount>, sqlx::Error> {
+    let mut transaction = db::begin_planning_for_arguments(connection).await?;
+    let counts = sqlx::query_as!(
         StateCount,
         r#"select d.state as id, d.state, count(*) as "count!",
                   count(*) filter (where d.kind = 'receive_invoice') as "receive_invoice!",
                   count(*) filter (where d.kind = 'supplied') as "supplied!"
            from delivery d
-           join clinic c on c.id = d.clinic_id
-           left join site s on s.id = d.site_id
            where (cardinality($1::text[]) = 0 or d.state = any($1))
              and ($2::text is null or d.kind = $2)
-             and ($3::text is null or s.id::text = $3 or s.name = $3)
-             and ($4::text is null or c.id::text = $4 or c.name = $4 or c.client_id = $4)
-             and ($5::text is null or d.shipment_id in (
+             and ($3::text is null or d.site_id = any(array(select id from site where id::text = $3 or name = $3)))
+             and ($4::text is null or d.clinic_id = any(array(
+                  select id from clinic where id::text = $4 or name = $4 or client_id = $4)))
+             and ($5::text is null or d.shipment_id = any(array(
                   select f.id from shipment f join purchase_order w on w.id = f.order_id
-                  where w.supplier_order_number = upper($5) or w.id = $10))
-             and ($6::bigint is null or d.shipment_id = $6)
-             and ($7::text is null or d.invoice_number = $7)
-             and (d.stale or not $8) and (d.differences <> '[]' or not $9)
+                  where w.supplier_order_number = upper($5) or w.id = $6)))
+             and ($7::bigint is null or d.shipment_id = $7)
+             and ($8::text is null or d.invoice_number = $8)
+             and (d.stale or not $9) and (d.differences <> '[]' or not $10)
            group by d.state order by d.state"#,
         &filter.states,
         filter.kind,
         filter.site,
         filter.clinic,
         filter.order,
+        order_id(filter),
         filter.shipment,
         filter.invoice_number,
         filter.stale,
-        filter.differing,
-        order_id(filter)
+        filter.differing
     )
-    .fetch_all(executor)
-    .await
+    .fetch_all(&mut *transaction)
+    .await?;
+    transaction.commit().await?;
+    Ok(counts)
 }
 
 /// Returns the products of open `supplied` deliveries without a uid. A candidate matches by the supplier's code, by the

@@ -10,7 +10,8 @@ use serde_json::{Map, Value};
 use std::collections::HashMap;
 
 /// One difference between two submissions of an order.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
+#[schema(as = OrderChange)]
 pub struct Change {
     /// `changed`, `added` or `removed`.
     pub change: &'static str,

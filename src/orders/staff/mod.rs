@@ -23,13 +23,15 @@ use serde::Serialize;
 use serde_json::{Map, Value, json};
 use sqlx::{PgConnection, PgExecutor};
 use time::OffsetDateTime;
+use utoipa::ToSchema;
 
 pub use cancel::{CancelProblem, CancelledLine, WrongLine};
 pub use filter::Filter;
 
 /// An order in lists.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub struct Order {
+    #[schema(value_type = i64)]
     pub id: OrderId,
     pub state: String,
     pub supplier_order_number: String,
@@ -41,6 +43,7 @@ pub struct Order {
     pub revision: i32,
     /// Includes tax.
     #[serde(with = "text")]
+    #[schema(value_type = String)]
     pub total: Decimal,
     pub lines: i64,
     #[serde(with = "time::serde::rfc3339")]
@@ -48,6 +51,7 @@ pub struct Order {
     #[serde(with = "time::serde::rfc3339")]
     pub changed_at: OffsetDateTime,
     /// The decision's findings: rule, action, field, text.
+    #[schema(value_type = Vec<Object>)]
     pub findings: Value,
     pub shipping_address_id: String,
     /// The address that staff mapped it to (`spsi clinic map`).
@@ -62,53 +66,65 @@ pub struct Order {
 }
 
 /// An order line. Quantities are in units.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub struct OrderLine {
     /// ezyVet's id of the line, which `shipment create --line` takes.
     pub item: String,
     pub supplier_code: String,
     pub name: String,
     #[serde(with = "text")]
+    #[schema(value_type = String)]
     pub outers: Decimal,
     #[serde(with = "text")]
+    #[schema(value_type = String)]
     pub units_per_outer: Decimal,
     #[serde(with = "text")]
+    #[schema(value_type = String)]
     pub quantity: Decimal,
     #[serde(with = "text")]
+    #[schema(value_type = String)]
     pub shipped: Decimal,
     #[serde(with = "text")]
+    #[schema(value_type = String)]
     pub cancelled: Decimal,
     /// Units reserved for the line.
     #[serde(with = "text")]
+    #[schema(value_type = String)]
     pub reserved: Decimal,
     #[serde(with = "text")]
+    #[schema(value_type = String)]
     pub price_per_unit: Decimal,
     #[serde(with = "text")]
+    #[schema(value_type = String)]
     pub total: Decimal,
     #[serde(with = "text")]
+    #[schema(value_type = String)]
     pub total_tax: Decimal,
     pub location_id: String,
 }
 
 /// An order with its lines, its content and its revisions.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub struct OrderInFull {
     #[serde(flatten)]
     pub order: Order,
     pub items: Vec<OrderLine>,
     /// The last submission, as received.
+    #[schema(value_type = Object)]
     pub purchaseorder: Value,
     /// Every submission with different content, oldest first.
     pub revisions: Vec<Revision>,
 }
 
 /// One submission of an order, and its differences from the one before.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = OrderRevision)]
 pub struct Revision {
     pub revision: i32,
     #[serde(with = "time::serde::rfc3339")]
     pub received_at: OffsetDateTime,
     /// The decision's findings at the time.
+    #[schema(value_type = Vec<Object>)]
     pub findings: Value,
     pub changes: Vec<Change>,
 }
@@ -178,8 +194,8 @@ fn version(state: &str, revision: i32, changed_at: OffsetDateTime) -> String {
 }
 
 /// Returns a page of the orders that pass, newest first.
-pub async fn list(executor: impl PgExecutor<'_>, filter: &Filter, page: Page) -> Result<Vec<Order>, OrderError> {
-    Ok(store::list(executor, filter, page, None).await?)
+pub async fn list(connection: &mut PgConnection, filter: &Filter, page: Page) -> Result<Vec<Order>, OrderError> {
+    Ok(store::list(connection, filter, page, None).await?)
 }
 
 /// The lines of the orders that pass, by order and position.
@@ -195,7 +211,7 @@ pub async fn find(executor: impl PgExecutor<'_>, which: &str) -> Result<OrderId,
 /// Returns one order, by `supplier_order_number` or id.
 pub async fn show(connection: &mut PgConnection, which: &str) -> Result<OrderInFull, OrderError> {
     let id = find(&mut *connection, which).await?;
-    let order = store::list(&mut *connection, &Filter::default(), Page::default(), Some(id)).await?.pop();
+    let order = store::list(connection, &Filter::default(), Page::default(), Some(id)).await?.pop();
     let order = order.ok_or_else(|| OrderError::NotFound(which.to_owned()))?;
     let sent = store::revisions(connection, id).await?;
     let mut revisions = Vec::with_capacity(sent.len());

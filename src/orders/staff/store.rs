@@ -2,7 +2,7 @@
 
 use super::cancel::OpenLine;
 use super::{ExportedLine, Filter, Order, OrderLine};
-use crate::db::Page;
+use crate::db::{self, Page};
 use crate::ids::{ClinicId, OrderId, OrderLineId};
 use crate::orders::answer::Reply;
 use rust_decimal::Decimal;
@@ -30,37 +30,47 @@ pub struct Submission {
 }
 
 /// Returns a page of the orders that the filter selects, newest first; or the one with this id. A page is a range of the
-/// primary key, and mappings and line counts are looked up for its rows only: a late page costs what the first one does.
+/// primary key, and mappings and lines are looked up for its rows only: a late page costs what the first one does.
 pub async fn list(
-    executor: impl PgExecutor<'_>,
+    connection: &mut PgConnection,
     filter: &Filter,
     page: Page,
     id: Option<OrderId>,
 ) -> Result<Vec<Order>, sqlx::Error> {
-    sqlx::query_as!(
+    let mut transaction = db::begin_planning_for_arguments(connection).await?;
+    let orders = sqlx::query_as!(
         Order,
         r#"select o.id as "id: OrderId", o.state, o.supplier_order_number, c.name as clinic, o.ezyvet_id, o.purchase_order_number, o.is_return,
                   o.revision, o.total, (select count(*) from purchase_order_line l where l.order_id = o.id) as "lines!",
                   o.received_at, o.changed_at, o.findings, o.shipping_address_id, o.ownership_id, o.ordered_at,
-                  (select m.value from clinic_mapping m where m.clinic_id = o.clinic_id and m.kind = 'ship_to'
-                                                          and m.ezyvet_id = o.shipping_address_id) as ship_to,
-                  (select m.value from clinic_mapping m where m.clinic_id = o.clinic_id and m.kind = 'account'
-                                                          and m.ezyvet_id = o.ownership_id) as account_number
+                  coalesce((select m.value from ezyvet_mapping m where m.kind = 'ship_to' and m.clinic_id = o.clinic_id
+                                and m.site_id is null and m.ezyvet_id = o.shipping_address_id),
+                           (select m.value from ezyvet_mapping m where m.kind = 'ship_to' and m.site_id = c.site_id
+                                and m.clinic_id is null and m.ezyvet_id = o.shipping_address_id)) as ship_to,
+                  coalesce((select m.value from ezyvet_mapping m where m.kind = 'account' and m.clinic_id = o.clinic_id
+                                and m.site_id is null and m.ezyvet_id = o.ownership_id),
+                           (select m.value from ezyvet_mapping m where m.kind = 'account' and m.site_id = c.site_id
+                                and m.clinic_id is null and m.ezyvet_id = o.ownership_id)) as account_number
            from purchase_order o join clinic c on c.id = o.clinic_id
            where ($1::text is null or o.state = $1)
-             and ($2::text is null or c.name = $2 or c.client_id = $2 or c.id::text = $2)
-             and ($3::text is null or exists (select from purchase_order_line l where l.order_id = o.id and l.supplier_code = $3))
-             and (not $4 or o.state = 'held'
-                  or exists (select from shipment s join delivery d on d.shipment_id = s.id
-                             where s.order_id = o.id and d.state = 'attention'))
-             and (not $9 or (o.state in ('accepted', 'held', 'part_shipped') and o.shipping_address_id not in ('', '0')
-                             and not exists (select from clinic_mapping m where m.clinic_id = o.clinic_id and m.kind = 'ship_to'
-                                                                            and m.ezyvet_id = o.shipping_address_id)))
+             and ($2::text is null or o.clinic_id = any(array(
+                  select id from clinic where name = $2 or client_id = $2 or id::text = $2)))
+             and ($3::text is null or o.id = any(array(select order_id from purchase_order_line where supplier_code = $3)))
+             and (not $4 or o.id = any(array(
+                  select id from purchase_order where state = 'held'
+                  union all
+                  select s.order_id from delivery d join shipment s on s.id = d.shipment_id where d.state = 'attention')))
              and ($5::text is null or o.supplier_order_number ilike $5 or o.purchase_order_number ilike $5 or c.name ilike $5
                   or o.ezyvet_id ilike $5 or o.body ->> 'comments' ilike $5)
              and ($6::timestamptz is null or o.received_at >= $6)
              and ($7::timestamptz is null or o.received_at < $7)
-             and o.id >= coalesce($8::bigint, 0) and o.id <= coalesce($8::bigint, $10::bigint - 1, 9223372036854775807)
+             and (not $8 or (o.state in ('accepted', 'held', 'part_shipped') and o.shipping_address_id not in ('', '0')
+                  and not exists (select from ezyvet_mapping m where m.kind = 'ship_to' and m.clinic_id = o.clinic_id
+                                      and m.site_id is null and m.ezyvet_id = o.shipping_address_id)
+                  and not exists (select from ezyvet_mapping m where m.kind = 'ship_to' and m.site_id = c.site_id
+                                      and m.clinic_id is null and m.ezyvet_id = o.shipping_address_id)))
+             and ($9::bigint is null or o.id = $9)
+             and ($10::bigint is null or o.id < $10)
            order by o.id desc limit $11"#,
         filter.state,
         filter.clinic,
@@ -69,13 +79,15 @@ pub async fn list(
         pattern(filter),
         filter.since,
         filter.until,
-        id as Option<OrderId>,
         filter.unmapped,
+        id as Option<OrderId>,
         page.before,
         page.limit
     )
-    .fetch_all(executor)
-    .await
+    .fetch_all(&mut *transaction)
+    .await?;
+    transaction.commit().await?;
+    Ok(orders)
 }
 
 fn pattern(filter: &Filter) -> Option<String> {

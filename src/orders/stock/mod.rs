@@ -14,24 +14,27 @@ mod store;
 
 use rust_decimal::Decimal;
 use serde::Serialize;
-use sqlx::PgPool;
+use sqlx::PgExecutor;
 use time::OffsetDateTime;
 
 pub(crate) use store::lower_on_hand;
 pub use store::{settle, wrong_reservations};
 
 /// A product with more units on open orders than on hand.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, utoipa::ToSchema)]
 pub struct BackOrder {
     pub supplier_code: String,
     pub name: String,
     #[serde(with = "crate::values::text")]
+    #[schema(value_type = String)]
     pub on_hand: Decimal,
     /// Outstanding units of open orders.
     #[serde(with = "crate::values::text")]
+    #[schema(value_type = String)]
     pub reserved: Decimal,
     /// `reserved` less `on_hand`.
     #[serde(with = "crate::values::text")]
+    #[schema(value_type = String)]
     pub short: Decimal,
     pub orders: i64,
     /// When the oldest of these orders was received.
@@ -42,6 +45,6 @@ pub struct BackOrder {
 }
 
 /// Returns the products with more units on open orders than on hand, largest shortage first.
-pub async fn back_orders(pool: &PgPool) -> Result<Vec<BackOrder>, sqlx::Error> {
-    store::back_orders(pool).await
+pub async fn back_orders(executor: impl PgExecutor<'_>) -> Result<Vec<BackOrder>, sqlx::Error> {
+    store::back_orders(executor).await
 }

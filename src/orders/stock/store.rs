@@ -2,7 +2,7 @@
 
 use super::BackOrder;
 use crate::ids::{OrderId, ShipmentId};
-use sqlx::{PgConnection, PgPool};
+use sqlx::{PgConnection, PgExecutor, PgPool};
 use time::OffsetDateTime;
 
 /// Recomputes the reservations of an order from its state and lines. The caller holds the order's lock.
@@ -72,7 +72,7 @@ pub async fn wrong_reservations(pool: &PgPool) -> Result<i64, sqlx::Error> {
     .await
 }
 
-pub(super) async fn back_orders(pool: &PgPool) -> Result<Vec<BackOrder>, sqlx::Error> {
+pub(super) async fn back_orders(executor: impl PgExecutor<'_>) -> Result<Vec<BackOrder>, sqlx::Error> {
     sqlx::query_as!(
         BackOrder,
         r#"select r.supplier_code as "supplier_code!", coalesce(p.name, '') as "name!", coalesce(p.stock_available, 0) as "on_hand!",
@@ -87,6 +87,6 @@ pub(super) async fn back_orders(pool: &PgPool) -> Result<Vec<BackOrder>, sqlx::E
            where r.reserved > coalesce(p.stock_available, 0)
            order by 5 desc, 1"#
     )
-    .fetch_all(pool)
+    .fetch_all(executor)
     .await
 }

@@ -32,7 +32,10 @@ impl Count {
             )
             .await
             .expect("shipments");
-            let deliveries = staff::list(&pool, &Filter::default(), Page::default()).await.expect("deliveries");
+            let deliveries =
+                staff::list(&mut pool.acquire().await.expect("a connection"), &Filter::default(), Page::default())
+                    .await
+                    .expect("deliveries");
             let held = "select id from delivery where state = 'unclear' and kind = 'receive_invoice' and looks > 2";
             let held: Vec<i64> = sqlx::query_scalar(held).fetch_all(&pool).await.expect("held");
             let orders = "select clinic_id, ezyvet_id, supplier_order_number from purchase_order";

@@ -330,7 +330,13 @@ async fn an_invoice_that_differs_in_ezyvet_is_flagged_with_the_differences() {
     let expected = serde_json::json!([{ "what": "freight", "sent": "0", "stored": "7.50" }]);
     assert_eq!(detail.differences, expected);
     let differing = staff::Filter { differing: true, ..staff::Filter::default() };
-    assert_eq!(staff::list(scene.pool(), &differing, Page::default()).await.unwrap().len(), 1);
+    assert_eq!(
+        staff::list(&mut scene.pool().acquire().await.expect("a connection"), &differing, Page::default())
+            .await
+            .unwrap()
+            .len(),
+        1
+    );
 }
 
 #[tokio::test]
@@ -341,7 +347,8 @@ async fn an_invoice_that_the_clinic_never_approves_becomes_stale() {
         scene.step_after(30 * MINUTE).await;
     }
     let stale = staff::Filter { stale: true, ..staff::Filter::default() };
-    let found = staff::list(scene.pool(), &stale, Page::default()).await.unwrap();
+    let found =
+        staff::list(&mut scene.pool().acquire().await.expect("a connection"), &stale, Page::default()).await.unwrap();
     assert_eq!(found.len(), 1);
     assert_eq!((found[0].state.as_str(), found[0].stale, found[0].due_at), ("delivered", true, None));
 }
@@ -425,7 +432,9 @@ async fn deliveries_are_counted_and_retried_by_a_filter() {
         scene.shipped().await;
     }
     scene.step().await;
-    let counts = staff::count(scene.pool(), &staff::Filter::default()).await.unwrap();
+    let counts = staff::count(&mut scene.pool().acquire().await.expect("a connection"), &staff::Filter::default())
+        .await
+        .unwrap();
     let counts: Vec<_> = counts.iter().map(|c| (c.state.as_str(), c.count, c.receive_invoice, c.supplied)).collect();
     assert_eq!(counts, [("attention", 2, 2, 0), ("delivered", 3, 1, 2), ("waiting", 4, 0, 4)]);
     let filter = |states: &[&str], site: &str| staff::Filter {

@@ -165,7 +165,13 @@ impl Scene {
     }
 
     pub async fn deliveries(&self) -> Vec<staff::Delivery> {
-        let mut all = staff::list(self.pool(), &staff::Filter::default(), Page::default()).await.expect("listed");
+        let mut all = staff::list(
+            &mut self.pool().acquire().await.expect("a connection"),
+            &staff::Filter::default(),
+            Page::default(),
+        )
+        .await
+        .expect("listed");
         all.reverse();
         all
     }
