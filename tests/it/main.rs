@@ -24,3 +24,4 @@ mod staff_catalogue;
 mod support;
 mod token;
 mod trickle;
+mod webhooks;
