@@ -33,6 +33,8 @@ create table webhook_endpoint (
     constraint webhook_endpoint_stopped_has_position check (state = 'active' or caught_up_through is not null),
     constraint webhook_endpoint_previous_secret_whole check ((previous_secret is null) = (previous_secret_until is null))
 );
+-- Who wants an event of a clinic.
+create index webhook_endpoint_follows on webhook_endpoint (clinic_id) where state = 'active' and caught_up_through is null;
 create index webhook_endpoint_behind on webhook_endpoint (id) where state = 'active' and caught_up_through is not null;
 
 -- One row. Events up to this position have messages for every endpoint that is not catching up.

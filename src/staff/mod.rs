@@ -13,6 +13,7 @@ mod access;
 mod answer;
 mod body;
 mod imports;
+mod events;
 mod keys;
 mod limit;
 pub mod openapi;
@@ -23,6 +24,7 @@ pub mod problem;
 mod products;
 mod query;
 mod store;
+mod webhooks;
 mod write;
 
 pub use operations::{OPERATIONS, Operation};

@@ -1,8 +1,8 @@
 //! The table of operations: method, path below `/staff/v1`, the role that a key needs, the handler. Routes, authorisation
 //! and the OpenAPI document derive from it.
 
-use super::{imports, keys, price_lists, products};
 use super::problem::{Kind, Problem};
+use super::{events, imports, keys, price_lists, products, webhooks};
 use crate::auth::api_keys::Role;
 use actix_web::guard;
 use actix_web::http::Method;
@@ -71,6 +71,17 @@ operations! {
     POST "/imports/{id}/check"          Catalogue   imports::check_import;
     POST "/imports/{id}/apply"          Catalogue   imports::apply_import;
     POST "/imports/{id}/roll-back"      Catalogue   imports::roll_back_import;
+    GET  "/events"                      Viewer      events::list_events;
+    GET  "/events/{id}"                 Viewer      events::show_event;
+    GET  "/webhooks"                    Admin       webhooks::list_webhooks;
+    POST "/webhooks"                    Admin       webhooks::add_webhook;
+    GET  "/webhooks/{id}"               Admin       webhooks::show_webhook;
+    PATCH "/webhooks/{id}"              Admin       webhooks::change_webhook;
+    DELETE "/webhooks/{id}"             Admin       webhooks::remove_webhook;
+    POST "/webhooks/{id}/rotate-secret" Admin       webhooks::rotate_webhook_secret;
+    POST "/webhooks/{id}/test"          Admin       webhooks::test_webhook;
+    POST "/webhooks/{id}/replay"        Admin       webhooks::replay_webhook;
+    GET  "/webhooks/{id}/attempts"      Admin       webhooks::list_webhook_attempts;
     GET  "/keys"                        Admin       keys::list_keys;
     POST "/keys"                        Admin       keys::add_key;
     POST "/keys/{id}/revoke"            Admin       keys::revoke_key;

@@ -21,5 +21,5 @@ pub use attempts::{Attempt, list as list_attempts};
 pub use dispatch::{DispatchError, Dispatcher};
 pub use endpoints::{
     Change, Endpoint, EndpointError, EndpointWithSecret, FieldError, NewEndpoint, ReplayFrom, TEST_TYPE, add, find,
-    list, remove, replay, reseal, resend, rotate_secret, set, test,
+    list, lock, remove, replay, reseal, resend, rotate_secret, set, test,
 };

@@ -21,7 +21,7 @@ use super::{attempts, fan_out};
 use crate::clock::Clock;
 use crate::config::{Settings, WebhookSettings};
 use crate::events;
-use crate::secret::{KeyRing, random_bytes};
+use crate::secret::KeyRing;
 use crate::shutdown::Shutdown;
 use in_flight::{InFlight, Lane};
 use sqlx::PgPool;
@@ -37,6 +37,8 @@ const LEASE_MARGIN: Duration = Duration::from_secs(30);
 /// The dispatcher rests as long as its last pass took, at most this time: calls that end meanwhile are settled together.
 const LONGEST_REST: Duration = Duration::from_millis(20);
 const PRUNE_INTERVAL: Duration = Duration::from_secs(3600);
+/// How long a shutdown waits for the calls in flight.
+const MAX_DRAIN: Duration = Duration::from_secs(5);
 /// How long to wait before a settlement is tried again while the database fails.
 const SETTLE_RETRY: Duration = Duration::from_millis(500);
 
@@ -118,10 +120,13 @@ impl Dispatcher {
                 () = shutdown.begun() => {}
             }
         }
-        // The calls in flight end within their deadline. What is not settled then is sent again after its lease.
-        while let Some(sent) = calls.join_next().await {
-            collect(sent, &mut in_flight, &mut finished);
-        }
+        // Calls that do not end in time are cut off; their messages are sent again after their leases.
+        let drain = async {
+            while let Some(sent) = calls.join_next().await {
+                collect(sent, &mut in_flight, &mut finished);
+            }
+        };
+        let _ = tokio::time::timeout(MAX_DRAIN, drain).await;
         if let Err(error) = self.settle(&mut finished).await {
             tracing::warn!(%error, "cannot store the outcome of webhooks; they are sent again");
         }
@@ -242,8 +247,7 @@ impl Dispatcher {
         if finished.is_empty() {
             return Ok(());
         }
-        let jitter = random_bytes::<1>().map_or(1.0, |[byte]| f64::from(byte) / 255.0);
-        settle::settle(&self.pool, &self.settings, self.clock.now(), jitter, finished).await?;
+        settle::settle(&self.pool, &self.settings, self.clock.now(), finished).await?;
         finished.clear();
         Ok(())
     }

@@ -4,6 +4,7 @@ use super::Sent;
 use super::store::{self, Health, Settled};
 use crate::audit;
 use crate::config::WebhookSettings;
+use crate::secret::random_bytes;
 use crate::webhooks::policy::{Next, Outcome, decide};
 use crate::webhooks::{attempts, fan_out};
 use serde_json::json;
@@ -14,12 +15,16 @@ use time::OffsetDateTime;
 /// The actor in audit entries for what the dispatcher decides.
 const ACTOR: &str = "server:webhooks";
 
+/// Returns a random number between 0 and 1, which keeps many waits from ending at the same time.
+fn jitter() -> f64 {
+    random_bytes::<1>().map_or(1.0, |[byte]| f64::from(byte) / 255.0)
+}
+
 /// Settles calls in one transaction, in the order in which they ended.
 pub(super) async fn settle(
     pool: &PgPool,
     settings: &WebhookSettings,
     now: OffsetDateTime,
-    jitter: f64,
     sent: &[Sent],
 ) -> Result<(), sqlx::Error> {
     let waits = settings.waits();
@@ -27,7 +32,7 @@ pub(super) async fn settle(
         .iter()
         .filter_map(|sent| {
             let attempt = &sent.attempt;
-            let next = decide(attempt.outcome, attempt.attempt, &waits, now, jitter);
+            let next = decide(attempt.outcome, attempt.attempt, &waits, now, jitter());
             let (state, due_at) = match next {
                 Next::Delivered => ("delivered", None),
                 Next::RetryAt(at) => ("waiting", Some(at)),

@@ -220,6 +220,11 @@ pub async fn find(connection: &mut PgConnection, id: i64) -> Result<Endpoint, En
     found.ok_or(EndpointError::Unknown(id))
 }
 
+/// Keeps every other change, and the dispatcher's, from the endpoints until the end of the caller's transaction.
+pub async fn lock(connection: &mut PgConnection) -> Result<(), EndpointError> {
+    Ok(fan_out::store::lock(connection).await?)
+}
+
 /// Changes an endpoint in the caller's transaction. A disabled one that becomes active gets a new chance.
 pub async fn set(
     connection: &mut PgConnection,

@@ -13,7 +13,7 @@ use crate::events;
 use sqlx::PgPool;
 use time::OffsetDateTime;
 
-/// How many messages one transaction inserts at most, as far as one event allows.
+/// How many messages for endpoints of all clinics one transaction inserts at most, as far as one event allows.
 const MAX_MESSAGES: i64 = 10_000;
 /// How many events one transaction takes at most.
 const MAX_EVENTS: i64 = 1_000;
@@ -30,8 +30,8 @@ pub async fn fan_out(pool: &PgPool, now: OffsetDateTime) -> Result<bool, sqlx::E
         // A statement of its own: the next one sees everything that was settled before the lock was free.
         store::lock(&mut transaction).await?;
         let followers = store::count_followers(&mut transaction).await?;
-        let limit = (MAX_MESSAGES / followers.max(1)).clamp(1, MAX_EVENTS);
-        is_behind = if followers == 0 {
+        let limit = (MAX_MESSAGES / followers.of_all_clinics.max(1)).clamp(1, MAX_EVENTS);
+        is_behind = if followers.all == 0 {
             store::skip_to_end(&mut transaction).await?;
             false
         } else {

@@ -21,10 +21,18 @@ pub async fn fanned_out_through(pool: &PgPool) -> Result<i64, sqlx::Error> {
     sqlx::query_scalar!("select fanned_out_through from webhook_log").fetch_one(pool).await
 }
 
-/// Counts the endpoints that get each event as it comes.
-pub async fn count_followers(connection: &mut PgConnection) -> Result<i64, sqlx::Error> {
-    sqlx::query_scalar!(
-        r#"select count(*) as "count!" from webhook_endpoint where state = 'active' and caught_up_through is null"#
+/// The endpoints that get each event as it comes.
+pub struct Followers {
+    pub all: i64,
+    /// Those for the events of every clinic.
+    pub of_all_clinics: i64,
+}
+
+pub async fn count_followers(connection: &mut PgConnection) -> Result<Followers, sqlx::Error> {
+    sqlx::query_as!(
+        Followers,
+        r#"select count(*) as "all!", count(*) filter (where clinic_id is null) as "of_all_clinics!"
+           from webhook_endpoint where state = 'active' and caught_up_through is null"#
     )
     .fetch_one(connection)
     .await
@@ -48,11 +56,17 @@ pub async fn fan_out(connection: &mut PgConnection, now: OffsetDateTime, limit: 
         r#"with next as materialized (
                select id, position, kind, clinic_id, subject_kind, subject_id from event
                where position > (select fanned_out_through from webhook_log) order by position limit $2),
+           matched as (
+               select e.id as endpoint_id, n.* from next n join webhook_endpoint e on e.clinic_id = n.clinic_id
+               where e.state = 'active' and e.caught_up_through is null and (e.events = '{}' or n.kind = any(e.events))
+               union all
+               select e.id, n.* from next n cross join webhook_endpoint e
+               where e.clinic_id is null
+                   and e.state = 'active' and e.caught_up_through is null and (e.events = '{}' or n.kind = any(e.events))),
            wanted as (
-               select e.id as endpoint_id, n.*,
-                   row_number() over (partition by e.id, n.subject_kind, n.subject_id order by n.position) as ordinal
-               from next n join webhook_endpoint e on e.state = 'active' and e.caught_up_through is null
-                   and (e.events = '{}' or n.kind = any(e.events)) and (e.clinic_id is null or e.clinic_id = n.clinic_id)),
+               select m.*, row_number() over (
+                   partition by m.endpoint_id, m.subject_kind, m.subject_id order by m.position) as ordinal
+               from matched m),
            inserted as (
                insert into webhook_message (event_id, endpoint_id, position, subject_kind, subject_id, due_at)
                select w.id, w.endpoint_id, w.position, w.subject_kind, w.subject_id,

@@ -63,10 +63,14 @@ async fn a_delivery_that_needs_staff_is_told_once() {
     let events = recorded(&scene).await;
     let attention: Vec<_> = events.iter().filter(|event| event.kind == "delivery.attention").collect();
     assert_eq!(attention.len(), 1, "{events:?}");
-    assert_eq!((attention[0].data["state"].as_str(), attention[0].data["attempts"].as_i64()), (Some("attention"), Some(1)));
+    assert_eq!(
+        (attention[0].data["state"].as_str(), attention[0].data["attempts"].as_i64()),
+        (Some("attention"), Some(1))
+    );
     // Cancelling it leaves those that follow it to staff.
     let id = scene.deliveries().await[0].id;
-    staff::cancel(scene.pool(), scene.clock.now(), "test", id).await.expect("cancelled");
+    let mut connection = scene.pool().acquire().await.expect("a connection");
+    staff::cancel(&mut connection, scene.clock.now(), "test", id, None).await.expect("cancelled");
     let all = kinds(&scene).await;
     assert!(all.iter().filter(|kind| *kind == "delivery.attention").count() >= 2, "{all:?}");
 }

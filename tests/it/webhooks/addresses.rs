@@ -72,7 +72,8 @@ fn a_redirect_is_not_followed_and_an_endless_answer_is_read_to_64_kb() {
 fn a_proxy_of_the_environment_is_not_used() {
     let (supplier, receiver, proxy) = (Supplier::start(&[FAST[0]]), Receiver::start(), Receiver::start());
     let (id, _) = add(&supplier, &receiver, &[]);
-    let sent = supplier.spsi(["webhook", "test", &id]).env("http_proxy", &proxy.url).env("HTTP_PROXY", &proxy.url).run();
+    let sent =
+        supplier.spsi(["webhook", "test", &id]).env("http_proxy", &proxy.url).env("HTTP_PROXY", &proxy.url).run();
     assert_eq!((sent.code, receiver.received().len()), (Some(0), 1), "{}", sent.stderr);
     assert!(proxy.received().is_empty());
 }

@@ -68,7 +68,8 @@ async fn a_cursor_misses_no_event_of_many_concurrent_writers() {
         }
     }
     for writer in 0..WRITERS {
-        let own: Vec<_> = seen.iter().filter(|number| **number / 1_000 == writer).map(|number| number % 1_000).collect();
+        let own: Vec<_> =
+            seen.iter().filter(|number| **number / 1_000 == writer).map(|number| number % 1_000).collect();
         assert_eq!(own, (0..EACH).collect::<Vec<_>>(), "writer {writer}: each event once, in its order");
     }
 }

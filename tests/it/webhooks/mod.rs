@@ -2,6 +2,7 @@
 
 mod addresses;
 mod crash;
+mod http;
 mod log;
 mod receiver;
 
@@ -15,8 +16,7 @@ use std::time::Duration;
 
 const SOON: Duration = Duration::from_secs(20);
 /// Retries within a test's patience.
-const FAST: [(&str, &str); 2] =
-    [("SPSI_WEBHOOK_ALLOW_PRIVATE", "true"), ("SPSI_WEBHOOK_RETRIES", "200ms,200ms,200ms")];
+const FAST: [(&str, &str); 2] = [("SPSI_WEBHOOK_ALLOW_PRIVATE", "true"), ("SPSI_WEBHOOK_RETRIES", "200ms,200ms,200ms")];
 
 fn supplier() -> Supplier {
     Supplier::start(&FAST)
