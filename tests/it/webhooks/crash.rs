@@ -2,8 +2,10 @@
 
 use super::receiver::{Answer, Receiver};
 use super::{FAST, SOON, add, place};
+use crate::support::database::in_own_runtime;
 use crate::support::supplier::Supplier;
 use crate::support::until;
+use sqlx::{Connection, PgConnection};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
@@ -32,10 +34,10 @@ fn kill_9_between_commit_and_webhook_loses_no_event() {
         drop(worker);
     }
     // What a killed worker was sending is due again when its lease ends.
-    sqlx_expire_leases(&supplier);
+    expire_leases(&supplier);
     let _worker = worker();
     let arrived = until("every event", SOON, || {
-        sqlx_expire_leases(&supplier);
+        expire_leases(&supplier);
         let mut arrived: BTreeMap<String, usize> = BTreeMap::new();
         for message in receiver.received() {
             *arrived.entry(message.order().to_owned()).or_default() += 1;
@@ -47,22 +49,31 @@ fn kill_9_between_commit_and_webhook_loses_no_event() {
     println!("{ORDERS} events arrived, {repeated} of them more than once, after {KILLS} kills");
     assert_eq!(supplier.run(["webhook", "show", &id])["state"], "active");
     until("everything is settled", SOON, || {
-        sqlx_expire_leases(&supplier);
+        expire_leases(&supplier);
         let waiting = "select count(*) from webhook_message where state <> 'delivered'";
         (count(&supplier, waiting) == 0).then_some(())
     });
 }
 
 /// Ends the leases of killed workers, which last 30 seconds. A live worker's call is repeated at worst.
-fn sqlx_expire_leases(supplier: &Supplier) {
-    let expire = "update webhook_message set due_at = now() where lease_token is not null and due_at < now() + interval '29.5 s'";
-    in_runtime(async { sqlx::raw_sql(expire).execute(supplier.database.pool()).await.expect("updated") });
+fn expire_leases(supplier: &Supplier) {
+    query(
+        supplier,
+        "update webhook_message set due_at = now() where lease_token is not null and due_at < now() + interval '29.5 s' returning event_id",
+    );
 }
 
-fn count(supplier: &Supplier, query: &'static str) -> i64 {
-    in_runtime(async { sqlx::query_scalar(query).fetch_one(supplier.database.pool()).await.expect("a count") })
+fn count(supplier: &Supplier, text: &'static str) -> i64 {
+    query(supplier, text).unwrap_or_default()
 }
 
-fn in_runtime<T: Send>(work: impl Future<Output = T> + Send) -> T {
-    crate::support::database::in_own_runtime(|| work)
+/// Runs a query on a connection of its own, and returns the first value.
+fn query(supplier: &Supplier, text: &'static str) -> Option<i64> {
+    let url = supplier.database.direct_url();
+    in_own_runtime(|| async move {
+        let mut connection = PgConnection::connect(url).await.expect("a connection");
+        let value = sqlx::query_scalar(text).fetch_optional(&mut connection).await.expect("a value");
+        connection.close().await.expect("closed");
+        value
+    })
 }
