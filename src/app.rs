@@ -13,6 +13,7 @@ use crate::refresh::Refresher;
 use crate::secret::KeyRing;
 use crate::shutdown::Shutdown;
 use crate::staff::Staff;
+use crate::webhooks::Dispatcher;
 use crate::{db, telemetry};
 use anyhow::Context as _;
 use sqlx::PgPool;
@@ -35,12 +36,12 @@ impl fmt::Display for Hint {
 /// The work of a process.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
 pub enum Role {
-    /// Serves requests and sends deliveries.
+    /// Serves requests, and sends deliveries and webhooks.
     #[default]
     All,
     /// Serves requests.
     Api,
-    /// Sends deliveries to ezyVet.
+    /// Sends deliveries to ezyVet, and webhooks.
     Worker,
 }
 
@@ -102,7 +103,7 @@ impl Context {
         let worker = async {
             match role {
                 Role::Api => Ok(()),
-                Role::All | Role::Worker => self.send_deliveries(shutdown.clone()).await,
+                Role::All | Role::Worker => self.send(shutdown.clone()).await,
             }
         };
         let metrics = async {
@@ -158,10 +159,11 @@ impl Context {
         Ok(served?)
     }
 
-    async fn send_deliveries(&self, shutdown: Shutdown) -> anyhow::Result<()> {
+    async fn send(&self, shutdown: Shutdown) -> anyhow::Result<()> {
         let keys = self.encryption_keys()?.clone();
-        let worker = Worker::new(self.pool.clone(), keys, self.clock.clone(), &self.settings)?;
-        worker.run(shutdown).await;
+        let worker = Worker::new(self.pool.clone(), keys.clone(), self.clock.clone(), &self.settings)?;
+        let dispatcher = Dispatcher::new(self.pool.clone(), keys, self.clock.clone(), &self.settings)?;
+        tokio::join!(worker.run(shutdown.clone()), dispatcher.run(shutdown));
         Ok(())
     }
 }

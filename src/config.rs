@@ -10,6 +10,7 @@ mod effective;
 mod keys;
 mod overridable;
 mod site;
+mod webhooks;
 
 pub use choices::*;
 use clap::{Args, Parser};
@@ -20,6 +21,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use validator::{Validate, ValidationError, ValidationErrors, ValidationErrorsKind};
+pub use webhooks::WebhookSettings;
 
 /// The overrides of a clinic or a site as its row stores them: key to text.
 pub type Overrides = BTreeMap<String, String>;
@@ -103,7 +105,7 @@ pub struct DatabaseSettings {
     /// changes; needs a pooler that supports prepared statements, such as PgBouncer 1.21)
     #[arg(long, env = "SPSI_DB_POOLING", default_value = "session")]
     pub db_pooling: Pooling,
-    /// Keys that encrypt the stored ezyVet credentials, as `id:base64[,id:base64...]`; the first one encrypts, all decrypt.
+    /// Keys that encrypt the stored ezyVet credentials and webhook secrets, as `id:base64[,id:base64...]`; the first one encrypts, all decrypt.
     /// `spsi key generate` makes them
     #[arg(long, env = "SPSI_ENCRYPTION_KEYS", value_parser = keys::Keys, hide_env_values = true)]
     pub encryption_keys: Option<crate::secret::KeyRing>,
@@ -185,7 +187,7 @@ pub struct WorkerSettings {
     #[validate(custom(function = "not_zero"))]
     #[arg(long, env = "SPSI_LEASE", default_value = "60s")]
     pub lease: Span,
-    /// How often a worker polls the database for due deliveries, in case a notification is lost
+    /// How often a worker polls the database for due deliveries and webhooks, in case a notification is lost
     #[validate(custom(function = "not_zero"))]
     #[arg(long, env = "SPSI_WORKER_POLL", default_value = "1s")]
     pub worker_poll: Span,
@@ -225,6 +227,9 @@ pub struct Settings {
     #[command(flatten)]
     #[validate(nested)]
     pub worker: WorkerSettings,
+    #[command(flatten)]
+    #[validate(nested)]
+    pub webhooks: WebhookSettings,
     #[command(flatten)]
     #[validate(nested)]
     pub clinic: ClinicSettings,

@@ -8,6 +8,7 @@ use crate::clinics::sites;
 use crate::config::{Settings, Span};
 use crate::db::in_transaction;
 use crate::secret::{KeyRing, Plain};
+use crate::webhooks;
 use anyhow::Context as _;
 use serde::Serialize;
 
@@ -51,7 +52,7 @@ Every role can read orders, products, deliveries, clinics and sites. In addition
 After SPSI_TOKEN_TTL, remove the old token key. After `spsi key reseal`, remove the old encryption key."
     )]
     Rotate,
-    /// Encrypt the stored ezyVet credentials with the first key, so that the old encryption key can be removed
+    /// Encrypt the stored ezyVet credentials and webhook secrets with the first key, so that the old encryption key can be removed
     #[command(
         after_help = "Run it only after every replica has the new keys: a replica without them cannot decrypt the credentials."
     )]
@@ -104,7 +105,8 @@ pub async fn run_with_database(command: Command, context: &Context, output: Outp
             output.record(&revoked.await?)
         }
         Command::Reseal => {
-            let resealed = sites::reseal(&context.pool, context.encryption_keys()?).await?;
+            let (pool, keys) = (&context.pool, context.encryption_keys()?);
+            let resealed = sites::reseal(pool, keys).await? + webhooks::reseal(pool, keys).await?;
             output.record(&Resealed { resealed })
         }
         Command::Generate | Command::Rotate => run(command, output),

@@ -10,6 +10,7 @@ mod database;
 mod delivery;
 mod demo;
 mod doctor;
+mod event;
 mod key;
 mod openapi;
 mod order;
@@ -18,6 +19,7 @@ mod seed;
 mod serve;
 mod shipment;
 mod site;
+mod webhook;
 
 use crate::app::{Context, Hint, actor};
 use crate::config::Settings;
@@ -72,6 +74,12 @@ enum Noun {
     /// Invoices and stock movements on their way to ezyVet
     #[command(subcommand)]
     Delivery(delivery::Command),
+    /// Events: what happened, for the supplier's own systems
+    #[command(subcommand)]
+    Event(event::Command),
+    /// Webhooks: calls that bring events to the supplier's own systems
+    #[command(subcommand)]
+    Webhook(webhook::Command),
     /// Audit trail: who did what, when and why
     #[command(subcommand)]
     Audit(audit::Command),
@@ -178,6 +186,8 @@ async fn run_with_database(noun: Noun, context: &Context, output: Output) -> any
         Noun::Order(command) => order::run(command, context, output).await,
         Noun::Shipment(command) => shipment::run(command, context, output).await,
         Noun::Delivery(command) => delivery::run(command, context, output).await,
+        Noun::Event(command) => event::run(command, context, output).await,
+        Noun::Webhook(command) => webhook::run(command, context, output).await,
         Noun::Audit(command) => audit::run(command, context, output).await,
         Noun::Key(command) => key::run_with_database(command, context, output).await,
         Noun::Serve(_) | Noun::Demo(_) | Noun::Db(_) | Noun::Openapi(_) | Noun::Doctor | Noun::Sandbox(_) => Ok(()),

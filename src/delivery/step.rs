@@ -13,6 +13,7 @@ use super::session::{CallResult, Purpose, Session, StopReason};
 use super::store::{self, DueDelivery, Settlement};
 use crate::clinics::sites::format_utc;
 use crate::config::{JobEncoding, SiteSettings, Switch};
+use crate::events;
 use crate::ezyvet::{JobNames, Outcome, Request, answers};
 use std::time::Duration;
 use time::OffsetDateTime;
@@ -298,6 +299,10 @@ async fn settle_once(
         session.finish_in(&mut transaction, result).await?;
     }
     let changed = store::settle(&mut transaction, due.id, &due.state, &settlement, now).await?;
+    let event = event_for(due, &settlement).filter(|_| changed);
+    if let Some(kind) = event {
+        events::record_delivery(&mut transaction, now, kind, due.id).await?;
+    }
     if let (Decision::Remap, Payload::Supplied(supplied)) = (decision, &due.payload) {
         delete_products(&mut transaction, session.site.id, &supplied.product_ids()).await?;
     }
@@ -308,11 +313,15 @@ async fn settle_once(
             if !differences.is_empty() {
                 tracing::warn!(delivery = %due.id, ?differences, "ezyVet's invoice differs from the one that was sent");
                 store::note_differences(&mut transaction, due.id, &differences).await?;
+                events::record_invoice_differs(&mut transaction, now, due.id).await?;
             }
         }
         store::mark_received_if_complete(&mut transaction, due.shipment_id, now).await?;
     }
     transaction.commit().await?;
+    if event.is_some() {
+        session.context.doorbell.ring();
+    }
     // A recheck that found nothing new is not news.
     if changed && (due.state.as_str(), settlement.state) != ("attention", "attention") {
         tracing::info!(delivery = %due.id, site = %session.site.name, invoice = due.invoice_number,
@@ -321,6 +330,19 @@ async fn settle_once(
     }
     let (state, history) = (settlement.state.to_owned(), settlement.history);
     Ok((changed && continues).then(|| DueDelivery { state, history, ..due.clone() }))
+}
+
+/// Returns the event that a settlement records: nothing for a delivery that stays in its state.
+fn event_for(due: &DueDelivery, settlement: &Settlement<'_>) -> Option<events::Kind> {
+    match settlement.state {
+        state if state == due.state => None,
+        "delivered" => Some(events::Kind::DeliveryDelivered),
+        "confirmed" => Some(events::Kind::DeliveryConfirmed),
+        "attention" => Some(events::Kind::DeliveryAttention),
+        // Staff must find out whether ezyVet counted the stock, or has the invoice.
+        "unclear" if settlement.due_at.is_none() => Some(events::Kind::DeliveryAttention),
+        _ => None,
+    }
 }
 
 /// Returns the new state of a delivery, and whether its next step is due at once.

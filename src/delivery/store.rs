@@ -4,6 +4,7 @@ use super::check::StoredFacts;
 use super::compare::Difference;
 use super::payload::Payload;
 use super::policy::{History, Kind};
+use crate::events;
 use crate::ids::{ClinicId, DeliveryId, ShipmentId, SiteId};
 use sqlx::PgConnection;
 use sqlx::types::Json;
@@ -207,6 +208,7 @@ pub(super) async fn mark_delivered_late(
         == 1;
     if marked {
         release_followers(connection, delivery.id).await?;
+        events::record_delivery(connection, now, events::Kind::DeliveryDelivered, delivery.id).await?;
     }
     Ok(marked)
 }
@@ -351,7 +353,7 @@ pub(super) async fn mark_received_if_complete(
     )
     .fetch_one(&mut *connection)
     .await?;
-    sqlx::query!(
+    let received = sqlx::query!(
         "update shipment set state = 'received', received_at = $2
          where id = $1 and state = 'shipped' and not exists (
              select from delivery where shipment_id = $1 and kind = 'receive_invoice' and state not in ('confirmed', 'cancelled'))",
@@ -360,6 +362,9 @@ pub(super) async fn mark_received_if_complete(
     )
     .execute(&mut *connection)
     .await?;
+    if received.rows_affected() == 1 {
+        events::record_shipment(connection, now, events::Kind::ShipmentReceived, shipment).await?;
+    }
     sqlx::query!(
         "update purchase_order set state = 'received', changed_at = $2
          where id = $1 and state = 'shipped'
@@ -413,6 +418,9 @@ pub(crate) async fn enqueue(
     )
     .fetch_one(&mut *connection)
     .await?;
+    if new.attention.is_some() {
+        events::record_delivery(connection, now, events::Kind::DeliveryAttention, DeliveryId(id)).await?;
+    }
     if let Some(site) = new.site {
         // Equal notifications of one transaction are sent once.
         sqlx::query!("select pg_notify('spsi_delivery', $1::bigint::text)", site.0).execute(connection).await?;

@@ -12,6 +12,7 @@ use super::store::{self, ClassLimits, DueDelivery, WorkClass};
 use crate::clinics::sites::{self, SiteError};
 use crate::clock::Clock;
 use crate::config::{Settings, SiteSettings, WorkerSettings};
+use crate::events::Doorbell;
 use crate::ezyvet::Client;
 use crate::secret::KeyRing;
 use crate::shutdown::Shutdown;
@@ -64,7 +65,8 @@ impl Worker {
     pub fn new(pool: PgPool, keys: KeyRing, clock: Clock, settings: &Settings) -> Result<Self, WorkerError> {
         let worker = Arc::new(settings.worker.clone());
         let client = Client::new(worker.connect_timeout.0, IDLE_CONNECTION)?;
-        let context = WorkerContext { pool, client, keys, clock, lease: worker.lease.0 };
+        let doorbell = Doorbell::new(pool.clone());
+        let context = WorkerContext { pool, client, keys, clock, lease: worker.lease.0, doorbell };
         Ok(Self { context, defaults: settings.site.clone(), settings: worker })
     }
 

@@ -5,6 +5,7 @@
 
 use super::store::{self, NewOrder};
 use crate::db::{PING_AFTER, pool_with};
+use crate::events::Doorbell;
 use futures_util::FutureExt;
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use sqlx::{Connection, PgConnection, PgPool};
@@ -32,6 +33,7 @@ pub(super) struct BatchWriter(Arc<Shared>);
 struct Shared {
     pool: PgPool,
     max_orders: usize,
+    doorbell: Doorbell,
     /// Into the queue of the writer's task, which starts with the first order, on the thread that brings it.
     queue: OnceLock<UnboundedSender<Pending>>,
 }
@@ -58,15 +60,17 @@ impl BatchWriter {
         // A plan is kept for the life of a connection. One made while the tables were empty would scan them for ever, so
         // rows are always looked up by key; and `unnest` of an unknown number of orders would be planned anew every time.
         let plans = [("enable_seqscan", "off"), ("plan_cache_mode", "force_generic_plan")];
+        let doorbell = Doorbell::new(pool.clone());
         let pool = pool_with(pool, connections.max(1), &plans);
-        Self(Arc::new(Shared { pool, max_orders: max_orders.max(1), queue: OnceLock::new() }))
+        Self(Arc::new(Shared { pool, max_orders: max_orders.max(1), doorbell, queue: OnceLock::new() }))
     }
 
     /// Stores the order, perhaps together with others. Stores it also if the caller stops waiting.
     pub async fn store(&self, order: NewOrder) -> Stored {
         let queue = self.0.queue.get_or_init(|| {
             let (sender, queue) = unbounded_channel();
-            tokio::spawn(write_batches(self.0.pool.clone(), self.0.max_orders, queue));
+            let Shared { pool, max_orders, doorbell, .. } = &*self.0;
+            tokio::spawn(write_batches(pool.clone(), *max_orders, doorbell.clone(), queue));
             sender
         });
         let (responder, response) = oneshot::channel();
@@ -78,7 +82,7 @@ impl BatchWriter {
 }
 
 /// Writes batches until every [`BatchWriter`] of the queue is gone.
-async fn write_batches(pool: PgPool, max_orders: usize, mut queue: UnboundedReceiver<Pending>) {
+async fn write_batches(pool: PgPool, max_orders: usize, doorbell: Doorbell, mut queue: UnboundedReceiver<Pending>) {
     let max_in_flight = usize::try_from(pool.options().get_max_connections()).unwrap_or(1);
     let usual_in_flight = if max_orders == 1 { max_in_flight } else { 1 };
     let mut in_flight = FuturesUnordered::new();
@@ -92,6 +96,7 @@ async fn write_batches(pool: PgPool, max_orders: usize, mut queue: UnboundedRece
             biased;
             Some(flushed) = in_flight.next(), if !in_flight.is_empty() => {
                 is_overdue = false;
+                doorbell.ring();
                 match flushed {
                     Ok(connection) => idle.extend(connection),
                     // The orders behind the batch would only wait as long for the same error.

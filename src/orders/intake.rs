@@ -22,6 +22,7 @@ use crate::catalog::Catalog;
 use crate::catalog::offers::Offers;
 use crate::clinics::cache::CachedClinic;
 use crate::config::RuleAction;
+use crate::events::Doorbell;
 use crate::ids::ClinicId;
 use sqlx::{PgPool, Postgres, Transaction};
 use std::collections::{HashMap, VecDeque};
@@ -39,6 +40,7 @@ pub struct Intake {
     pool: PgPool,
     catalog: Catalog,
     batch_writer: BatchWriter,
+    doorbell: Doorbell,
     cache: Arc<Cache>,
 }
 
@@ -87,7 +89,8 @@ impl Intake {
     /// Stores each order in a statement of its own, over the connections that `pool` may have.
     pub fn new(pool: PgPool, catalog: Catalog) -> Self {
         let batch_writer = BatchWriter::new(&pool, pool.options().get_max_connections(), 1);
-        Self { pool, catalog, batch_writer, cache: Arc::default() }
+        let doorbell = Doorbell::new(pool.clone());
+        Self { pool, catalog, batch_writer, doorbell, cache: Arc::default() }
     }
 
     /// Returns an intake that shares this one's caches, with a batch writer of its own: up to `connections` connections,
@@ -119,7 +122,11 @@ impl Intake {
                 let (reply, verdict) = (new.reply.clone(), new.decision.verdict);
                 let stored = match locks.take() {
                     None => self.batch_writer.store(new).await?,
-                    Some(locks) => Box::pin(store::insert_and_commit(locks, &new)).await?,
+                    Some(locks) => {
+                        let stored = Box::pin(store::insert_and_commit(locks, &new)).await?;
+                        self.doorbell.ring();
+                        stored
+                    }
                 };
                 if let Some(transaction_id) = stored {
                     if verdict != Verdict::Declined {

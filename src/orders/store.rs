@@ -213,7 +213,7 @@ pub async fn insert_one(connection: &mut PgConnection, order: &NewOrder) -> Resu
     Ok(insert(connection, std::slice::from_ref(order)).await?.into_iter().next().flatten())
 }
 
-/// Stores orders with their lines, reservations, first revisions and audit entries in one statement, so that the commit is
+/// Stores orders with their lines, reservations, first revisions, audit entries and events in one statement, so that the commit is
 /// the only wait. Returns for each order the id of the transaction that stored it, or `None` if it was not stored.
 ///
 /// An order is not stored if the clinic has an order with the same id; if the clinic has an order with the same
@@ -273,6 +273,14 @@ pub async fn insert(connection: &mut PgConnection, orders: &[NewOrder]) -> Resul
                insert into audit_entry (at, actor, action, subject_kind, subject_id, detail)
                select now, actor, 'order.place', 'order', id,
                    jsonb_build_object('number', number, 'state', state, 'findings', findings)
+               from stored),
+           recorded as (
+               insert into event (kind, subject_kind, subject_id, clinic_id, created_at, data)
+               select 'order.' || state, 'order', id, clinic_id, now, jsonb_build_object('version', 1, 'id', id,
+                   'supplier_order_number', number, 'clinic', (select name from clinic where clinic.id = stored.clinic_id),
+                   'clinic_id', clinic_id, 'ezyvet_id', ezyvet_id, 'purchase_order_number', purchase_order_number,
+                   'state', state, 'is_return', is_return, 'revision', 1, 'total', trim_scale(total)::text,
+                   'findings', findings, 'reason', null)
                from stored)
            select ordinal as "ordinal!", pg_current_xact_id()::text::bigint as "transaction!" from stored"#,
         heads as Vec<NewOrderRow<'_>>,

@@ -24,6 +24,7 @@ use crate::config::{Overrides, SiteSettings, Switch};
 use crate::db::Page;
 use crate::delivery::payload::Payload;
 use crate::delivery::store::{NewDelivery, enqueue};
+use crate::events;
 use crate::ids::{ClinicId, OrderId, ShipmentId, SiteId};
 use crate::values;
 use rust_decimal::Decimal;
@@ -223,6 +224,7 @@ async fn write(
     let detail =
         serde_json::json!({ "order": order.supplier_order_number, "allow_excess": new.allow_excess, "prices": prices });
     audit::record(connection, now, actor, "shipment.create", ("shipment", Some(shipment.0)), detail).await?;
+    events::record_shipment(connection, now, events::Kind::ShipmentCreated, shipment).await?;
     Ok((shipment, payloads))
 }
 

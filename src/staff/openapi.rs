@@ -37,6 +37,7 @@ struct Common;
 pub fn staff() -> Document {
     let mut document = Document::default().nest(ROOT, Paths::openapi());
     document.merge(Common::openapi());
+    super::events::document(&mut document);
     document.info = InfoBuilder::new()
         .title("spsi-partner: staff API")
         .version(env!("CARGO_PKG_VERSION"))

@@ -2,7 +2,10 @@
 //! and the OpenAPI document derive from it.
 
 use super::problem::{Kind, Problem};
-use super::{audit, clinics, deliveries, imports, invoices, keys, mappings, orders, price_lists, products, shipments, sites};
+use super::{
+    audit, clinics, deliveries, events, imports, invoices, keys, mappings, orders, price_lists, products, shipments,
+    sites, webhooks,
+};
 use crate::auth::api_keys::Role;
 use actix_web::guard;
 use actix_web::http::Method;
@@ -68,6 +71,8 @@ operations! {
     GET    "/deliveries/{id}"                             Viewer    deliveries::show_delivery;
     POST   "/deliveries/{id}/cancel"                      Billing   deliveries::cancel_delivery;
     POST   "/deliveries/{id}/retry"                       Billing   deliveries::retry_delivery;
+    GET    "/events"                                      Viewer    events::list_events;
+    GET    "/events/{id}"                                 Viewer    events::show_event;
     GET    "/imports"                                     Viewer    imports::list_imports;
     POST   "/imports"                                     Catalogue imports::upload_import;
     GET    "/imports/{id}"                                Viewer    imports::show_import;
@@ -120,6 +125,15 @@ operations! {
     POST   "/sites/{id}/separations"                      Admin     sites::read_separations;
     POST   "/sites/{id}/test"                             Admin     sites::test_site;
     GET    "/sites/{id}/unmapped"                         Viewer    sites::list_unmapped;
+    GET    "/webhooks"                                    Admin     webhooks::list_webhooks;
+    POST   "/webhooks"                                    Admin     webhooks::add_webhook;
+    GET    "/webhooks/{id}"                               Admin     webhooks::show_webhook;
+    PATCH  "/webhooks/{id}"                               Admin     webhooks::change_webhook;
+    DELETE "/webhooks/{id}"                               Admin     webhooks::remove_webhook;
+    GET    "/webhooks/{id}/attempts"                      Admin     webhooks::list_webhook_attempts;
+    POST   "/webhooks/{id}/replay"                        Admin     webhooks::replay_webhook;
+    POST   "/webhooks/{id}/rotate-secret"                 Admin     webhooks::rotate_webhook_secret;
+    POST   "/webhooks/{id}/test"                          Admin     webhooks::test_webhook;
 }
 
 /// Returns the operation of a method and the pattern of a path.

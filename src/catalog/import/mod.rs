@@ -34,6 +34,7 @@ pub use rows::{CODE_CHARACTERS, PRODUCT_COLUMNS, TEXT_CHARACTERS};
 pub use summary::{ContractSummary, ImportState, ImportSummary, Movement, Movements};
 
 use crate::audit;
+use crate::events;
 use crate::values::plain;
 use cells::Numbers;
 use prices::PriceRows;
@@ -195,6 +196,7 @@ impl Run<'_> {
         let record = to_value(&summary)?;
         store::set_applied(connection, self.now, id, &record, new_products).await?;
         audit::record(connection, self.now, self.actor, "catalog.import", ("catalog_import", Some(id)), record).await?;
+        events::record(connection, self.now, &summary.event(id)).await?;
         store::empty_staging(connection).await?;
         Ok(summary)
     }

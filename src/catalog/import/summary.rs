@@ -1,6 +1,7 @@
 //! The summary of an import or a dry run: as text for people, with stable JSON keys for programs, and stored in
 //! `catalog_import`.
 
+use crate::events::{CatalogImported, ContractPricesImported, NewEvent, SCHEMA_VERSION};
 use crate::values::{self, plain};
 use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
@@ -100,6 +101,31 @@ pub struct ContractSummary {
 }
 
 impl ImportSummary {
+    /// Returns the event of the import `id`.
+    pub(super) fn event(&self, id: i64) -> NewEvent {
+        let files: Vec<_> = self.file.iter().chain(&self.prices_file).map(String::as_str).collect();
+        let file = files.join(" + ");
+        let contract_prices = self.contract_prices.as_ref().map(|prices| ContractPricesImported {
+            rows: prices.rows,
+            new: prices.new,
+            changed: prices.changed,
+            unchanged: prices.unchanged,
+            removed: prices.removed,
+        });
+        NewEvent::catalog_imported(&CatalogImported {
+            version: SCHEMA_VERSION,
+            id,
+            file,
+            rows: self.rows,
+            new: self.new,
+            changed: self.changed,
+            unchanged: self.unchanged,
+            withdrawn: self.withdrawn,
+            relisted: self.relisted,
+            contract_prices,
+        })
+    }
+
     /// Returns true if clinics see any difference.
     pub fn changes_anything(&self) -> bool {
         let contract = self.contract_prices.as_ref().is_some_and(|c| c.new + c.changed + c.removed > 0);

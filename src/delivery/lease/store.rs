@@ -168,26 +168,46 @@ pub(in crate::delivery) async fn renew(
     Ok(renewed.rows_affected() == 1)
 }
 
-/// Releases the lease. No worker acquires the site before `not_before`.
+/// Releases the lease. No worker acquires the site before `not_before`. Unless the circuit breaker is open, an outage that
+/// [`begin_outage`] noted ends.
 pub(in crate::delivery) async fn release(
-    pool: &PgPool,
+    connection: &mut PgConnection,
     lease: Lease,
     state: &LeaseState<'_>,
     not_before: Option<OffsetDateTime>,
+    circuit_open: bool,
 ) -> Result<(), sqlx::Error> {
     sqlx::query!(
-        "update site_lease set lease_until = null, budget = $3, failures = $4, inventory_absent_since = $5, not_before = $6
+        "update site_lease set lease_until = null, budget = $3, failures = $4, inventory_absent_since = $5, not_before = $6,
+                unreachable_since = case when $7 then unreachable_since end
          where site_id = $1 and lease_token = $2 and lease_until is not null",
         lease.site.0,
         lease.token,
         state.budget,
         state.failures,
         state.inventory_absent_since,
-        not_before
+        not_before,
+        circuit_open
     )
-    .execute(pool)
+    .execute(connection)
     .await
     .map(drop)
+}
+
+/// Notes that the circuit breaker of a site is open. Returns `false` if that was noted before.
+pub(in crate::delivery) async fn begin_outage(
+    connection: &mut PgConnection,
+    site: SiteId,
+    now: OffsetDateTime,
+) -> Result<bool, sqlx::Error> {
+    let begun = sqlx::query!(
+        "update site_lease set unreachable_since = $2 where site_id = $1 and unreachable_since is null",
+        site.0,
+        now
+    )
+    .execute(connection)
+    .await?;
+    Ok(begun.rows_affected() == 1)
 }
 
 /// Returns the sealed token and its expiry.

@@ -16,6 +16,7 @@ use super::lease::{AcquiredLease, Lease, store as lease_store};
 use super::policy::Policy;
 use crate::clinics::sites::{Connection, SiteError};
 use crate::clock::Clock;
+use crate::events::{self, Doorbell};
 use crate::ezyvet::{Client, Endpoint, Limits, Outcome, RateHeaders, Request};
 use crate::secret::{KeyRing, random_bytes};
 use sqlx::{PgConnection, PgPool, Postgres, Transaction};
@@ -59,6 +60,7 @@ pub(super) struct WorkerContext {
     pub clock: Clock,
     /// Life of a lease.
     pub lease: Duration,
+    pub doorbell: Doorbell,
 }
 
 /// The part of the session that is stored in the row of the lease.
@@ -278,7 +280,20 @@ impl Session {
             let probes = state.failures.saturating_sub(self.site.settings.breaker_failures);
             self.now() + self.policy().backoff(probes, self.jitter()).min(MAX_PROBE_WAIT)
         });
-        lease_store::release(&self.context.pool, self.lease, &stored, next_probe.max(not_before)).await
+        let now = self.now();
+        let mut transaction = self.context.pool.begin().await?;
+        let not_before = next_probe.max(not_before);
+        lease_store::release(&mut transaction, self.lease, &stored, not_before, next_probe.is_some()).await?;
+        let is_new_outage =
+            next_probe.is_some() && lease_store::begin_outage(&mut transaction, self.site.id, now).await?;
+        if is_new_outage {
+            events::record_site_unreachable(&mut transaction, now, self.site.id, stored.failures).await?;
+        }
+        transaction.commit().await?;
+        if is_new_outage {
+            self.context.doorbell.ring();
+        }
+        Ok(())
     }
 
     async fn reserve(&self, endpoint: Endpoint) -> Result<Reservation, StopReason> {

@@ -4,6 +4,7 @@ use super::super::payload::Payload;
 use super::{Attempt, Delivery, Filter, StateCount, Unmapped};
 use crate::config::Overrides;
 use crate::db::{self, Page};
+use crate::events;
 use crate::ids::{DeliveryId, SiteId};
 use sqlx::types::Json;
 use sqlx::{PgConnection, PgExecutor};
@@ -297,14 +298,18 @@ pub(super) async fn cancel(
     sqlx::query!("update delivery set state = 'cancelled', due_at = null, changed_at = $2 where id = $1", id.0, now)
         .execute(&mut *connection)
         .await?;
-    sqlx::query!(
+    let followers = sqlx::query_scalar!(
         "update delivery set state = 'attention', changed_at = $2,
                 last_error = format('delivery %s, which comes first, was cancelled: retry this one to send it without the other, or cancel it, too', $1::bigint)
-         where after_id = $1 and state = 'waiting' and due_at is null",
+         where after_id = $1 and state = 'waiting' and due_at is null
+         returning id",
         id.0,
         now
     )
-    .execute(connection)
-    .await
-    .map(drop)
+    .fetch_all(&mut *connection)
+    .await?;
+    for follower in followers {
+        events::record_delivery(connection, now, events::Kind::DeliveryAttention, DeliveryId(follower)).await?;
+    }
+    Ok(())
 }

@@ -12,6 +12,7 @@ use super::{OrderError, actor, stock};
 use crate::audit;
 use crate::clinics::cache::CachedClinic;
 use crate::config::ChangedOrder;
+use crate::events;
 use crate::ids::OrderId;
 use serde_json::json;
 use sqlx::PgConnection;
@@ -104,5 +105,6 @@ pub(super) async fn revise(
     }
     stock::settle(connection, now, existing.id).await?;
     audit::record(connection, now, &actor(clinic), "order.revise", ("order", Some(existing.id.0)), detail).await?;
+    events::record_order(connection, now, events::Kind::OrderRevised, existing.id, None).await?;
     Ok(Some(reply))
 }

@@ -16,6 +16,7 @@ use super::{OrderError, stock};
 use crate::audit;
 use crate::config::{ClinicSettings, Overrides};
 use crate::db::Page;
+use crate::events;
 use crate::ids::OrderId;
 use crate::values::text;
 use rust_decimal::Decimal;
@@ -266,6 +267,8 @@ async fn change(
     stock::settle(connection, now, locked.id).await?;
     let detail = json!({"was": locked.state, "reason": reason});
     audit::record(connection, now, actor, &format!("order.{verb}"), ("order", Some(locked.id.0)), detail).await?;
+    let kind = if to == "held" { events::Kind::OrderHeld } else { events::Kind::OrderAccepted };
+    events::record_order(connection, now, kind, locked.id, reason).await?;
     show(connection, which).await
 }
 
@@ -314,6 +317,7 @@ pub async fn decline(
     stock::settle(connection, now, locked.id).await?;
     let detail = json!({"was": locked.state, "reason": reason});
     audit::record(connection, now, actor, "order.decline", ("order", Some(locked.id.0)), detail).await?;
+    events::record_order(connection, now, events::Kind::OrderDeclined, locked.id, Some(reason)).await?;
     show(connection, which).await
 }
 
@@ -346,5 +350,6 @@ pub async fn cancel(
     let lines: Vec<Value> = cancelled.lines.iter().map(units).collect();
     let detail = json!({"was": locked.state, "state": state, "lines": lines, "reason": reason});
     audit::record(connection, now, actor, "order.cancel", ("order", Some(locked.id.0)), detail).await?;
+    events::record_order(connection, now, events::Kind::OrderCancelled, locked.id, Some(reason)).await?;
     show(connection, which).await
 }

@@ -1,6 +1,7 @@
 //! Deliveries reach ezyVet exactly once in effect, whatever ezyVet does (DESIGN.md 2.4 to 2.7).
 
 mod candidates;
+mod events;
 mod mapping;
 mod outage;
 mod scene;

@@ -1,0 +1,99 @@
+//! The calls of this process that are under way, and how many more may begin. Pure.
+//!
+//! Two lanes keep endpoints that hang from delaying the others. A call begins in the fast lane, unless its endpoint did not
+//! answer in time before. A call that has waited for a second moves to the slow lane and frees its place. If the slow lane is
+//! full, calls stay where they are, which bounds the connections of the process by both limits together.
+
+use super::Busy;
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
+
+/// A call that has waited for so long has become slow.
+const SLOW_AFTER: Duration = Duration::from_secs(1);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Lane {
+    Fast,
+    /// For endpoints that did not answer in time before.
+    Slow,
+}
+
+struct Call {
+    endpoint: i64,
+    lane: Lane,
+    began: Instant,
+}
+
+/// The calls under way, by lease.
+pub(super) struct InFlight {
+    calls: HashMap<i64, Call>,
+    max_fast: usize,
+    max_slow: usize,
+}
+
+impl InFlight {
+    pub fn new(max_fast: usize, max_slow: usize) -> Self {
+        Self { calls: HashMap::new(), max_fast, max_slow }
+    }
+
+    pub fn begin(&mut self, lease: i64, endpoint: i64, lane: Lane, now: Instant) {
+        self.calls.insert(lease, Call { endpoint, lane, began: now });
+    }
+
+    pub fn end(&mut self, lease: i64) {
+        self.calls.remove(&lease);
+    }
+
+    pub fn by_endpoint(&self) -> Busy {
+        let mut busy = Busy::new();
+        for call in self.calls.values() {
+            *busy.entry(call.endpoint).or_default() += 1;
+        }
+        busy
+    }
+
+    /// Returns how many calls may begin in a lane.
+    pub fn free(&self, lane: Lane, now: Instant) -> usize {
+        let is_slow = |call: &&Call| call.lane == Lane::Slow || now.duration_since(call.began) >= SLOW_AFTER;
+        let slow = self.calls.values().filter(is_slow).count();
+        let fast = self.calls.len() - slow;
+        match lane {
+            Lane::Fast => self.max_fast.saturating_sub(fast + slow.saturating_sub(self.max_slow)),
+            Lane::Slow => self.max_slow.saturating_sub(slow),
+        }
+    }
+
+    /// Returns when a call of a full fast lane becomes slow.
+    pub fn next_release(&self, now: Instant) -> Option<Duration> {
+        if self.free(Lane::Fast, now) > 0 {
+            return None;
+        }
+        let fast = self.calls.values().filter(|call| call.lane == Lane::Fast);
+        let waits = fast.map(|call| SLOW_AFTER.saturating_sub(now.duration_since(call.began)));
+        waits.filter(|wait| !wait.is_zero()).min()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_call_that_hangs_frees_its_place_after_a_second() {
+        let mut in_flight = InFlight::new(2, 3);
+        let start = Instant::now();
+        in_flight.begin(1, 10, Lane::Fast, start);
+        in_flight.begin(2, 11, Lane::Fast, start);
+        in_flight.begin(3, 12, Lane::Slow, start);
+        assert_eq!((in_flight.free(Lane::Fast, start), in_flight.free(Lane::Slow, start)), (0, 2));
+        assert_eq!(in_flight.next_release(start), Some(SLOW_AFTER));
+        let later = start + SLOW_AFTER;
+        assert_eq!((in_flight.free(Lane::Fast, later), in_flight.free(Lane::Slow, later)), (2, 0));
+        // The slow lane is full: further calls that hang keep their places.
+        in_flight.begin(4, 13, Lane::Fast, start);
+        assert_eq!(in_flight.free(Lane::Fast, later), 1);
+        in_flight.end(3);
+        assert_eq!(in_flight.free(Lane::Fast, later), 2);
+        assert_eq!(in_flight.by_endpoint(), Busy::from([(10, 1), (11, 1), (13, 1)]));
+    }
+}

@@ -1,0 +1,299 @@
+//! The dispatcher: sends messages to endpoints.
+//!
+//! Guarantee: at least once. A message is claimed with a lease before its call and settled after it, fenced by the lease; no
+//! transaction is open during the call. If a process dies, its messages are due again when their leases end. Receivers
+//! recognise a repeated message by `webhook-id`.
+//!
+//! Order: of one subject, an endpoint gets the next message only after the one before is delivered or given up. Other
+//! subjects do not wait. An endpoint that fails gets one call at a time, and calls that hang count against a limit of their own
+//! ([`in_flight`]), so that neither delays the other endpoints.
+//!
+//! A notification wakes the dispatcher; polling covers a lost one.
+
+mod in_flight;
+mod settle;
+mod store;
+
+use super::attempts::NewAttempt;
+use super::call::{Message, call};
+use super::client::{Client, ClientError};
+use super::{attempts, fan_out};
+use crate::clock::Clock;
+use crate::config::{Settings, WebhookSettings};
+use crate::events;
+use crate::secret::KeyRing;
+use crate::shutdown::Shutdown;
+use in_flight::{InFlight, Lane};
+use sqlx::PgPool;
+use sqlx::postgres::PgListener;
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use store::{Claim, Claimed};
+use tokio::task::JoinSet;
+
+/// A lease lasts as long as a call may, and this much longer for the settlement.
+const LEASE_MARGIN: Duration = Duration::from_secs(30);
+/// The dispatcher rests as long as its last pass took, at most this time: calls that end meanwhile are settled together.
+const LONGEST_REST: Duration = Duration::from_millis(20);
+const PRUNE_INTERVAL: Duration = Duration::from_secs(3600);
+/// How long a shutdown waits for the calls in flight.
+const MAX_DRAIN: Duration = Duration::from_secs(5);
+/// How long to wait before a settlement is tried again while the database fails.
+const SETTLE_RETRY: Duration = Duration::from_millis(500);
+
+/// Why a dispatcher could not start.
+#[derive(Debug, thiserror::Error)]
+pub enum DispatchError {
+    #[error("cannot create the HTTP client of webhooks: {0}")]
+    Client(#[from] ClientError),
+    #[error("the database failed: {0}")]
+    Database(#[from] sqlx::Error),
+}
+
+/// Sends messages. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Dispatcher {
+    pool: PgPool,
+    client: Client,
+    keys: KeyRing,
+    clock: Clock,
+    settings: Arc<WebhookSettings>,
+    poll: Duration,
+}
+
+/// A call that ended.
+#[derive(Debug)]
+struct Sent {
+    lease: i64,
+    attempt: NewAttempt,
+}
+
+/// Where the next claim of each lane continues.
+type Cursors = [i64; 2];
+
+impl Dispatcher {
+    /// Creates a dispatcher. It makes no call before [`Dispatcher::run`] or [`Dispatcher::run_once`].
+    pub fn new(pool: PgPool, keys: KeyRing, clock: Clock, settings: &Settings) -> Result<Self, DispatchError> {
+        let client = Client::new(settings.webhooks.webhook_allow_private)?;
+        let poll = settings.worker.worker_poll.0;
+        Ok(Self { pool, client, keys, clock, settings: Arc::new(settings.webhooks.clone()), poll })
+    }
+
+    /// Sends until the shutdown, then settles the calls in flight. Survives the loss of the database.
+    pub async fn run(&self, shutdown: Shutdown) {
+        let mut calls = JoinSet::new();
+        let mut in_flight = self.in_flight();
+        let (mut finished, mut cursors) = (Vec::new(), Cursors::default());
+        let (mut listener, mut prune_at) = (None, self.clock.now());
+        while !shutdown.has_begun() {
+            if self.clock.now() >= prune_at {
+                prune_at = self.clock.now() + PRUNE_INTERVAL;
+                let dispatcher = self.clone();
+                tokio::spawn(async move { dispatcher.prune().await });
+            }
+            if listener.is_none() {
+                listener = self.listen().await;
+            }
+            let began = Instant::now();
+            let is_behind = match self.pass(&mut calls, &mut in_flight, &mut finished, &mut cursors).await {
+                Ok(is_behind) => is_behind,
+                Err(error) => {
+                    tracing::warn!(%error, "cannot send webhooks");
+                    tokio::time::sleep(SETTLE_RETRY).await;
+                    false
+                }
+            };
+            let rest = began.elapsed().min(LONGEST_REST);
+            metrics::gauge!("spsi_webhook_calls_in_flight").set(calls.len() as f64);
+            if !is_behind {
+                let wait = in_flight.next_release(Instant::now()).unwrap_or(self.poll).min(self.poll);
+                tokio::select! {
+                    () = wait_for_notification(&mut listener) => {}
+                    () = tokio::time::sleep(wait) => {}
+                    Some(sent) = calls.join_next() => collect(sent, &mut in_flight, &mut finished),
+                    () = shutdown.begun() => break,
+                }
+            }
+            tokio::select! {
+                () = tokio::time::sleep(rest) => {}
+                () = shutdown.begun() => {}
+            }
+        }
+        // Calls that do not end in time are cut off; their messages are sent again after their leases.
+        let drain = async {
+            while let Some(sent) = calls.join_next().await {
+                collect(sent, &mut in_flight, &mut finished);
+            }
+        };
+        let _ = tokio::time::timeout(MAX_DRAIN, drain).await;
+        if let Err(error) = self.settle(&mut finished).await {
+            tracing::warn!(%error, "cannot store the outcome of webhooks; they are sent again");
+        }
+    }
+
+    /// Sends everything that is due now, and settles it. Returns the number of calls.
+    pub async fn run_once(&self) -> Result<usize, DispatchError> {
+        let mut calls = JoinSet::new();
+        let mut in_flight = self.in_flight();
+        let (mut finished, mut cursors) = (Vec::new(), Cursors::default());
+        let mut sent = 0;
+        loop {
+            let is_behind = self.pass(&mut calls, &mut in_flight, &mut finished, &mut cursors).await?;
+            if calls.is_empty() && !is_behind {
+                return Ok(sent);
+            }
+            while let Some(ended) = calls.join_next().await {
+                sent += 1;
+                collect(ended, &mut in_flight, &mut finished);
+            }
+            self.settle(&mut finished).await?;
+        }
+    }
+
+    fn in_flight(&self) -> InFlight {
+        let WebhookSettings { webhook_calls, webhook_slow_calls, .. } = *self.settings;
+        InFlight::new(webhook_calls, webhook_slow_calls)
+    }
+
+    /// Settles what has ended, makes messages of new events, and begins the calls that are due. Returns whether more is to be
+    /// done at once.
+    async fn pass(
+        &self,
+        calls: &mut JoinSet<Sent>,
+        in_flight: &mut InFlight,
+        finished: &mut Vec<Sent>,
+        cursors: &mut Cursors,
+    ) -> Result<bool, sqlx::Error> {
+        while let Some(sent) = calls.try_join_next() {
+            collect(sent, in_flight, finished);
+        }
+        self.settle(finished).await?;
+        let is_behind = fan_out::fan_out(&self.pool, self.clock.now()).await?;
+        for (lane, cursor) in [Lane::Fast, Lane::Slow].into_iter().zip(cursors) {
+            self.claim(lane, cursor, calls, in_flight).await?;
+        }
+        Ok(is_behind)
+    }
+
+    /// Claims the due messages of a lane and begins their calls, going round the endpoints once, until the lane is full.
+    async fn claim(
+        &self,
+        lane: Lane,
+        cursor: &mut i64,
+        calls: &mut JoinSet<Sent>,
+        in_flight: &mut InFlight,
+    ) -> Result<(), sqlx::Error> {
+        let mut rounds_left = if *cursor == 0 { 1 } else { 2 };
+        loop {
+            let free = in_flight.free(lane, Instant::now());
+            if free == 0 {
+                return Ok(());
+            }
+            let now = self.clock.now();
+            let claim = Claim {
+                after: *cursor,
+                busy: in_flight.by_endpoint(),
+                per_endpoint: self.settings.webhook_calls_per_endpoint as i64,
+                is_slow: lane == Lane::Slow,
+                limit: free as i64,
+                lease_until: now + self.settings.webhook_timeout.0 + LEASE_MARGIN,
+            };
+            let (claimed, last_visited) = store::claim(&self.pool, &claim, now).await?;
+            let is_full = claimed.len() >= free;
+            *cursor = match (last_visited, claimed.last()) {
+                (_, Some(last)) if is_full => last.target.endpoint,
+                (Some(last), _) => last,
+                (None, _) => {
+                    rounds_left -= 1;
+                    0
+                }
+            };
+            for claimed in claimed {
+                in_flight.begin(claimed.lease, claimed.target.endpoint, lane, Instant::now());
+                let dispatcher = self.clone();
+                calls.spawn(async move { dispatcher.send(claimed).await });
+            }
+            if is_full || rounds_left == 0 {
+                return Ok(());
+            }
+        }
+    }
+
+    async fn send(&self, claimed: Claimed) -> Sent {
+        let Claimed { target, event, attempts, lease } = claimed;
+        let id = event.id;
+        let message = Message {
+            id: id.to_string(),
+            event: Some(id),
+            event_type: event.kind.clone(),
+            // Serialising texts and JSON cannot fail.
+            body: serde_json::to_string(&event).unwrap_or_default(),
+            attempt: attempts + 1,
+        };
+        let (now, deadline) = (self.clock.now(), self.settings.webhook_timeout.0);
+        let attempt = call(&self.client, &self.keys, &target, message, now, deadline).await;
+        let outcome = attempt.outcome.name();
+        metrics::counter!("spsi_webhook_attempts_total", "outcome" => outcome).increment(1);
+        let age = (self.clock.now() - event.created_at).as_seconds_f64();
+        if attempt.outcome == super::policy::Outcome::Delivered && attempts == 0 {
+            metrics::histogram!("spsi_webhook_delivery_delay_seconds").record(age.max(0.0));
+        }
+        Sent { lease, attempt }
+    }
+
+    /// Settles the calls that ended.
+    async fn settle(&self, finished: &mut Vec<Sent>) -> Result<(), sqlx::Error> {
+        if finished.is_empty() {
+            return Ok(());
+        }
+        settle::settle(&self.pool, &self.settings, self.clock.now(), finished).await?;
+        finished.clear();
+        Ok(())
+    }
+
+    async fn prune(&self) {
+        let (pool, now, settings) = (&self.pool, self.clock.now(), &self.settings);
+        match events::prune(pool, settings.events_kept_for, now).await {
+            Ok(0) => {}
+            Ok(deleted) => tracing::info!(deleted, "deleted old events"),
+            Err(error) => tracing::warn!(%error, "cannot delete old events"),
+        }
+        match attempts::prune(pool, settings.webhook_attempts_kept_for, now).await {
+            Ok(0) => {}
+            Ok(deleted) => tracing::info!(deleted, "deleted old attempts of webhooks"),
+            Err(error) => tracing::warn!(%error, "cannot delete old attempts of webhooks"),
+        }
+    }
+
+    async fn listen(&self) -> Option<PgListener> {
+        let listening = crate::db::listen(&self.pool, events::CHANNEL).await;
+        listening
+            .inspect_err(|error| tracing::warn!(%error, "cannot listen for new events; polling instead"))
+            .ok()
+            .flatten()
+    }
+}
+
+/// Takes over a call that ended. A call that panicked is sent again after its lease.
+fn collect(sent: Result<Sent, tokio::task::JoinError>, in_flight: &mut InFlight, finished: &mut Vec<Sent>) {
+    match sent {
+        Ok(sent) => {
+            in_flight.end(sent.lease);
+            finished.push(sent);
+        }
+        Err(error) => tracing::error!(%error, "a call to a webhook panicked"),
+    }
+}
+
+async fn wait_for_notification(listener: &mut Option<PgListener>) {
+    let Some(listening) = listener else { return std::future::pending().await };
+    match listening.recv().await {
+        // One pass serves all notifications that came together.
+        Ok(_) => while listening.next_buffered().is_some() {},
+        Err(_) => *listener = None,
+    }
+}
+
+/// Calls under way by endpoint.
+type Busy = HashMap<i64, i64>;

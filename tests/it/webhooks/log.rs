@@ -1,0 +1,125 @@
+//! The event log: cursors, order, retention.
+
+use crate::support::database::TestDatabase;
+use spsi_partner::config::{Retention, Span};
+use spsi_partner::events::{self, EventError, Filter, Kind, NewEvent, Subject};
+use spsi_partner::ids::SiteId;
+use sqlx::{PgConnection, PgPool};
+use std::time::Duration;
+use time::OffsetDateTime;
+use time::macros::datetime;
+
+const NOW: OffsetDateTime = datetime!(2026-11-26 12:00 UTC);
+
+async fn record(connection: &mut PgConnection, at: OffsetDateTime, number: i64) {
+    let event = NewEvent {
+        kind: if number % 2 == 0 { Kind::SiteUnreachable } else { Kind::CatalogImported },
+        subject: Subject::Site(SiteId(number)),
+        clinic: None,
+        data: serde_json::json!({ "id": number }),
+    };
+    events::record(connection, at, &event).await.expect("recorded");
+}
+
+async fn read(pool: &PgPool, after: Option<i64>) -> (Vec<i64>, Option<i64>) {
+    let events = events::list(pool, after, &Filter::default(), 1_000).await.expect("listed");
+    let numbers = events.iter().map(|event| event.data["id"].as_i64().expect("a number")).collect();
+    (numbers, events.last().map(|event| event.position).or(after))
+}
+
+#[tokio::test]
+async fn a_cursor_misses_no_event_of_a_transaction_that_commits_late() {
+    let database = TestDatabase::new().await;
+    let pool = database.pool();
+    let mut late = pool.begin().await.expect("begun");
+    record(&mut late, NOW, 1).await;
+    record(&mut *pool.acquire().await.expect("a connection"), NOW, 2).await;
+    let (seen, cursor) = read(pool, None).await;
+    assert_eq!(seen, [2], "the first event has a lower id and is not committed yet");
+    late.commit().await.expect("committed");
+    assert_eq!(read(pool, cursor).await.0, [1]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cursor_misses_no_event_of_many_concurrent_writers() {
+    const WRITERS: i64 = 8;
+    const EACH: i64 = 40;
+    let database = TestDatabase::new().await;
+    let writers: Vec<_> = (0..WRITERS)
+        .map(|writer| {
+            let pool = database.pool().clone();
+            tokio::spawn(async move {
+                for number in 0..EACH {
+                    let mut transaction = pool.begin().await.expect("begun");
+                    record(&mut transaction, NOW, writer * 1_000 + number).await;
+                    tokio::time::sleep(Duration::from_millis((number * 7 + writer * 3) as u64 % 11)).await;
+                    transaction.commit().await.expect("committed");
+                }
+            })
+        })
+        .collect();
+    let (mut seen, mut cursor) = (Vec::new(), None);
+    while seen.len() < (WRITERS * EACH) as usize {
+        let (more, next) = read(database.pool(), cursor).await;
+        seen.extend(more);
+        cursor = next;
+        if writers.iter().all(|writer| writer.is_finished()) && read(database.pool(), cursor).await.0.is_empty() {
+            break;
+        }
+    }
+    for writer in 0..WRITERS {
+        let own: Vec<_> =
+            seen.iter().filter(|number| **number / 1_000 == writer).map(|number| number % 1_000).collect();
+        assert_eq!(own, (0..EACH).collect::<Vec<_>>(), "writer {writer}: each event once, in its order");
+    }
+}
+
+#[tokio::test]
+async fn a_reader_of_some_types_passes_over_the_others_and_a_page_continues_behind_the_last() {
+    let database = TestDatabase::new().await;
+    let pool = database.pool();
+    for number in 1..=10 {
+        record(&mut *pool.acquire().await.expect("a connection"), NOW, number).await;
+    }
+    let filter = Filter { kinds: vec![Kind::SiteUnreachable] };
+    let page = events::list(pool, None, &filter, 3).await.expect("listed");
+    let numbers = |page: &[events::Event]| page.iter().map(|event| event.data["id"].as_i64()).collect::<Vec<_>>();
+    assert_eq!(numbers(&page), [Some(2), Some(4), Some(6)]);
+    let cursor = events::find_position(pool, &page[2].id.to_string()).await.expect("a position");
+    let page = events::list(pool, Some(cursor), &filter, 3).await.expect("listed");
+    assert_eq!(numbers(&page), [Some(8), Some(10)]);
+    for bad in ["evt_999", "evt_0", "evt_", "x", "-1"] {
+        let error = events::find_position(pool, bad).await.expect_err(bad);
+        assert!(matches!(error, EventError::Unknown(_) | EventError::BadCursor(_)), "{bad}: {error}");
+    }
+}
+
+#[tokio::test]
+async fn a_cursor_behind_which_events_were_deleted_is_refused() {
+    let database = TestDatabase::new().await;
+    let pool = database.pool();
+    for number in 0..20 {
+        let at = NOW + Duration::from_secs(3600 * number as u64);
+        record(&mut *pool.acquire().await.expect("a connection"), at, number).await;
+    }
+    let all = events::list(pool, None, &Filter::default(), 100).await.expect("listed");
+    let kept_for = Retention::Time(Span(Duration::from_secs(3600 * 10)));
+    let now = NOW + Duration::from_secs(3600 * 20);
+    assert_eq!(events::prune(pool, Retention::Forever, now).await.expect("pruned"), 0);
+    assert_eq!(events::prune(pool, kept_for, now).await.expect("pruned"), 10);
+    let old = all[5].position;
+    let refused = events::list(pool, Some(old), &Filter::default(), 100).await;
+    assert!(matches!(refused, Err(EventError::CursorExpired(_))), "{refused:?}");
+    let refused = events::find_position(pool, &all[5].id.to_string()).await;
+    assert!(matches!(refused, Err(EventError::CursorExpired(_))), "{refused:?}");
+    // The last deleted event is the last one that nobody missed.
+    let page = events::list(pool, Some(all[9].position), &Filter::default(), 100).await.expect("listed");
+    assert_eq!(page, all[10..]);
+    let since = events::find_since(pool, NOW + Duration::from_secs(3600 * 15)).await.expect("found");
+    assert_eq!(since, Some(all[15].position));
+    assert_eq!(events::find_since(pool, now).await.expect("found"), None);
+    let mut connection = pool.acquire().await.expect("a connection");
+    record(&mut connection, now, 21).await;
+    let page = events::list(pool, Some(all[19].position), &Filter::default(), 100).await.expect("listed");
+    assert_eq!(page.len(), 1);
+}
