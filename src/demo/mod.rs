@@ -4,6 +4,7 @@
 
 #![deny(clippy::print_stdout, clippy::print_stderr)]
 
+mod erp;
 mod narrator;
 mod story;
 
@@ -46,7 +47,7 @@ pub struct Options {
 pub async fn run(mut settings: Settings, options: Options) -> anyhow::Result<()> {
     let narrator = Narrator::new();
     narrator.title("spsi-partner: a whole order on this machine");
-    shorten_waits(&mut settings);
+    prepare(&mut settings);
     let listener = listen(&mut settings, &narrator)?;
     let mut context = Context::open(settings).await?;
     context.actor = actor::command_line(options.actor.as_deref());
@@ -77,7 +78,7 @@ async fn serve_and_play(
     let served = context.serve(Role::All, listener, shutdown);
     let played = async {
         let ended = tokio::select! {
-            ended = story::play(context, &sandbox, &url, &clinic, narrator) => ended.map(|()| !options.once),
+            ended = play(context, &sandbox, &url, &clinic, narrator) => ended.map(|()| !options.once),
             () = shutdown::signal() => Err(anyhow::anyhow!("interrupted")),
             () = narrator.pipe_closed() => Ok(false),
         };
@@ -90,6 +91,18 @@ async fn serve_and_play(
     let (served, played) = tokio::join!(served, played);
     sandbox.stop().await?;
     played.and(served)
+}
+
+/// Plays every step.
+async fn play(
+    context: &Context,
+    sandbox: &Sandbox,
+    url: &str,
+    clinic: &IssuedClinic,
+    narrator: &Narrator,
+) -> anyhow::Result<()> {
+    let (caller, lines) = story::play(context, sandbox, url, clinic, narrator).await?;
+    erp::play(context, sandbox, (url, &caller), &lines, narrator).await
 }
 
 async fn load_catalogue(context: &Context, options: &Options, narrator: &Narrator) -> anyhow::Result<()> {
@@ -111,8 +124,8 @@ async fn load_catalogue(context: &Context, options: &Options, narrator: &Narrato
     Ok(())
 }
 
-/// Shortens the waits that take minutes in production, unless the environment sets them.
-fn shorten_waits(settings: &mut Settings) {
+/// Shortens the waits that take minutes in production, unless the environment sets them, and permits webhooks to this machine.
+fn prepare(settings: &mut Settings) {
     let is_unset = |variable: &str| std::env::var_os(variable).is_none();
     if is_unset("SPSI_RECEIPT_POLL") {
         settings.site.receipt_poll = Span(Duration::from_secs(1));
@@ -120,6 +133,8 @@ fn shorten_waits(settings: &mut Settings) {
     if is_unset("SPSI_RETRY_BASE") {
         settings.site.retry_base = Span(Duration::from_millis(500));
     }
+    // The demo's ERP runs on this machine.
+    settings.webhooks.webhook_allow_private = true;
 }
 
 /// Binds the requested address. If it is the default and in use, binds a free port instead.

@@ -16,7 +16,7 @@ use sqlx::PgConnection;
 use std::time::{Duration, Instant};
 
 /// Maximum time for the deliveries and the clinic's approval.
-const DELIVERY_TIMEOUT: Duration = Duration::from_secs(120);
+pub(super) const DELIVERY_TIMEOUT: Duration = Duration::from_secs(120);
 /// Products per page of the catalogue.
 const PAGE_SIZE: usize = 1000;
 /// Outers of the first product. The first parcel has two of them, one from each of two batches.
@@ -26,17 +26,17 @@ const OTHER_OUTERS: i64 = 2;
 /// The sandbox's ids of its stock locations.
 const LOCATIONS: [u64; 2] = [3, 4];
 
-/// Plays every step.
+/// Plays every step of the story without an ERP. Returns the clinic and what it ordered.
 pub async fn play(
     context: &Context,
     sandbox: &Sandbox,
     url: &str,
     clinic: &IssuedClinic,
     narrator: &Narrator,
-) -> anyhow::Result<()> {
+) -> anyhow::Result<(Clinic, Vec<OrderLine>)> {
     let caller = sandbox.connect(url, &clinic.client_id, clinic.client_secret.expose())?;
     let earlier_calls = sandbox.world().calls.len();
-    let order = clinic_orders(context, &caller, narrator).await?;
+    let (order, lines) = clinic_orders(context, &caller, narrator).await?;
     let shipments = warehouse_ships(context, &order, narrator).await?;
     deliver(context, sandbox, &order, earlier_calls, narrator).await?;
     let world = sandbox.world();
@@ -52,11 +52,15 @@ pub async fn play(
     }
     let count = shipments.len();
     narrator.say(&format!("\nDone: 1 order, {count} shipments, {count} invoices, each delivered exactly once."));
-    Ok(())
+    Ok((caller, lines))
 }
 
-/// The clinic's ezyVet downloads the catalogue and sends an order. Returns the supplier order number.
-async fn clinic_orders(context: &Context, caller: &Clinic, narrator: &Narrator) -> anyhow::Result<String> {
+/// The clinic's ezyVet downloads the catalogue and sends an order. Returns the supplier order number and the lines.
+async fn clinic_orders(
+    context: &Context,
+    caller: &Clinic,
+    narrator: &Narrator,
+) -> anyhow::Result<(String, Vec<OrderLine>)> {
     narrator.step(1, "The clinic's ezyVet logs in to the supplier");
     narrator.show(&caller.token().await?.exchange);
 
@@ -82,7 +86,8 @@ async fn clinic_orders(context: &Context, caller: &Clinic, narrator: &Narrator) 
     ensure!(!found.value.is_empty(), "the search for {:?} found no product", query.name);
 
     narrator.step(5, "The clinic approves a purchase order, and ezyVet sends it to the supplier");
-    let sent = caller.send_order(&order_lines(&chosen), "").await?;
+    let lines = order_lines(&chosen);
+    let sent = caller.send_order(&lines, "").await?;
     narrator.show(&sent.exchange);
     let reply = sent.value;
     let number = reply.supplier_order_number;
@@ -112,7 +117,7 @@ async fn clinic_orders(context: &Context, caller: &Clinic, narrator: &Narrator) 
     }
     narrator.say(&format!("   The order is {}.", shown.order.state));
     ensure!(shown.order.state == "accepted", "the order is {}, not accepted", shown.order.state);
-    Ok(number)
+    Ok((number, lines))
 }
 
 /// Chooses up to three different products, spread over the catalogue. Prefers packs of a whole number of units that are in
@@ -235,7 +240,11 @@ async fn deliveries(context: &Context, order: &str) -> anyhow::Result<Vec<Delive
 }
 
 /// Waits until every delivery of the order satisfies `is_done`. Fails if one needs staff, or after [`DELIVERY_TIMEOUT`].
-async fn wait_for(context: &Context, order: &str, is_done: impl Fn(&Delivery) -> bool) -> anyhow::Result<()> {
+pub(super) async fn wait_for(
+    context: &Context,
+    order: &str,
+    is_done: impl Fn(&Delivery) -> bool,
+) -> anyhow::Result<()> {
     let started = Instant::now();
     loop {
         let deliveries = deliveries(context, order).await?;

@@ -58,7 +58,23 @@ const ARROWS: [(&str, &[&str]); 17] = [
         ],
     ),
     ("seed", &["app", "catalog", "clinics"]),
-    ("demo", &["app", "catalog", "clinics", "delivery", "ezyvet", "orders", "sandbox", "seed", "shipments"]),
+    (
+        "demo",
+        &[
+            "app",
+            "auth",
+            "catalog",
+            "clinics",
+            "delivery",
+            "events",
+            "ezyvet",
+            "orders",
+            "sandbox",
+            "seed",
+            "shipments",
+            "webhooks",
+        ],
+    ),
 ];
 /// The command line may use every module.
 const TOP: &str = "cli";
