@@ -1,9 +1,11 @@
 //! The difference of an import, row by row: products, then contract prices.
 
+mod store;
+
 use super::ImportsError;
-use super::store::{self, After};
 use serde::{Deserialize, Serialize};
 use sqlx::PgConnection;
+use store::After;
 use time::Date;
 use utoipa::ToSchema;
 
