@@ -190,7 +190,8 @@ pub async fn show_product(read: Read, code: web::Path<String>) -> Result<HttpRes
 /// Fields that are left out keep their values; a new product needs `name`, `type` and `category`. With `If-Match`, the
 /// product is changed only if it still has this version. Running servers load the catalogue anew after a change: use
 /// `POST /products/bulk` for many products.
-#[utoipa::path(put, path = "/products/{code}", tag = "products", params(("code" = String, Path)),
+#[utoipa::path(put, path = "/products/{code}", tag = "products", params(("code" = String, Path),
+    ("If-Match" = Option<String>, Header, description = "The `ETag` of the version that the change is based on")),
     request_body = ProductInput, responses(
         (status = 200, description = "The product; `ETag` is its version", body = ProductRow),
         (status = 201, description = "The new product", body = ProductRow)))]
