@@ -219,8 +219,8 @@ async fn run_roll_back(id: i64, context: &Context, output: Output) -> anyhow::Re
         error => error.into(),
     })?;
     if let (Output::Table, Some(done)) = (output, record.roll_back) {
-        print(&format!(
-            "Import {id} is rolled back: {} products restored, {} deleted, {} withdrawn; {} contract prices restored\n",
+        print(format_args!(
+            "Import {id} is rolled back: {} products restored, {} deleted, {} withdrawn; {} contract prices restored",
             done.restored, done.deleted, done.withdrawn, done.prices
         ))
     } else {

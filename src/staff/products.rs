@@ -4,7 +4,7 @@ use super::body::Exact;
 use super::page::{List, PageParams};
 use super::problem::{FieldError, Kind, Problem};
 use super::query::Read;
-use super::write::{Answer, Json, Write, version_of};
+use super::write::{Answer, IfMatch, Json, Write, version_of};
 use crate::catalog::import::InvalidField;
 use crate::catalog::products::{
     self, MAX_PRODUCTS, ProductChange, ProductFilter, ProductRow, ProductsError, StockChange, StockLevel, UpsertSummary,
@@ -190,7 +190,8 @@ pub async fn show_product(read: Read, code: web::Path<String>) -> Result<HttpRes
 /// Fields that are left out keep their values; a new product needs `name`, `type` and `category`. With `If-Match`, the
 /// product is changed only if it still has this version. Running servers load the catalogue anew after a change: use
 /// `POST /products/bulk` for many products.
-#[utoipa::path(put, path = "/products/{code}", tag = "products", params(("code" = String, Path)),
+#[utoipa::path(put, path = "/products/{code}", tag = "products", params(("code" = String, Path),
+    IfMatch),
     request_body = ProductInput, responses(
         (status = 200, description = "The product; `ETag` is its version", body = ProductRow),
         (status = 201, description = "The new product", body = ProductRow)))]

@@ -233,7 +233,9 @@ async fn a_roll_back_keeps_later_edits_and_counts_shipments_since() {
     ];
     in_transaction(pool, async |c| products::upsert(c, NOW, "test", "products", &edits).await).await.expect("edit");
     let shipped = StockChange { code: "A".into(), stock_available: None, change: Some(Decimal::from(-3)) };
-    in_transaction(pool, async |c| products::set_stock(c, NOW, "test", &[shipped.clone()]).await).await.expect("stock");
+    in_transaction(pool, async |c| products::set_stock(c, NOW, "test", std::slice::from_ref(&shipped)).await)
+        .await
+        .expect("stock");
     roll_back(pool, id).await.expect("roll-back");
     let state = state(pool).await;
     assert!(state.contains(&"A,edited,t,c,10,box,1,111,2,1,http://a.example,Maker,S,10,0".to_owned()), "{state:#?}");

@@ -72,13 +72,18 @@ fn a_product_is_put_shown_listed_and_reaches_the_clinics() {
         .collect();
     assert_eq!(states, [3, 1, 0]);
     let first = staff.get("/products?limit=2&category=consumable").expect(200);
-    let codes =
-        |page: &Value| page["data"].as_array().expect("data").iter().map(|p| p["code"].clone()).collect::<Vec<_>>();
-    assert_eq!(codes(&first), ["C", "B"]);
-    staff.put("/products/E", &new).expect(201);
-    let next =
-        format!("/products?limit=2&category=consumable&cursor={}", first["next_cursor"].as_str().expect("a cursor"));
-    assert_eq!(codes(&staff.get(&next).expect(200)), ["A"]);
+    let codes = |page: &Value| {
+        let data = page["data"].as_array().expect("data").iter();
+        data.map(|product| product["code"].as_str().expect("a code").to_owned()).collect::<Vec<_>>()
+    };
+    let mut found = codes(&first);
+    // A product that is added in the meantime moves nothing.
+    staff.put("/products/E", &json!({ "name": "e", "type": "t", "category": "consumable" })).expect(201);
+    let cursor = first["next_cursor"].as_str().expect("a cursor");
+    found.extend(codes(&staff.get(&format!("/products?limit=2&category=consumable&cursor={cursor}")).expect(200)));
+    found.sort();
+    assert_eq!(found, ["A", "B", "C"]);
+    assert_eq!(codes(&staff.get("/products?limit=1").expect(200)), ["E"]);
     assert_eq!(codes(&staff.get("/products?text=banD").expect(200)), ["B"]);
     staff.get("/products/none").refused(404);
     staff.get("/products?state=gone").refused(400);

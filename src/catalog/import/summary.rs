@@ -42,7 +42,7 @@ impl fmt::Display for ImportState {
 /// The changes of an import. Each product is counted once: as new, relisted, withdrawn, changed or unchanged.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct ImportSummary {
-    /// The import's id; `None` for a dry run.
+    /// The import's id; null for a dry run.
     pub id: Option<i64>,
     pub state: ImportState,
     pub file: Option<String>,
@@ -84,7 +84,7 @@ pub struct Movement {
     #[serde(with = "values::text")]
     #[schema(value_type = String)]
     pub new: Decimal,
-    /// Rounded to one decimal place; `None` if the old price was 0.
+    /// Rounded to one decimal place; null if the old price was 0.
     pub percent: Option<String>,
 }
 

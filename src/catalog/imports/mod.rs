@@ -87,7 +87,7 @@ pub struct ImportRecord {
     #[serde(with = "time::serde::rfc3339::option")]
     #[schema(value_type = Option<String>, format = DateTime)]
     pub rolled_back_at: Option<OffsetDateTime>,
-    /// Version of the catalogue that the shown difference was computed from. `None` for a file that was imported at once.
+    /// Version of the catalogue that the shown difference was computed from. Null for a file that was imported at once.
     pub checked_version: Option<i64>,
     /// What the roll-back has changed.
     pub roll_back: Option<RollBackSummary>,

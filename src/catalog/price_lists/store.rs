@@ -28,11 +28,11 @@ pub struct ContractPrice {
     #[serde(with = "crate::values::text")]
     #[schema(value_type = String)]
     pub contract_price: Decimal,
-    /// First day. `None`: without a first day.
+    /// First day. Null: without a first day.
     #[serde(serialize_with = "serialize_day")]
     #[schema(value_type = Option<String>, format = Date)]
     pub valid_from: Option<Date>,
-    /// Last day. `None`: without a last day.
+    /// Last day. Null: without a last day.
     #[serde(serialize_with = "serialize_day")]
     #[schema(value_type = Option<String>, format = Date)]
     pub valid_until: Option<Date>,

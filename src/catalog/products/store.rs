@@ -20,10 +20,10 @@ pub struct ProductRow {
     #[serde(rename = "type")]
     pub product_type: String,
     pub category: String,
-    /// `None`: unknown.
+    /// Null: unknown.
     pub units_per_outer: Option<String>,
     pub unit_of_measure: String,
-    /// Per outer; `None` for a product that is not for sale.
+    /// Per outer, without tax; null for a product that is not for sale.
     pub list_price: Option<String>,
     pub barcode: String,
     /// On hand, in units.

@@ -6,7 +6,7 @@ use super::body::Nothing;
 use super::page::{List, PageParams, decode_text, encode_text};
 use super::problem::{FieldError, Kind, Problem};
 use super::query::{NoParams, Read};
-use super::write::{Answer, Json, Write, version_of};
+use super::write::{Answer, IfMatch, Json, Write, version_of};
 use crate::catalog::import::{ImportError, ImportState, Refusal};
 use crate::catalog::imports::{self, Change, ChangePosition, ImportRecord, ImportsError};
 use actix_web::http::header;
@@ -193,7 +193,8 @@ pub async fn check_import(write: Write<Json<Nothing>>, id: web::Path<String>) ->
 ///
 /// Makes the difference that was shown. 409: the catalogue has changed since then, the import is not `checked`, or it would
 /// take too many products off sale. With `If-Match`, the import must have been checked last as this version shows.
-#[utoipa::path(post, path = "/imports/{id}/apply", tag = "imports", params(("id" = i64, Path)),
+#[utoipa::path(post, path = "/imports/{id}/apply", tag = "imports", params(("id" = i64, Path),
+    IfMatch),
     request_body = ApplyInput, responses((status = 200, description = "The applied import", body = ImportRecord)))]
 pub async fn apply_import(write: Write<Json<ApplyInput>>, id: web::Path<String>) -> Result<HttpResponse, Problem> {
     write

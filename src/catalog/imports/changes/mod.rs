@@ -1,9 +1,11 @@
 //! The difference of an import, row by row: products, then contract prices.
 
+mod store;
+
 use super::ImportsError;
-use super::store::{self, After};
 use serde::{Deserialize, Serialize};
 use sqlx::PgConnection;
+use store::After;
 use time::Date;
 use utoipa::ToSchema;
 
@@ -18,7 +20,7 @@ pub struct Change {
     pub clinic: Option<i64>,
     /// The name of the price list whose price it is.
     pub price_list: Option<String>,
-    /// First day of the contract price. `None`: without a first day.
+    /// First day of the contract price. Null: without a first day.
     #[serde(serialize_with = "crate::catalog::price_lists::serialize_day")]
     #[schema(value_type = Option<String>, format = Date)]
     pub valid_from: Option<Date>,
@@ -29,9 +31,9 @@ pub struct Change {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 pub struct ChangedField {
     pub field: String,
-    /// `None`: no value before.
+    /// Null: no value before.
     pub before: Option<String>,
-    /// `None`: no value afterwards.
+    /// Null: no value afterwards.
     pub after: Option<String>,
 }
 
