@@ -1,10 +1,10 @@
 //! `/deliveries`: invoices and stock movements on their way to ezyVet.
 
-use super::answer::Answer;
 use super::page::{List, PageParams};
 use super::problem::{Kind, Problem};
 use super::query::{self, Read};
-use super::write::{Json, Write};
+use super::write::{Answer, IfMatch, Json, Write};
+use crate::delivery::StopReason;
 use crate::delivery::staff::{self, Delivery, Detail, Filter, StaffError, StateCount};
 use crate::ids::DeliveryId;
 use actix_web::{HttpResponse, web};
@@ -34,15 +34,33 @@ impl From<StaffError> for Problem {
                 conflict(format!("Clinic {clinic} has no ezyVet site to deliver to. Set its `site`, then retry."))
             }
             StaffError::SiteBusy(waited) => {
-                conflict(format!("Another process has used the site for {waited}. Send the request again."))
+                conflict(format!("The site is busy: another process has used it for {waited}. Send the request again."))
             }
             StaffError::Call(text) => Self::new(Kind::BadGateway, text),
-            StaffError::Stopped(reason) => Self::new(Kind::BadGateway, reason.to_string()),
-            StaffError::Site(error) => {
-                tracing::error!(%error, "a site cannot be used");
+            StaffError::Stopped(reason) => reason.into(),
+            StaffError::Site(error) => error.into(),
+            StaffError::Database(error) => error.into(),
+        }
+    }
+}
+
+/// Says why a call to ezyVet failed. A site that cannot be called now is a conflict.
+impl From<StopReason> for Problem {
+    fn from(reason: StopReason) -> Self {
+        match reason {
+            StopReason::NoToken(outcome) => {
+                Self::new(Kind::BadGateway, format!("ezyVet granted no access token: {outcome}"))
+            }
+            StopReason::LeaseLost | StopReason::RateLimited(_) | StopReason::DeliveryChanged => Self::new(
+                Kind::Conflict,
+                format!("The site cannot be called now: {reason}. Send the request again later."),
+            ),
+            StopReason::Site(error) => error.into(),
+            StopReason::Secret(error) => {
+                tracing::error!(%error, "the credentials of a site cannot be decrypted");
                 Self::internal()
             }
-            StaffError::Database(error) => error.into(),
+            StopReason::Database(error) => error.into(),
         }
     }
 }
@@ -200,8 +218,7 @@ fn changed(delivery: &Delivery) -> Result<Answer, Problem> {
 ///
 /// In every state except `delivered`, `confirmed` and `sending`. An invoice that may have arrived is looked up in ezyVet
 /// first.
-#[utoipa::path(post, path = "/deliveries/{id}/retry", tag = "deliveries", params(("id" = String, Path),
-        ("If-Match" = Option<String>, Header, description = "The `ETag` of the version that the change is based on")), request_body = Resend,
+#[utoipa::path(post, path = "/deliveries/{id}/retry", tag = "deliveries", params(("id" = String, Path), IfMatch), request_body = Resend,
     responses((status = 200, description = "The delivery, due now", body = Delivery)))]
 pub async fn retry_delivery(write: Write<Json<Resend>>, id: web::Path<String>) -> Result<HttpResponse, Problem> {
     write
@@ -217,8 +234,7 @@ pub async fn retry_delivery(write: Write<Json<Resend>>, id: web::Path<String>) -
 /// Cancel a delivery
 ///
 /// Of a delivery that ezyVet does not have. Deliveries that follow it then need staff.
-#[utoipa::path(post, path = "/deliveries/{id}/cancel", tag = "deliveries", params(("id" = String, Path),
-        ("If-Match" = Option<String>, Header, description = "The `ETag` of the version that the change is based on")),
+#[utoipa::path(post, path = "/deliveries/{id}/cancel", tag = "deliveries", params(("id" = String, Path), IfMatch),
     request_body = super::body::Nothing,
     responses((status = 200, description = "The cancelled delivery", body = Delivery)))]
 pub async fn cancel_delivery(

@@ -1,11 +1,10 @@
 //! `/invoices`: the invoices that were issued, by their numbers.
 
-use super::answer::Answer;
 use super::deliveries::{DeliveryState, Resend};
 use super::page::{List, PageParams};
 use super::problem::{Kind, Problem};
 use super::query::{self, Read};
-use super::write::{Json, Write};
+use super::write::{Answer, IfMatch, Json, Write};
 use crate::ids::DeliveryId;
 use crate::shipments;
 use crate::shipments::invoices::{self, Filter, Invoice, InvoiceInFull};
@@ -57,19 +56,25 @@ pub async fn list_invoices(read: Read<InvoiceParams, PageParams>) -> Result<Http
 
 /// Show an invoice
 ///
-/// As it was frozen when the goods left, with its deliveries, and the differences from its copy in ezyVet.
+/// As it was frozen when the goods left, with its deliveries, and the differences from its copy in ezyVet. The `ETag` is the
+/// version for `If-Match`.
 #[utoipa::path(get, path = "/invoices/{number}", tag = "invoices", params(("number" = String, Path)),
     responses((status = 200, description = "The invoice", body = InvoiceInFull)))]
 pub async fn show_invoice(read: Read, number: web::Path<String>) -> Result<HttpResponse, Problem> {
-    Ok(HttpResponse::Ok().json(invoices::show(&mut *read.staff.pool.acquire().await?, &number).await?))
+    let invoice = invoices::show(&mut *read.staff.pool.acquire().await?, &number).await?;
+    let answer = Answer::ok(&invoice)?;
+    Ok(match invoice.version() {
+        Some(version) => answer.with_version(&version),
+        None => answer,
+    }
+    .into_response())
 }
 
 /// Send an invoice under a new number
 ///
 /// For an invoice that ezyVet never received. Its delivery is cancelled, and the old number is never used again. The answer
 /// is the invoice under its new number.
-#[utoipa::path(post, path = "/invoices/{number}/reissue", tag = "invoices", params(("number" = String, Path),
-        ("If-Match" = Option<String>, Header, description = "The `ETag` of the version that the change is based on")),
+#[utoipa::path(post, path = "/invoices/{number}/reissue", tag = "invoices", params(("number" = String, Path), IfMatch),
     request_body = Resend,
     responses((status = 200, description = "The invoice under its new number", body = InvoiceInFull)))]
 pub async fn reissue_invoice(write: Write<Json<Resend>>, number: web::Path<String>) -> Result<HttpResponse, Problem> {

@@ -1,12 +1,11 @@
 //! `/orders`: purchase orders of the clinics, and the decisions of the supplier about them.
 
-use super::answer::Answer;
 use super::body::Exact;
 use super::page::{List, PageParams};
 use super::problem::{FieldError, Kind, Problem};
 use super::query::{self, Read};
-use super::write::{Json, Write};
-use crate::clinics::{self, ClinicError};
+use super::write::{Answer, IfMatch, Json, Write};
+use crate::clinics;
 use crate::clock::{parse_since, parse_until};
 use crate::config::Overrides;
 use crate::orders::rules::Rule;
@@ -196,8 +195,7 @@ fn changed(order: &OrderInFull) -> Result<Answer, Problem> {
 }
 
 /// Accept a held order
-#[utoipa::path(post, path = "/orders/{id}/accept", tag = "orders", params(("id" = String, Path),
-        ("If-Match" = Option<String>, Header, description = "The `ETag` of the version that the change is based on")), request_body = Acceptance,
+#[utoipa::path(post, path = "/orders/{id}/accept", tag = "orders", params(("id" = String, Path), IfMatch), request_body = Acceptance,
     responses((status = 200, description = "The accepted order", body = OrderInFull)))]
 pub async fn accept_order(write: Write<Json<Acceptance>>, id: web::Path<String>) -> Result<HttpResponse, Problem> {
     write
@@ -211,8 +209,7 @@ pub async fn accept_order(write: Write<Json<Acceptance>>, id: web::Path<String>)
 /// Decline an order of which nothing has shipped
 ///
 /// ezyVet has no call to receive that. The clinic's staff see the reason if they submit the order again.
-#[utoipa::path(post, path = "/orders/{id}/decline", tag = "orders", params(("id" = String, Path),
-        ("If-Match" = Option<String>, Header, description = "The `ETag` of the version that the change is based on")), request_body = Decision,
+#[utoipa::path(post, path = "/orders/{id}/decline", tag = "orders", params(("id" = String, Path), IfMatch), request_body = Decision,
     responses((status = 200, description = "The declined order", body = OrderInFull)))]
 pub async fn decline_order(write: Write<Json<Decision>>, id: web::Path<String>) -> Result<HttpResponse, Problem> {
     write
@@ -227,8 +224,7 @@ pub async fn decline_order(write: Write<Json<Decision>>, id: web::Path<String>) 
 /// Hold an accepted order
 ///
 /// It cannot be shipped until it is accepted again. Its stock stays reserved.
-#[utoipa::path(post, path = "/orders/{id}/hold", tag = "orders", params(("id" = String, Path),
-        ("If-Match" = Option<String>, Header, description = "The `ETag` of the version that the change is based on")), request_body = Decision,
+#[utoipa::path(post, path = "/orders/{id}/hold", tag = "orders", params(("id" = String, Path), IfMatch), request_body = Decision,
     responses((status = 200, description = "The held order", body = OrderInFull)))]
 pub async fn hold_order(write: Write<Json<Decision>>, id: web::Path<String>) -> Result<HttpResponse, Problem> {
     write
@@ -242,8 +238,7 @@ pub async fn hold_order(write: Write<Json<Decision>>, id: web::Path<String>) -> 
 /// Cancel outstanding units of an order
 ///
 /// Releases their stock. An order without outstanding units becomes `cancelled`, or `shipped` if something was shipped.
-#[utoipa::path(post, path = "/orders/{id}/cancel", tag = "orders", params(("id" = String, Path),
-        ("If-Match" = Option<String>, Header, description = "The `ETag` of the version that the change is based on")), request_body = Cancellation,
+#[utoipa::path(post, path = "/orders/{id}/cancel", tag = "orders", params(("id" = String, Path), IfMatch), request_body = Cancellation,
     responses((status = 200, description = "The order", body = OrderInFull)))]
 pub async fn cancel_order(write: Write<Json<Cancellation>>, id: web::Path<String>) -> Result<HttpResponse, Problem> {
     write
@@ -286,14 +281,7 @@ pub struct RuleParams {
     responses((status = 200, description = "Every rule", body = List<Rule>)))]
 pub async fn list_rules(read: Read<RuleParams>) -> Result<HttpResponse, Problem> {
     let overrides = match &read.params.clinic {
-        Some(clinic) => match clinics::find(&read.staff.pool, clinic).await {
-            Ok(found) => found.settings,
-            Err(ClinicError::NoClinic(which)) => return Err(Problem::not_found("clinic", which)),
-            Err(error) => {
-                tracing::error!(%error, "the clinic cannot be read");
-                return Err(Problem::internal());
-            }
-        },
+        Some(clinic) => clinics::find(&read.staff.pool, clinic).await?.settings,
         None => Overrides::new(),
     };
     let is_set = |variable: &str| std::env::var_os(variable).is_some();

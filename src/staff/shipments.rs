@@ -1,11 +1,10 @@
 //! `/shipments`: goods that leave the warehouse, and what follows from them.
 
-use super::answer::Answer;
 use super::body::{Day, Exact};
 use super::page::{List, PageParams};
 use super::problem::{FieldError, Kind, Problem};
 use super::query::Read;
-use super::write::{Json, Write};
+use super::write::{Answer, Json, Write};
 use crate::shipments::{self, FieldProblem, Filter, InvalidField, Preview, Requested, ShipError, Shipment};
 use actix_web::{HttpResponse, web};
 use serde::Deserialize;

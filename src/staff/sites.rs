@@ -11,8 +11,8 @@ use super::query::Read;
 use super::write::{Answer, IfMatch, Json, Write};
 use crate::clinics::sites::{self, Filter, NewSite, Site, SiteChange, SiteError};
 use crate::clinics::{Changes, Target};
+use crate::delivery::Worker;
 use crate::delivery::staff::{self as deliveries, SiteCheck, StaffError, Unmapped};
-use crate::delivery::{StopReason, Worker};
 use crate::ezyvet::Preset;
 use crate::ezyvet::answers::Separation;
 use crate::ids::SiteId;
@@ -202,31 +202,7 @@ async fn with_worker<T: Send + 'static>(
         tracing::error!(%error, "a call to ezyVet failed");
         Problem::internal()
     })?;
-    finished.map_err(call_problem)
-}
-
-/// Says why a call to ezyVet failed. A site that cannot be called now is a conflict.
-fn call_problem(error: StaffError) -> Problem {
-    match error {
-        StaffError::SiteBusy(waited) => {
-            let text = format!("The site is busy: another process has used it for {waited}. Send the request again.");
-            Problem::new(Kind::Conflict, text)
-        }
-        StaffError::Stopped(StopReason::NoToken(outcome)) => {
-            Problem::new(Kind::BadGateway, format!("ezyVet granted no access token: {outcome}"))
-        }
-        StaffError::Stopped(reason @ (StopReason::RateLimited(_) | StopReason::LeaseLost)) => Problem::new(
-            Kind::Conflict,
-            format!("The site cannot be called now: {reason}. Send the request again later."),
-        ),
-        StaffError::Call(text) => Problem::new(Kind::BadGateway, text),
-        StaffError::Site(error) | StaffError::Stopped(StopReason::Site(error)) => error.into(),
-        StaffError::Database(error) | StaffError::Stopped(StopReason::Database(error)) => error.into(),
-        other => {
-            tracing::error!(error = %other, "a call to ezyVet failed");
-            Problem::internal()
-        }
-    }
+    Ok(finished?)
 }
 
 async fn change(

@@ -196,8 +196,13 @@ fn an_invoice_is_reissued_under_a_new_number_after_a_look() {
     let path = format!("/invoices/{old}/reissue");
     let (detail, _) = accounts.post(&path, &json!({})).refused(409);
     assert!(detail.contains("is attention") && detail.contains("yes_resend") && !detail.contains("--"), "{detail}");
-    let send =
-        || accounts.request("POST", &path).header("idempotency-key", "r1").json(&json!({"yes_resend": true})).send();
+    let tag = accounts.get(&format!("/invoices/{old}")).header("etag").expect("a tag").to_owned();
+    let reissue = |tag: &str| {
+        let request = accounts.request("POST", &path).header("if-match", tag).header("idempotency-key", "r1");
+        request.json(&json!({"yes_resend": true})).send()
+    };
+    reissue("\"attention-9\"").refused(412);
+    let send = || reissue(&tag);
     let new = send().expect(200);
     assert_eq!((send().expect(200), &new["part"]), (new.clone(), &json!(2)), "once under its key");
     let number = new["invoice_number"].as_str().expect("a number");

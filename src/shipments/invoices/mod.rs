@@ -54,6 +54,14 @@ pub struct InvoiceInFull {
     pub deliveries: Vec<Delivery>,
 }
 
+impl InvoiceInFull {
+    /// The version of the delivery that carries the invoice.
+    pub fn version(&self) -> Option<String> {
+        let carries = |delivery: &&Delivery| Some(delivery.id.0) == self.invoice.delivery;
+        self.deliveries.iter().find(carries).map(Delivery::version)
+    }
+}
+
 /// Selects invoices. All given conditions must hold.
 #[derive(Clone, Debug, Default)]
 pub struct Filter {
