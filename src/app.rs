@@ -7,14 +7,16 @@ use crate::clock::Clock;
 use crate::config::Settings;
 use crate::delivery::Worker;
 use crate::http::{self, Services};
+use crate::orders::hook::OrderHook;
 use crate::orders::intake::Intake;
+use crate::orders::overdue;
 use crate::postgres::{self, Embedded};
 use crate::refresh::Refresher;
 use crate::secret::KeyRing;
 use crate::shutdown::Shutdown;
 use crate::staff::Staff;
 use crate::webhooks::Dispatcher;
-use crate::{db, telemetry};
+use crate::{db, telemetry, webhooks};
 use anyhow::Context as _;
 use sqlx::PgPool;
 use std::fmt;
@@ -103,7 +105,13 @@ impl Context {
         let worker = async {
             match role {
                 Role::Api => Ok(()),
-                Role::All | Role::Worker => self.send(shutdown.clone()).await,
+                Role::All | Role::Worker => {
+                    let overdue = async {
+                        self.decide_overdue_orders(shutdown.clone()).await;
+                        Ok(())
+                    };
+                    tokio::try_join!(self.send(shutdown.clone()), overdue).map(drop)
+                }
             }
         };
         let metrics = async {
@@ -144,7 +152,7 @@ impl Context {
             pool: self.pool.clone(),
             clock: self.clock.clone(),
             auth,
-            intake: Intake::new(self.pool.clone(), catalog.clone()),
+            intake: Intake::new(self.pool.clone(), catalog.clone()).with_hook(self.order_hook()?),
             catalog,
             staff: Staff::new(self.pool.clone(), self.clock.clone(), self.settings.clone(), encryption_keys),
         };
@@ -165,6 +173,18 @@ impl Context {
         let dispatcher = Dispatcher::new(self.pool.clone(), keys, self.clock.clone(), &self.settings)?;
         tokio::join!(worker.run(shutdown.clone()), dispatcher.run(shutdown));
         Ok(())
+    }
+
+    fn order_hook(&self) -> anyhow::Result<OrderHook> {
+        let allow_private = self.settings.webhooks.webhook_allow_private;
+        let client =
+            webhooks::client::Client::new(allow_private).context("cannot create the client of the order hook")?;
+        Ok(OrderHook::new(&self.settings.order_hook, client, allow_private)?)
+    }
+
+    async fn decide_overdue_orders(&self, shutdown: Shutdown) {
+        let (poll, defaults) = (self.settings.worker.worker_poll.0, self.settings.clinic.clone());
+        overdue::run(self.pool.clone(), self.clock.clone(), defaults, poll, shutdown).await;
     }
 }
 

@@ -8,6 +8,7 @@ mod choices;
 mod clinic;
 mod effective;
 mod keys;
+mod order_hook;
 mod overridable;
 mod site;
 mod webhooks;
@@ -16,6 +17,7 @@ pub use choices::*;
 use clap::{Args, Parser};
 pub use clinic::ClinicSettings;
 pub use effective::effective;
+pub use order_hook::OrderHookSettings;
 pub use site::SiteSettings;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -230,6 +232,9 @@ pub struct Settings {
     #[command(flatten)]
     #[validate(nested)]
     pub webhooks: WebhookSettings,
+    #[command(flatten)]
+    #[validate(nested)]
+    pub order_hook: OrderHookSettings,
     #[command(flatten)]
     #[validate(nested)]
     pub clinic: ClinicSettings,

@@ -15,6 +15,7 @@ pub mod db;
 pub mod delivery;
 pub mod demo;
 pub mod events;
+pub mod exports;
 pub mod ezyvet;
 pub mod http;
 pub mod ids;

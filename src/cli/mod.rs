@@ -11,6 +11,8 @@ mod delivery;
 mod demo;
 mod doctor;
 mod event;
+mod export;
+mod invoice;
 mod key;
 mod openapi;
 mod order;
@@ -71,6 +73,9 @@ enum Noun {
     /// Shipments of ordered goods
     #[command(subcommand)]
     Shipment(shipment::Command),
+    /// Invoices of shipments
+    #[command(subcommand)]
+    Invoice(invoice::Command),
     /// Invoices and stock movements on their way to ezyVet
     #[command(subcommand)]
     Delivery(delivery::Command),
@@ -185,6 +190,7 @@ async fn run_with_database(noun: Noun, context: &Context, output: Output) -> any
         Noun::Site(command) => site::run(command, context, output).await,
         Noun::Order(command) => order::run(command, context, output).await,
         Noun::Shipment(command) => shipment::run(command, context, output).await,
+        Noun::Invoice(command) => invoice::run(command, context, output).await,
         Noun::Delivery(command) => delivery::run(command, context, output).await,
         Noun::Event(command) => event::run(command, context, output).await,
         Noun::Webhook(command) => webhook::run(command, context, output).await,

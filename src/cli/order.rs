@@ -1,10 +1,12 @@
 //! `spsi order`: purchase orders of clinics, and the decisions of staff on them.
 
+use super::export::{self, ExportArgs};
 use super::output::Output;
 use crate::app::Context;
 use crate::clinics;
 use crate::config::Overrides;
 use crate::db::{Page, in_transaction};
+use crate::exports::Rows;
 use crate::orders::{self, CancelledLine, Filter};
 use crate::shipments::order_record;
 use crate::values::parse_decimal;
@@ -69,11 +71,16 @@ The second example cancels all of line 9, and 5 units of line 10.")]
     /// List products with more units on order than in stock
     #[command(name = "backorders", after_help = "Example:\n  spsi order backorders --output csv")]
     BackOrders,
-    /// Write orders as CSV, one row per order line
+    /// Write orders as CSV or JSON lines, one row per order line
     #[command(
-        after_help = "Examples:\n  spsi order export --state accepted > orders.csv\n  spsi order export --since 2026-01-31 --output json"
+        after_help = "Examples:\n  spsi order export --state accepted > orders.csv\n  spsi order export --since 2026-01-31 --output json\n  spsi order export --format jsonl --cursor-file orders.cursor"
     )]
-    Export(Filter),
+    Export {
+        #[command(flatten)]
+        filter: Filter,
+        #[command(flatten)]
+        export: ExportArgs,
+    },
     /// List the rules of the order decision, with their effective and default actions
     #[command(
         after_help = "Examples:\n  spsi order rules\n  spsi order rules --clinic 3\n\nChange a rule for the deployment with its variable (SPSI_RULE_...), or for one clinic:\n  spsi clinic set 3 rule_stock_short=decline price_tolerance=2.5"
@@ -131,11 +138,7 @@ pub async fn run(command: Command, context: &Context, output: Output) -> anyhow:
             let columns = ["supplier_code", "name", "on_hand", "reserved", "short", "orders", "since"];
             output.list(&columns, &orders::stock::back_orders(pool).await?)
         }
-        Command::Export(filter) => {
-            // A table of thirty columns does not fit a terminal.
-            let output = if output == Output::Table { Output::Csv } else { output };
-            output.list(&[], &orders::export(&mut *pool.acquire().await?, &filter).await?)
-        }
+        Command::Export { filter, export } => export::run(context, output, Rows::Orders(filter), &export).await,
         Command::Rules { clinic } => {
             let overrides = match clinic {
                 Some(clinic) => clinics::find(pool, &clinic).await?.settings,

@@ -1,14 +1,19 @@
 //! `spsi shipment`: shipments of ordered goods.
 
 use super::Hint;
+use super::export::{self, ExportArgs};
 use super::output::{Output, note};
 use crate::app::Context;
 use crate::db::{Page, in_transaction};
-use crate::shipments::{self, FieldProblem, ImportError, InvalidField, NewShipment, Requested, ShipError, parse_day};
+use crate::exports::Rows;
+use crate::shipments::{
+    self, FieldProblem, ImportError, ImportOptions, InvalidField, NewShipment, Requested, ShipError, Shipment,
+    ShipmentFile, parse_day,
+};
 use crate::values::parse_decimal;
 use anyhow::Context as _;
 use sqlx::PgConnection;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 #[derive(clap::Subcommand)]
 pub enum Command {
@@ -21,7 +26,10 @@ pub enum Command {
     Create(Create),
     /// Record the shipments of a CSV file. An error in any row refuses the whole file
     ///
-    /// Columns: order,item,quantity,batch,expiry,freight,invoice_number.
+    /// Columns: order,item,quantity,batch,expiry,freight,invoice_number. A file with the same content is refused.
+    #[command(after_help = "Examples:
+  spsi shipment import shipments.csv --dry-run
+  spsi shipment import shipments.csv")]
     Import {
         /// CSV file with the shipments
         file: PathBuf,
@@ -31,7 +39,15 @@ pub enum Command {
         /// Permit quantities above the outstanding ones
         #[arg(long)]
         allow_excess: bool,
+        /// Ship the goods of a file that was imported before once more
+        #[arg(long)]
+        again: bool,
     },
+    /// Write shipments as CSV or JSON lines, one row per line and batch
+    #[command(
+        after_help = "Examples:\n  spsi shipment export > shipments.csv\n  spsi shipment export --format jsonl --cursor-file shipments.cursor"
+    )]
+    Export(ExportArgs),
     /// List shipments, newest first
     List {
         /// Only of this order: supplier order number or id
@@ -94,29 +110,51 @@ pub async fn run(command: Command, context: &Context, output: Output) -> anyhow:
                 async |connection: &mut PgConnection| shipments::ship(connection, defaults, now, actor, &new).await;
             output.record(&in_transaction(pool, ship).await.map_err(with_hint)?)
         }
-        Command::Import { file, dry_run, allow_excess } => {
-            let opened = std::fs::File::open(&file).with_context(|| format!("cannot read {}", file.display()))?;
-            let modes = (dry_run, allow_excess);
-            match shipments::import(pool, defaults, now, actor, opened, modes).await {
-                Ok(imported) if dry_run => {
-                    note("(dry run: nothing was shipped)");
-                    output.list(&columns, &imported.shipments)
-                }
-                Ok(imported) => output.list(&columns, &imported.shipments),
-                Err(ImportError::Rows(errors)) => {
-                    output.list(&["line", "column", "value", "reason"], &errors)?;
-                    let count = format!("{} errors in {}; nothing was shipped", errors.len(), file.display());
-                    Err(anyhow::anyhow!(count)
-                        .context(Hint("correct the rows listed above, then run `spsi shipment import` again".into())))
-                }
-                Err(error) => Err(error.into()),
-            }
+        Command::Import { file, dry_run, allow_excess, again } => {
+            let options = ImportOptions { dry_run, allow_excess, again };
+            output.list(&columns, &import(context, output, &file, options).await?)
         }
+        Command::Export(arguments) => export::run(context, output, Rows::Shipments, &arguments).await,
         Command::List { order } => {
             let filter = shipments::Filter { order, ..Default::default() };
             output.list(&columns, &shipments::list(&mut *pool.acquire().await?, &filter, Page::default()).await?)
         }
         Command::Show { id } => output.record(&shipments::find(&mut *pool.acquire().await?, &id).await?),
+    }
+}
+
+/// Imports a file. Prints its wrong rows before it fails.
+async fn import(
+    context: &Context,
+    output: Output,
+    path: &Path,
+    options: ImportOptions,
+) -> anyhow::Result<Vec<Shipment>> {
+    let Context { pool, actor, settings, .. } = context;
+    let content = std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
+    let name = path.to_string_lossy();
+    let file = ShipmentFile { name: &name, content: &content };
+    let (now, defaults) = (context.clock.now(), &settings.site);
+    let import =
+        async |connection: &mut PgConnection| shipments::import(connection, defaults, now, actor, file, options).await;
+    match in_transaction(pool, import).await {
+        Ok(imported) => {
+            if imported.dry_run {
+                note("(dry run: nothing was shipped)");
+            }
+            Ok(imported.shipments)
+        }
+        Err(error) => {
+            let hint = match &error {
+                ImportError::Rows { errors, .. } => {
+                    output.list(&["line", "column", "value", "reason"], errors)?;
+                    "correct the rows listed above, then run `spsi shipment import` again"
+                }
+                ImportError::Repeated { .. } => "add `--again` if its goods left once more",
+                _ => return Err(error.into()),
+            };
+            Err(anyhow::Error::new(error).context(Hint(hint.into())))
+        }
     }
 }
 

@@ -18,6 +18,13 @@ macro_rules! choice {
             $($(#[$value_doc])* $value,)+
         }
 
+        impl $name {
+            /// Returns the word for the value.
+            pub const fn as_str(self) -> &'static str {
+                match self { $(Self::$value => $word,)+ }
+            }
+        }
+
         impl FromStr for $name {
             type Err = BadSetting;
 
@@ -31,7 +38,7 @@ macro_rules! choice {
 
         impl fmt::Display for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str(match self { $(Self::$value => $word,)+ })
+                f.write_str(self.as_str())
             }
         }
 
@@ -42,7 +49,7 @@ macro_rules! choice {
             }
 
             fn to_possible_value(&self) -> Option<clap::builder::PossibleValue> {
-                Some(clap::builder::PossibleValue::new(match self { $(Self::$value => $word,)+ }))
+                Some(clap::builder::PossibleValue::new(self.as_str()))
             }
         }
     };
@@ -113,6 +120,37 @@ choice!(
         /// The order is accepted, with a note to staff.
         Note = "note",
         /// The response is that of an accepted order; staff then accept or decline it.
+        Hold = "hold",
+        Decline = "decline",
+    }
+);
+choice!(
+    /// Who decides about an order that the other rules accept.
+    AskRule {
+        /// Nobody else: it is accepted.
+        Off = "off",
+        /// The supplier's system, by the staff API, within `ask_within`.
+        Ask = "ask",
+        /// The supplier's system, at once: the order hook is called while ezyVet waits.
+        Hook = "hook",
+    }
+);
+choice!(
+    /// What becomes of an order about which nobody decided in time.
+    AskDefault {
+        /// It stays held, for staff.
+        Hold = "hold",
+        Accept = "accept",
+        Decline = "decline",
+    }
+);
+choice!(
+    /// What becomes of an order if the order hook gives no valid answer.
+    HookDefault {
+        /// As with the rule `ask`.
+        Ask = "ask",
+        Accept = "accept",
+        /// It is held for staff.
         Hold = "hold",
         Decline = "decline",
     }

@@ -56,5 +56,14 @@ overridable! {
         rule_ship_to_unmapped: RuleAction = "SPSI_RULE_SHIP_TO_UNMAPPED", "note";
         /// An order that returns goods (negative quantities)
         rule_return: RuleAction = "SPSI_RULE_RETURN", "hold";
+        /// Decision about an order that the other rules accept: `off` (accepted), `ask` (held until the supplier's system or
+        /// staff accept or decline it) or `hook` (the order hook is asked while ezyVet waits)
+        rule_ask: AskRule = "SPSI_RULE_ASK", "off";
+        /// Time to decide about an order that is held by `rule_ask`. Afterwards `ask_default` applies
+        #[validate(custom(function = "not_zero"))]
+        ask_within: Span = "SPSI_ASK_WITHIN", "4h";
+        /// Decision about an order that is still held by `rule_ask` when its time is over: `hold` (it stays held for staff),
+        /// `accept` or `decline`
+        ask_default: AskDefault = "SPSI_ASK_DEFAULT", "hold";
     }
 }

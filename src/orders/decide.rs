@@ -2,15 +2,18 @@
 //!
 //! Each rule yields findings. The action set for the rule (off, note, hold, decline) says what a finding does, and the
 //! strongest action of all findings is the verdict. The texts are for the clinic's staff, who read them in ezyVet.
+//!
+//! `rule_ask` comes after these rules: [`super::ask`] applies it to orders that they accept.
 
 use super::document::{LINES, ROOT};
 use super::read::{OrderLine, OrderRequest};
 use crate::clinics::ClinicRow;
-use crate::config::{ClinicSettings, RuleAction};
+use crate::config::{AskDefault, ClinicSettings, RuleAction};
 use crate::values::plain;
 use rust_decimal::Decimal;
 use serde::Serialize;
 use std::collections::HashMap;
+use time::OffsetDateTime;
 
 /// Everything that a decision rests on besides the order and the settings, as of one moment.
 #[derive(Clone, Debug)]
@@ -66,7 +69,7 @@ impl ClinicTerms {
 pub struct Finding {
     /// A stable code: the name of the rule's setting.
     pub rule: &'static str,
-    /// `note`, `hold` or `decline`.
+    /// `note`, `hold`, `ask` or `decline`.
     pub action: &'static str,
     /// Path of the field in the order.
     pub field: String,
@@ -98,6 +101,16 @@ impl Verdict {
 pub struct Decision {
     pub verdict: Verdict,
     pub findings: Vec<Finding>,
+    /// Set if the order is held only until the supplier's system or staff decide about it.
+    pub pending: Option<Pending>,
+}
+
+/// A decision that is due.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pending {
+    pub decide_by: OffsetDateTime,
+    /// What happens without a decision.
+    pub default: AskDefault,
 }
 
 /// Whether a shipping_address_id names an address at all: ezyVet sends nothing or 0 for none.
@@ -105,9 +118,9 @@ pub fn is_address(shipping_address_id: &str) -> bool {
     !["", "0"].contains(&shipping_address_id)
 }
 
-/// Decides about an order.
+/// Decides about an order by every rule except `rule_ask`.
 pub fn decide(order: &OrderRequest, terms: &Terms, settings: &ClinicSettings) -> Decision {
-    let mut decision = Decision { verdict: Verdict::Accepted, findings: Vec::new() };
+    let mut decision = Decision { verdict: Verdict::Accepted, findings: Vec::new(), pending: None };
     check_header(order, terms.clinic, settings, &mut decision);
     let mut ordered: HashMap<&str, Decimal> = HashMap::new();
     for (index, line) in order.lines.iter().enumerate() {

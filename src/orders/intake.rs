@@ -7,6 +7,9 @@
 //! The second attempt reads everything from Postgres under locks. An order needs it if it was submitted before, if a
 //! product is not plainly for sale, if stock decides (`rule_stock_short` is `hold` or `decline`), or if memory was stale.
 //!
+//! If the order hook decides (`rule_ask=hook`), the loop calls it between two attempts, while no transaction is open. The
+//! attempt after the call reads the terms again: an order that the rules no longer accept is decided by the rules.
+//!
 //! Where stock only adds a note, the first attempt uses the stock that clinics are shown (up to `SPSI_REFRESH` old, five
 //! times that under a flood of orders) less what this process has reserved since. A note may therefore miss what another
 //! process sold in that time. Reservations never do: they are added up from the order lines.
@@ -14,14 +17,16 @@
 use super::answer::Reply;
 use super::batch_writer::BatchWriter;
 use super::decide::{ClinicTerms, ExpectedVersions, ProductTerms, Terms, Verdict, is_address};
+use super::hook::{Consulted, OrderHook};
 use super::read::OrderRequest;
 use super::recent_reservations::RecentReservations;
+use super::revisions::{self, Revised};
 use super::store::{self, LockMode, NewOrder};
-use super::{OrderError, number, revisions};
+use super::{OrderError, ask, number};
 use crate::catalog::Catalog;
 use crate::catalog::offers::Offers;
 use crate::clinics::cache::CachedClinic;
-use crate::config::RuleAction;
+use crate::config::{AskRule, RuleAction};
 use crate::events::Doorbell;
 use crate::ids::ClinicId;
 use sqlx::{PgPool, Postgres, Transaction};
@@ -41,6 +46,7 @@ pub struct Intake {
     catalog: Catalog,
     batch_writer: BatchWriter,
     doorbell: Doorbell,
+    hook: OrderHook,
     cache: Arc<Cache>,
 }
 
@@ -90,7 +96,12 @@ impl Intake {
     pub fn new(pool: PgPool, catalog: Catalog) -> Self {
         let batch_writer = BatchWriter::new(&pool, pool.options().get_max_connections(), 1);
         let doorbell = Doorbell::new(pool.clone());
-        Self { pool, catalog, batch_writer, doorbell, cache: Arc::default() }
+        Self { pool, catalog, batch_writer, doorbell, hook: OrderHook::disabled(), cache: Arc::default() }
+    }
+
+    /// Calls this hook for clinics with `rule_ask=hook`.
+    pub fn with_hook(self, hook: OrderHook) -> Self {
+        Self { hook, ..self }
     }
 
     /// Returns an intake that shares this one's caches, with a batch writer of its own: up to `connections` connections,
@@ -107,8 +118,39 @@ impl Intake {
         clinic: &Arc<CachedClinic>,
         order: &Arc<OrderRequest>,
     ) -> Result<Placed, OrderError> {
+        match clinic.settings.rule_ask {
+            AskRule::Off | AskRule::Ask => self.place_now(now, clinic, order).await,
+            AskRule::Hook => Box::pin(self.place_with_hook(now, clinic, order)).await,
+        }
+    }
+
+    /// Places an order about which the order hook decides. Copies of an order that arrive meanwhile wait for the first one,
+    /// and get its answer. The order is placed to the end if the caller stops waiting: what the hook has been told holds.
+    async fn place_with_hook(
+        &self,
+        now: OffsetDateTime,
+        clinic: &Arc<CachedClinic>,
+        order: &Arc<OrderRequest>,
+    ) -> Result<Placed, OrderError> {
+        let (intake, clinic, order) = (self.clone(), Arc::clone(clinic), Arc::clone(order));
+        let placing = tokio::spawn(async move {
+            let _turn = intake.hook.wait_for_turn(clinic.row.id, &order.ezyvet_id).await;
+            intake.place_now(now, &clinic, &order).await
+        });
+        // The task fails only by a panic, which is logged.
+        placing.await.unwrap_or(Err(OrderError::Database(sqlx::Error::WorkerCrashed)))
+    }
+
+    async fn place_now(
+        &self,
+        now: OffsetDateTime,
+        clinic: &Arc<CachedClinic>,
+        order: &Arc<OrderRequest>,
+    ) -> Result<Placed, OrderError> {
         let mut sequence = self.draw_number().await?;
         let mut locks: Option<Transaction<'static, Postgres>> = None;
+        // The order hook is called at most once; its answer serves every further attempt.
+        let mut hook: Option<Consulted> = None;
         loop {
             // What is rare is boxed, which keeps the future of every order small.
             let (terms, path) = match &mut locks {
@@ -117,29 +159,30 @@ impl Intake {
                     (Some(Box::pin(store::read_terms(locks, clinic, order, now.date())).await?), Path::Locked)
                 }
             };
-            if let Some(terms) = terms {
-                let new = NewOrder::decide(now, clinic, order, terms, number::format(sequence.unsigned_abs()));
-                let (reply, verdict) = (new.reply.clone(), new.decision.verdict);
-                let stored = match locks.take() {
-                    None => self.batch_writer.store(new).await?,
-                    Some(locks) => {
-                        let stored = Box::pin(store::insert_and_commit(locks, &new)).await?;
-                        self.doorbell.ring();
-                        stored
+            match terms.map(|terms| (ask::decide(now, order, &terms, &clinic.settings, hook.as_ref()), terms)) {
+                Some((Some(decision), terms)) => {
+                    let number = number::format(sequence.unsigned_abs());
+                    let new = NewOrder::new(now, clinic, order, &terms, decision, number);
+                    let reply = new.reply.clone();
+                    if self.store(new, locks.take()).await? {
+                        return Ok(Placed { reply, path });
                     }
-                };
-                if let Some(transaction_id) = stored {
-                    if verdict != Verdict::Declined {
-                        let lines = order.lines.iter().map(|line| (&*line.supplier_code, line.quantity));
-                        self.cache.recent_reservations.add(transaction_id, lines);
+                    self.forget_address(clinic, order);
+                    if path == Path::Locked {
+                        // A copy was stored meanwhile, or the number exists (a sequence restored from an old backup).
+                        sequence = self.draw_number().await?;
                     }
-                    return Ok(Placed { reply, path });
                 }
-                self.forget_address(clinic, order);
-                if path == Path::Locked {
-                    // A copy was stored meanwhile, or the number exists (a sequence restored from an old backup).
-                    sequence = self.draw_number().await?;
+                // The hook must be called, but not about an order that is known. Locks are held only if it is not.
+                Some((None, _)) => {
+                    let id = &order.ezyvet_id;
+                    let is_known = locks.is_none() && Box::pin(store::is_known(&self.pool, clinic.row.id, id)).await?;
+                    if !is_known {
+                        hook = Some(Box::pin(self.call_hook(now, clinic, order, locks.take())).await?);
+                        continue;
+                    }
                 }
+                None => {}
             }
             // The terms no longer hold, the order is known, or memory does not suffice: continue under locks.
             let mut transaction = Box::pin(self.lock(clinic, order)).await?;
@@ -150,17 +193,54 @@ impl Intake {
                     return Ok(Placed { reply: existing.first_reply(), path: Path::Repeated });
                 }
                 Some(existing) => {
-                    let revised = revisions::revise(&mut transaction, now, clinic, order, existing);
-                    // `None`: another process stored an order with the same purchase order number meanwhile; once more.
-                    let revised = Box::pin(revised).await.inspect_err(|_| self.return_number(sequence))?;
-                    if let Some(reply) = revised {
-                        transaction.commit().await?;
-                        self.return_number(sequence);
-                        return Ok(Placed { reply, path: Path::Revised });
+                    let revised = revisions::revise(&mut transaction, now, clinic, order, existing, hook.as_ref());
+                    match Box::pin(revised).await.inspect_err(|_| self.return_number(sequence))? {
+                        Revised::Stored(reply) => {
+                            transaction.commit().await?;
+                            self.return_number(sequence);
+                            return Ok(Placed { reply, path: Path::Revised });
+                        }
+                        Revised::NeedsHook => {
+                            hook = Some(Box::pin(self.call_hook(now, clinic, order, Some(transaction))).await?);
+                        }
+                        Revised::Conflict => {}
                     }
                 }
             }
         }
+    }
+
+    /// Stores a decided order: in a batch, or under `locks`. Returns false if it was not stored ([`store::insert`]).
+    async fn store(&self, new: NewOrder, locks: Option<Transaction<'static, Postgres>>) -> Result<bool, OrderError> {
+        let (order, verdict) = (Arc::clone(&new.order), new.decision.verdict);
+        let stored = match locks {
+            None => self.batch_writer.store(new).await?,
+            Some(locks) => {
+                let stored = Box::pin(store::insert_and_commit(locks, &new)).await?;
+                self.doorbell.ring();
+                stored
+            }
+        };
+        let Some(transaction_id) = stored else { return Ok(false) };
+        if verdict != Verdict::Declined {
+            let lines = order.lines.iter().map(|line| (&*line.supplier_code, line.quantity));
+            self.cache.recent_reservations.add(transaction_id, lines);
+        }
+        Ok(true)
+    }
+
+    /// Calls the order hook, after the transaction has ended: no lock is held while the supplier's system thinks.
+    async fn call_hook(
+        &self,
+        now: OffsetDateTime,
+        clinic: &CachedClinic,
+        order: &OrderRequest,
+        transaction: Option<Transaction<'static, Postgres>>,
+    ) -> Result<Consulted, OrderError> {
+        if let Some(transaction) = transaction {
+            transaction.rollback().await?;
+        }
+        Ok(self.hook.consult(now, clinic, order).await)
     }
 
     /// Begins a transaction that holds the locks of the order and of its products until it ends.

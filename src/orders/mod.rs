@@ -7,15 +7,18 @@
 //! copies arrive at the same time; changed content becomes a revision or is refused (SPSI.md 5.11).
 
 pub mod answer;
+mod ask;
 mod batch_writer;
 mod decide;
 pub mod document;
 mod echo;
 mod form;
+pub mod hook;
 pub mod http;
 pub mod intake;
 mod json;
 pub mod number;
+pub mod overdue;
 pub mod read;
 mod recent_reservations;
 mod revisions;
@@ -28,8 +31,8 @@ use crate::clinics::cache::CachedClinic;
 
 pub use revisions::Change;
 pub use staff::{
-    CancelProblem, CancelledLine, ExportedLine, Filter, Order, OrderInFull, OrderLine, Revision, WrongLine, accept,
-    cancel, decline, export, find, hold, list, show,
+    CancelProblem, CancelledLine, Filter, Order, OrderInFull, OrderLine, Revision, WrongLine, accept, cancel, decline,
+    find, hold, list, show,
 };
 
 /// Why an order cannot be placed, or a staff command about an order cannot be carried out.

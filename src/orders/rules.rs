@@ -9,7 +9,7 @@ use serde::Serialize;
 pub struct Rule {
     /// The key for `spsi clinic set`.
     pub id: &'static str,
-    /// `off`, `note`, `hold` or `decline`; the value of a limit.
+    /// `off`, `note`, `hold` or `decline`; `off`, `ask` or `hook` for `rule_ask`; the value of a limit.
     pub setting: String,
     pub default: String,
     /// `default`, `deployment` or `clinic`.
@@ -19,8 +19,8 @@ pub struct Rule {
     pub meaning: String,
 }
 
-/// Limits that rules use.
-const LIMITS: [&str; 2] = ["price_tolerance", "minimum_order"];
+/// Limits and settings that rules use.
+const LIMITS: [&str; 4] = ["price_tolerance", "minimum_order", "ask_within", "ask_default"];
 
 /// Returns every rule and limit, with a clinic's overrides. `in_environment` returns whether a variable is set.
 pub fn rules(deployment: &ClinicSettings, clinic: &Overrides, in_environment: impl Fn(&str) -> bool) -> Vec<Rule> {
@@ -71,6 +71,7 @@ mod tests {
         assert_eq!(of("minimum_order"), ("0", "0", "deployment"));
         assert_eq!(of("rule_withdrawn_product"), ("decline", "decline", "default"));
         assert!(rules.iter().all(|rule| !rule.meaning.is_empty() && rule.variable.starts_with("SPSI_")));
-        assert_eq!(rules.iter().filter(|rule| rule.id.starts_with("rule_")).count(), 15);
+        assert_eq!(of("ask_within"), ("4h", "4h", "default"));
+        assert_eq!(rules.iter().filter(|rule| rule.id.starts_with("rule_")).count(), 16);
     }
 }

@@ -1,7 +1,7 @@
 //! SQL that reads the terms of a decision and stores new orders. Every query of a clinic's rows takes the clinic.
 
 use super::answer::{self, Reply};
-use super::decide::{ClinicTerms, Decision, ExpectedVersions, Finding, ProductTerms, Terms, decide};
+use super::decide::{ClinicTerms, Decision, ExpectedVersions, Finding, ProductTerms, Terms};
 use super::read::{OrderLine, OrderRequest};
 use crate::clinics::ClinicRow;
 use crate::clinics::cache::CachedClinic;
@@ -38,15 +38,15 @@ pub struct NewOrder {
 }
 
 impl NewOrder {
-    /// Decides about an order under the terms, and prepares its answer under the supplier's order `number`.
-    pub fn decide(
+    /// Prepares an order that was decided under the terms, with its answer under the supplier's order `number`.
+    pub fn new(
         now: OffsetDateTime,
         clinic: &CachedClinic,
         order: &Arc<OrderRequest>,
-        terms: Terms,
+        terms: &Terms,
+        decision: Decision,
         number: String,
     ) -> Self {
-        let decision = decide(order, &terms, &clinic.settings);
         let reply = answer::reply(order, &decision, &number, clinic.settings.decline_answer);
         Self {
             received_at: now,
@@ -191,6 +191,17 @@ pub async fn is_ship_to_mapped(pool: &PgPool, clinic: ClinicId, ezyvet_id: &str)
     .await
 }
 
+/// Returns whether the clinic has an order with this id. Takes no lock.
+pub async fn is_known(pool: &PgPool, clinic: ClinicId, ezyvet_id: &str) -> Result<bool, sqlx::Error> {
+    sqlx::query_scalar!(
+        r#"select exists (select from purchase_order where clinic_id = $1 and ezyvet_id = $2) as "known!""#,
+        clinic as ClinicId,
+        ezyvet_id
+    )
+    .fetch_one(pool)
+    .await
+}
+
 /// Draws order numbers from the sequence, ascending.
 pub async fn draw_numbers(pool: &PgPool, count: i32) -> Result<Vec<i64>, sqlx::Error> {
     sqlx::query_scalar!(r#"select nextval('supplier_order_seq') as "number!" from generate_series(1, $1)"#, count)
@@ -232,15 +243,16 @@ pub async fn insert(connection: &mut PgConnection, orders: &[NewOrder]) -> Resul
                select given.*, sent::json as body
                from unnest($1::new_order[]) with ordinality as given(clinic_id, ezyvet_id, number, purchase_order_number, state,
                    is_return, sent, answer_status, answer, findings, ordered_at, ownership_id, shipping_address_id, freight,
-                   freight_tax, tax, total, now, actor, catalog_version, ship_to_mapped, repeats_number, ordinal)),
+                   freight_tax, tax, total, now, actor, catalog_version, ship_to_mapped, repeats_number, decide_by,
+                   decide_default, ordinal)),
            line as materialized (select * from unnest($2::new_order_line[])),
            placed as (
                insert into purchase_order (clinic_id, ezyvet_id, supplier_order_number, purchase_order_number, state, is_return,
                    body, answer_status, answer_body, findings, ordered_at, ownership_id, shipping_address_id,
-                   freight, freight_tax, tax, total, received_at, changed_at, repeats_number)
+                   freight, freight_tax, tax, total, received_at, changed_at, repeats_number, decide_by, decide_default)
                select clinic_id, ezyvet_id, number, purchase_order_number, state, is_return, body, answer_status,
                    answer::json, findings, ordered_at, ownership_id, shipping_address_id, freight, freight_tax, tax, total, now, now,
-                   repeats_number
+                   repeats_number, decide_by, decide_default
                from given
                where catalog_version is null or (
                    catalog_version = (select value from data_version where name = 'catalog')
@@ -322,6 +334,8 @@ struct NewOrderRow<'a> {
     catalog_version: Option<i64>,
     ship_to_mapped: bool,
     repeats_number: bool,
+    decide_by: Option<OffsetDateTime>,
+    decide_default: Option<&'static str>,
 }
 
 impl<'a> From<&'a NewOrder> for NewOrderRow<'a> {
@@ -350,6 +364,8 @@ impl<'a> From<&'a NewOrder> for NewOrderRow<'a> {
             catalog_version: new.expected.map(|expected| expected.catalog_version),
             ship_to_mapped: new.expected.is_some_and(|expected| expected.ship_to_mapped),
             repeats_number: new.repeats_number,
+            decide_by: new.decision.pending.map(|pending| pending.decide_by),
+            decide_default: new.decision.pending.map(|pending| pending.default.as_str()),
         }
     }
 }

@@ -15,7 +15,7 @@ mod store;
 mod tax;
 
 pub(crate) use import::parse_day;
-pub use import::{ImportError, Imported, RowError, import};
+pub use import::{ImportError, ImportOptions, Imported, RowError, ShipmentFile, import};
 pub use plan::{FieldProblem, InvalidField, Requested};
 pub use reissue::reissue;
 

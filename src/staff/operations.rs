@@ -3,8 +3,8 @@
 
 use super::problem::{Kind, Problem};
 use super::{
-    audit, clinics, deliveries, events, imports, invoices, keys, mappings, orders, price_lists, products, shipments,
-    sites, webhooks,
+    audit, clinics, deliveries, events, exports, imports, invoices, keys, mappings, orders, price_lists, products,
+    shipment_files, shipments, sites, webhooks,
 };
 use crate::auth::api_keys::Role;
 use actix_web::guard;
@@ -73,6 +73,9 @@ operations! {
     POST   "/deliveries/{id}/retry"                       Billing   deliveries::retry_delivery;
     GET    "/events"                                      Viewer    events::list_events;
     GET    "/events/{id}"                                 Viewer    events::show_event;
+    GET    "/exports/invoices"                            Viewer    exports::export_invoices;
+    GET    "/exports/orders"                              Viewer    exports::export_orders;
+    GET    "/exports/shipments"                           Viewer    exports::export_shipments;
     GET    "/imports"                                     Viewer    imports::list_imports;
     POST   "/imports"                                     Catalogue imports::upload_import;
     GET    "/imports/{id}"                                Viewer    imports::show_import;
@@ -109,6 +112,7 @@ operations! {
     POST   "/products/{code}/withdraw"                    Catalogue products::withdraw_product;
     GET    "/shipments"                                   Viewer    shipments::list_shipments;
     POST   "/shipments"                                   Warehouse shipments::create_shipment;
+    POST   "/shipments/import"                            Warehouse shipment_files::import_shipments;
     POST   "/shipments/preview"                           Warehouse shipments::preview_shipment;
     GET    "/shipments/{id}"                              Viewer    shipments::show_shipment;
     GET    "/sites"                                       Viewer    sites::list_sites;

@@ -81,6 +81,9 @@ pub struct OrderParams {
     /// `true`: only orders that need staff, because they are held or have a delivery that needs attention
     #[serde(default, with = "query::text")]
     attention: Option<bool>,
+    /// Only orders that wait for a decision of the supplier's system (`rule_ask`)
+    #[serde(default, with = "query::text")]
+    asked: Option<bool>,
     /// `true`: only open orders whose `shipping_address_id` is not mapped to an address
     #[serde(default, with = "query::text")]
     unmapped: Option<bool>,
@@ -119,6 +122,7 @@ impl OrderParams {
             clinic: self.clinic.clone(),
             product: self.product.clone(),
             attention: self.attention.unwrap_or_default(),
+            asked: self.asked.unwrap_or_default(),
             unmapped: self.unmapped.unwrap_or_default(),
             text: self.text.clone(),
             since: self.since,

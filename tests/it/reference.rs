@@ -98,8 +98,13 @@ pub fn rules() -> String {
         let default = argument.get_default_values().first().map(|value| value.to_string_lossy()).unwrap_or_default();
         Some([format!("`{name}`"), format!("`{default}`"), help(argument)])
     });
-    let staff = ["`staff`".to_owned(), String::new(), "Staff declined the order with `spsi order decline`.".to_owned()];
-    table(["Code", "Default", "Meaning"], rules.chain([staff]))
+    let rules = rules.filter(|[name, ..]| name != "`ask`");
+    let others = [
+        ("`staff`", "Staff or the supplier's system declined the order, or nobody decided in time (`ask_default`)."),
+        ("`hook`", "The order hook declined the order, or `SPSI_ORDER_HOOK_DEFAULT` did in its place."),
+    ];
+    let others = others.map(|(code, meaning)| [code.to_owned(), String::new(), meaning.to_owned()]);
+    table(["Code", "Default", "Meaning"], rules.chain(others))
 }
 
 /// The table of metrics.

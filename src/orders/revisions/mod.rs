@@ -6,7 +6,9 @@ mod difference;
 mod store;
 
 use super::answer::{self, Reply};
-use super::decide::{Decision, decide};
+use super::ask;
+use super::decide::Decision;
+use super::hook::Consulted;
 use super::read::OrderRequest;
 use super::{OrderError, actor, stock};
 use crate::audit;
@@ -61,16 +63,26 @@ struct NewRevision<'a> {
     reply: &'a Reply,
 }
 
+/// What became of a later submission.
+pub(super) enum Revised {
+    /// It is stored, once the transaction is committed.
+    Stored(Reply),
+    /// Another order with the same purchase_order_number was stored since. The transaction is void: try again.
+    Conflict,
+    /// The order hook must be called first. Roll the transaction back: none is open during a call.
+    NeedsHook,
+}
+
 /// Decides about an order anew with the content of a later submission, and stores that as a revision. Refuses if the order
-/// can no longer be changed. Returns `None` if another order with the same purchase_order_number was stored since: the
-/// transaction is void then, and the caller tries again.
+/// can no longer be changed. `hook` is the answer of the order hook to this content.
 pub(super) async fn revise(
     connection: &mut PgConnection,
     now: OffsetDateTime,
     clinic: &CachedClinic,
     order: &OrderRequest,
     existing: Existing,
-) -> Result<Option<Reply>, OrderError> {
+    hook: Option<&Consulted>,
+) -> Result<Revised, OrderError> {
     let refusal = match existing.state.as_str() {
         _ if clinic.settings.changed_order == ChangedOrder::Refuse => Some("orders cannot be changed once sent"),
         "accepted" | "held" | "declined" if existing.part_cancelled => Some("the supplier has cancelled part of it"),
@@ -85,7 +97,7 @@ pub(super) async fn revise(
     }
     store::delete_lines(connection, now, existing.id).await?;
     let terms = super::store::read_terms(connection, clinic, order, now.date()).await?;
-    let decision = decide(order, &terms, &clinic.settings);
+    let Some(decision) = ask::decide(now, order, &terms, &clinic.settings, hook) else { return Ok(Revised::NeedsHook) };
     let reply = answer::reply(order, &decision, &existing.number, clinic.settings.decline_answer);
     let revision = NewRevision {
         received_at: now,
@@ -98,7 +110,7 @@ pub(super) async fn revise(
     let detail = json!({"revision": revision.number, "was": existing.state, "state": decision.verdict.state(),
         "findings": decision.findings});
     if !store::update(connection, existing.id, revision).await? {
-        return Ok(None);
+        return Ok(Revised::Conflict);
     }
     if existing.purchase_order_number != order.purchase_order_number {
         store::pass_number_on(connection, clinic.row.id, &existing.purchase_order_number).await?;
@@ -106,5 +118,5 @@ pub(super) async fn revise(
     stock::settle(connection, now, existing.id).await?;
     audit::record(connection, now, &actor(clinic), "order.revise", ("order", Some(existing.id.0)), detail).await?;
     events::record_order(connection, now, events::Kind::OrderRevised, existing.id, None).await?;
-    Ok(Some(reply))
+    Ok(Revised::Stored(reply))
 }

@@ -55,7 +55,8 @@ pub async fn update(
         "with placed as (
              update purchase_order set purchase_order_number = $2, state = $3, is_return = $4, body = $5::text::json,
                  answer_status = $6, answer_body = $7::text::json, findings = $8, ordered_at = $9, ownership_id = $10, shipping_address_id = $11,
-                 freight = $12, freight_tax = $13, tax = $14, total = $15, changed_at = $16, revision = $17, repeats_number = $19
+                 freight = $12, freight_tax = $13, tax = $14, total = $15, changed_at = $16, revision = $17, repeats_number = $19,
+                 decide_by = $20, decide_default = $21
              where id = $1
              returning id),
          revised as (
@@ -85,7 +86,9 @@ pub async fn update(
         received_at,
         number,
         lines as Vec<NewLineRow<'_>>,
-        repeats_number
+        repeats_number,
+        decision.pending.map(|pending| pending.decide_by),
+        decision.pending.map(|pending| pending.default.as_str())
     )
     .execute(connection)
     .await;

@@ -18,6 +18,9 @@ pub struct Filter {
     /// Only orders that need staff: held, or with a delivery that needs attention
     #[arg(long)]
     pub attention: bool,
+    /// Only orders that wait for a decision of the supplier's system (`rule_ask`)
+    #[arg(long)]
+    pub asked: bool,
     /// Only open orders whose shipping_address_id is not mapped to an address (`spsi clinic map`)
     #[arg(long)]
     pub unmapped: bool,
@@ -30,4 +33,12 @@ pub struct Filter {
     /// Only orders received on or before this day, or before this moment
     #[arg(long, value_name = "WHEN", value_parser = parse_until)]
     pub until: Option<OffsetDateTime>,
+}
+
+impl Filter {
+    /// Returns the text as a pattern of `ilike`.
+    pub(crate) fn pattern(&self) -> Option<String> {
+        let text = self.text.as_ref()?;
+        Some(format!("%{}%", text.replace('\\', r"\\").replace('%', r"\%").replace('_', r"\_")))
+    }
 }

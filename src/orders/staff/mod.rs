@@ -1,4 +1,4 @@
-//! Staff commands on orders: list, show, accept, hold, decline, cancel outstanding units, export. Every change writes an
+//! Staff commands on orders: list, show, accept, hold, decline, cancel outstanding units. Every change writes an
 //! audit entry with its reason and settles the reservations, in the caller's transaction, under the lock of the order's row.
 //!
 //! Two people may work on one order: a change that names the version it is based on ([`Order::version`]) is refused if the
@@ -64,6 +64,11 @@ pub struct Order {
     /// The order's date at the clinic.
     #[serde(with = "time::serde::rfc3339::option")]
     pub ordered_at: Option<OffsetDateTime>,
+    /// Until when the supplier's system or staff can decide about an order that `rule_ask` holds.
+    #[serde(with = "time::serde::rfc3339::option")]
+    pub decide_by: Option<OffsetDateTime>,
+    /// What follows if nobody does: `hold`, `accept` or `decline`.
+    pub decide_default: Option<String>,
 }
 
 /// An order line. Quantities are in units.
@@ -130,59 +135,6 @@ pub struct Revision {
     pub changes: Vec<Change>,
 }
 
-/// A line with its order's header, for systems that read files. Quantities are in units.
-#[derive(Debug, Serialize)]
-pub struct ExportedLine {
-    pub id: OrderId,
-    pub supplier_order_number: String,
-    pub state: String,
-    pub clinic: String,
-    pub clinic_id: i64,
-    pub ezyvet_id: String,
-    pub purchase_order_number: String,
-    pub revision: i32,
-    pub is_return: bool,
-    #[serde(with = "time::serde::rfc3339::option")]
-    pub ordered_at: Option<OffsetDateTime>,
-    #[serde(with = "time::serde::rfc3339")]
-    pub received_at: OffsetDateTime,
-    pub shipping_address_id: String,
-    pub ship_to: Option<String>,
-    pub ownership_id: String,
-    pub account_number: Option<String>,
-    pub comments: String,
-    #[serde(with = "text")]
-    pub freight: Decimal,
-    #[serde(with = "text")]
-    pub order_total: Decimal,
-    pub position: i32,
-    /// ezyVet's id of the line, which `shipment create --line` and `shipment import` take.
-    pub item: String,
-    pub supplier_code: String,
-    pub name: String,
-    pub location_id: String,
-    #[serde(with = "text")]
-    pub outers: Decimal,
-    #[serde(with = "text")]
-    pub units_per_outer: Decimal,
-    #[serde(with = "text")]
-    pub quantity: Decimal,
-    #[serde(with = "text")]
-    pub shipped: Decimal,
-    #[serde(with = "text")]
-    pub cancelled: Decimal,
-    #[serde(with = "text")]
-    pub outstanding: Decimal,
-    #[serde(with = "text")]
-    pub price_per_unit: Decimal,
-    #[serde(with = "text")]
-    pub tax_per_unit: Decimal,
-    #[serde(with = "text")]
-    pub total: Decimal,
-    #[serde(with = "text")]
-    pub total_tax: Decimal,
-}
-
 impl Order {
     /// Changes with the order's state, its content, and the units cancelled or shipped.
     pub fn version(&self) -> String {
@@ -197,11 +149,6 @@ fn version(state: &str, revision: i32, changed_at: OffsetDateTime) -> String {
 /// Returns a page of the orders that pass, newest first.
 pub async fn list(connection: &mut PgConnection, filter: &Filter, page: Page) -> Result<Vec<Order>, OrderError> {
     Ok(store::list(connection, filter, page, None).await?)
-}
-
-/// The lines of the orders that pass, by order and position.
-pub async fn export(connection: &mut PgConnection, filter: &Filter) -> Result<Vec<ExportedLine>, OrderError> {
-    Ok(store::export(connection, filter).await?)
 }
 
 /// The id of an order, from our number or our id.

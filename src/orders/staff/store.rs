@@ -1,7 +1,7 @@
 //! SQL of orders for staff, across all clinics.
 
 use super::cancel::OpenLine;
-use super::{ExportedLine, Filter, Order, OrderLine};
+use super::{Filter, Order, OrderLine};
 use crate::db::{self, Page};
 use crate::ids::{ClinicId, OrderId, OrderLineId};
 use crate::orders::answer::Reply;
@@ -43,6 +43,7 @@ pub async fn list(
         r#"select o.id as "id: OrderId", o.state, o.supplier_order_number, c.name as clinic, o.ezyvet_id, o.purchase_order_number, o.is_return,
                   o.revision, o.total, (select count(*) from purchase_order_line l where l.order_id = o.id) as "lines!",
                   o.received_at, o.changed_at, o.findings, o.shipping_address_id, o.ownership_id, o.ordered_at,
+                  o.decide_by, o.decide_default,
                   coalesce((select m.value from ezyvet_mapping m where m.kind = 'ship_to' and m.clinic_id = o.clinic_id
                                 and m.site_id is null and m.ezyvet_id = o.shipping_address_id),
                            (select m.value from ezyvet_mapping m where m.kind = 'ship_to' and m.site_id = c.site_id
@@ -71,57 +72,25 @@ pub async fn list(
                                       and m.clinic_id is null and m.ezyvet_id = o.shipping_address_id)))
              and ($9::bigint is null or o.id = $9)
              and ($10::bigint is null or o.id < $10)
+             and (not $12 or o.decide_by is not null)
            order by o.id desc limit $11"#,
         filter.state,
         filter.clinic,
         filter.product,
         filter.attention,
-        pattern(filter),
+        filter.pattern(),
         filter.since,
         filter.until,
         filter.unmapped,
         id as Option<OrderId>,
         page.before,
-        page.limit
+        page.limit,
+        filter.asked
     )
     .fetch_all(&mut *transaction)
     .await?;
     transaction.commit().await?;
     Ok(orders)
-}
-
-fn pattern(filter: &Filter) -> Option<String> {
-    let text = filter.text.as_ref()?;
-    Some(format!("%{}%", text.replace('\\', r"\\").replace('%', r"\%").replace('_', r"\_")))
-}
-
-/// Returns the lines of the orders that the filter selects.
-pub async fn export(connection: &mut PgConnection, filter: &Filter) -> Result<Vec<ExportedLine>, sqlx::Error> {
-    let orders = list(&mut *connection, filter, Page::default(), None).await?;
-    let orders: Vec<i64> = orders.into_iter().map(|order| order.id.0).collect();
-    sqlx::query_as!(
-        ExportedLine,
-        r#"select o.id as "id: OrderId", o.supplier_order_number, o.state, c.name as clinic, o.clinic_id, o.ezyvet_id, o.purchase_order_number,
-                  o.revision, o.is_return, o.ordered_at, o.received_at, o.shipping_address_id, a.value as "ship_to?", o.ownership_id,
-                  b.value as "account_number?", coalesce(o.body ->> 'comments', '') as "comments!", o.freight,
-                  o.total as order_total, l.position, l.ezyvet_id as item, l.supplier_code, coalesce(p.name, '') as "name!", l.location_id,
-                  l.outers, l.units_per_outer, l.quantity, s.units as "shipped!", l.cancelled,
-                  case when l.quantity > 0 then greatest(l.quantity - l.cancelled - s.units, 0)
-                       else least(l.quantity - l.cancelled - s.units, 0) end as "outstanding!",
-                  l.price_per_unit, l.tax_per_unit, l.total, l.total_tax
-           from unnest($1::bigint[]) wanted join purchase_order o on o.id = wanted
-           join clinic c on c.id = o.clinic_id
-           join purchase_order_line l on l.order_id = o.id
-           left join product p on p.code = l.supplier_code
-           left join clinic_mapping a on a.clinic_id = o.clinic_id and a.kind = 'ship_to' and a.ezyvet_id = o.shipping_address_id
-           left join clinic_mapping b on b.clinic_id = o.clinic_id and b.kind = 'account' and b.ezyvet_id = o.ownership_id
-           cross join lateral (
-               select coalesce(sum(quantity), 0) as units from shipment_line where order_line_id = l.id) s
-           order by o.id, l.position"#,
-        &orders
-    )
-    .fetch_all(connection)
-    .await
 }
 
 /// Finds an order by `supplier_order_number` or id.
@@ -173,7 +142,8 @@ pub async fn lock(connection: &mut PgConnection, id: OrderId) -> Result<Locked, 
     .await
 }
 
-/// Sets the state of an order, and the answer that a repeated submission gets.
+/// Sets the state of an order, and the answer that a repeated submission gets. An order that is no longer held waits for no
+/// decision.
 pub async fn set_state(
     connection: &mut PgConnection,
     now: OffsetDateTime,
@@ -183,7 +153,9 @@ pub async fn set_state(
 ) -> Result<(), sqlx::Error> {
     sqlx::query!(
         "update purchase_order set state = $2, changed_at = $3, answer_status = coalesce($4, answer_status),
-                answer_body = coalesce($5::text::json, answer_body)
+                answer_body = coalesce($5::text::json, answer_body),
+                decide_by = case when $2 = 'held' then decide_by end,
+                decide_default = case when $2 = 'held' then decide_default end
          where id = $1",
         id as OrderId,
         state,
