@@ -311,7 +311,7 @@ pub async fn test_site(write: Write<Json<Nothing>>, id: web::Path<String>) -> Re
     responses((status = 200, description = "The stored separations", body = Separations)))]
 pub async fn list_separations(read: Read, id: web::Path<String>) -> Result<HttpResponse, Problem> {
     let site = site_id(&read.staff, &id).await?;
-    let stored = deliveries::stored_separations(&read.staff.pool, site).await.map_err(call_problem)?;
+    let stored = deliveries::stored_separations(&read.staff.pool, site).await?;
     let (data, read_at) = (stored.separations, stored.read_at);
     Ok(HttpResponse::Ok().json(Separations { data, next_cursor: None, read_at }))
 }
@@ -337,7 +337,7 @@ pub async fn read_separations(write: Write<Json<Nothing>>, id: web::Path<String>
     responses((status = 200, description = "Every such product", body = List<Unmapped>)))]
 pub async fn list_unmapped(read: Read, id: web::Path<String>) -> Result<HttpResponse, Problem> {
     let site = site_id(&read.staff, &id).await?;
-    let data = deliveries::unmapped(&read.staff.pool, site).await.map_err(call_problem)?;
+    let data = deliveries::unmapped(&read.staff.pool, site).await?;
     Ok(HttpResponse::Ok().json(List { data, next_cursor: None }))
 }
 
@@ -361,7 +361,7 @@ pub async fn pin_product(write: Write<Json<Pin>>, path: web::Path<(String, Strin
             let id = sites::find(&mut *connection, &which).await?.id;
             let actor = write.caller.actor();
             let pin = deliveries::pin_product(connection, write.now, &actor, id, (&product_id, &uid));
-            pin.await.map_err(call_problem)?;
+            pin.await?;
             Answer::ok(&Pinned { id: id.0, product_id, uid })
         })
         .await
