@@ -146,7 +146,8 @@ impl Supplier {
         self.run("delete from webhook_endpoint").await;
         self.run(&format!(
             "insert into clinic (name, client_id, secret_hash, created_at)
-             select 'Clinic ' || n, 'clinic-' || n, '', now() from generate_series(1, {count}) n on conflict do nothing"
+             select 'Clinic ' || n, 'clinic-' || n, '', now()
+             from generate_series((select count(*) from clinic) + 1, {count}) n"
         ))
         .await;
         let secret = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
@@ -179,15 +180,15 @@ impl Supplier {
         Working { trigger, task: tokio::spawn(async move { dispatcher.run(shutdown).await }) }
     }
 
-    /// Records an event of a clinic in a transaction of its own. Returns its id, and when it was committed.
-    async fn record(&self, clinic: i64, now: OffsetDateTime) -> (String, Instant) {
+    /// Records an event of an order of a clinic in a transaction of its own. Returns its id, and when it was committed.
+    async fn record(&self, clinic: i64, order: i64, now: OffsetDateTime) -> (String, Instant) {
         let mut transaction = self.pool.begin().await.expect("begun");
         let data = serde_json::json!({"version": 1, "id": clinic, "supplier_order_number": "SO-33346", "clinic": "Harbour Vets",
             "clinic_id": clinic, "ezyvet_id": "900001", "purchase_order_number": "15900001", "state": "accepted",
             "is_return": false, "revision": 1, "total": "5.12", "findings": [], "reason": null});
         let event = NewEvent {
             kind: Kind::OrderAccepted,
-            subject: Subject::Order(OrderId(clinic)),
+            subject: Subject::Order(OrderId(order)),
             clinic: Some(ClinicId(clinic)),
             data,
         };
@@ -248,7 +249,7 @@ async fn measure_single(supplier: &Supplier, receivers: &Receivers, size: &Size)
     tokio::time::sleep(Duration::from_secs(2)).await;
     let mut sent = Vec::new();
     for index in 0..size.single {
-        sent.push(supplier.record(1, now()).await);
+        sent.push(supplier.record(1, index as i64, now()).await);
         // Not in step with the dispatcher's polls.
         tokio::time::sleep(Duration::from_millis(20 + (index as u64 * 7) % 40)).await;
     }
@@ -279,7 +280,7 @@ async fn measure_many(supplier: &Supplier, receivers: &Receivers, size: &Size, o
         ticks.tick().await;
         // Neighbours in time are no neighbours in the table.
         let clinic = (index * 7_919) % size.endpoints + 1;
-        writers.push(async move { (clinic, supplier.record(clinic, now()).await) });
+        writers.push(async move { (clinic, supplier.record(clinic, index, now()).await) });
         while writers.len() >= 12 {
             sent.extend(futures_util::StreamExt::next(&mut writers).await);
         }
@@ -340,8 +341,8 @@ async fn measure_log(supplier: &Supplier, events: i64) -> [f64; 3] {
     })
     .await;
     let dispatcher = supplier.dispatcher(&[]);
-    let dispatched = median(async |_| {
-        supplier.record(1, now()).await;
+    let dispatched = median(async |index| {
+        supplier.record(1, index as i64, now()).await;
         assert_eq!(dispatcher.run_once().await.expect("sent"), 1);
     })
     .await;

@@ -1,6 +1,6 @@
 -- Baseline of `POST /purchaseorder` (scenario (g) of docs/benchmarks.md): stores the rows of an order of ten lines with the
 -- fastest single statement that we know. The rows are those of orders/store.rs, with bodies of the same size: order, first
--- revision, lines with their reservations, stock movement, audit entry. The statement reads and decides nothing; only the
+-- revision, lines with their reservations, stock movement, audit entry, event. The statement reads and decides nothing; only the
 -- constraints of the tables check the rows.
 --
 --   pgbench -n -M prepared -f benches/sql/place_order.sql -D clinics=5 -D products=4000 -c 8 -j 2 -T 20 DATABASE
@@ -42,7 +42,14 @@ lined as (
     select placed.id, n, n::text, (50000 + n)::text, code, 1, 30, 1.55, 0.155, 30, 46.50, 4.65, '3', 30
     from placed, given, unnest(given.codes) with ordinality line(code, n)),
 moved as (
-    insert into stock_move (moved_at, codes) select at, codes from given)
+    insert into stock_move (moved_at, codes) select at, codes from given),
+recorded as (
+    insert into event (kind, subject_kind, subject_id, clinic_id, created_at, data)
+    select 'order.accepted', 'order', placed.id, clinic_id, at, jsonb_build_object('version', 1, 'id', placed.id,
+        'supplier_order_number', number, 'clinic', 'Harbour Vets', 'clinic_id', clinic_id, 'ezyvet_id', ezyvet_id,
+        'purchase_order_number', '1500' || ezyvet_id, 'state', 'accepted', 'is_return', false, 'revision', 1,
+        'total', '511.5', 'findings', '[]'::jsonb, 'reason', null)
+    from placed, written)
 insert into audit_entry (at, actor, action, subject_kind, subject_id, detail)
 select at, 'pgbench', 'order.place', 'order', placed.id,
     jsonb_build_object('number', number, 'state', 'accepted', 'findings', '[]'::jsonb)

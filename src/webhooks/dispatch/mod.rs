@@ -199,7 +199,10 @@ impl Dispatcher {
                 limit: free as i64,
                 lease_until: now + self.settings.webhook_timeout.0 + LEASE_MARGIN,
             };
-            let (claimed, last_visited) = store::claim(&self.pool, &claim, now).await?;
+            let mut transaction = self.pool.begin().await?;
+            fan_out::store::commit_without_flush(&mut transaction).await?;
+            let (claimed, last_visited) = store::claim(&mut transaction, &claim, now).await?;
+            transaction.commit().await?;
             let is_full = claimed.len() >= free;
             *cursor = match (last_visited, claimed.last()) {
                 (_, Some(last)) if is_full => last.target.endpoint,

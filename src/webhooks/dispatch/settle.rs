@@ -50,6 +50,7 @@ pub(super) async fn settle(
         sent.iter().filter(|sent| sent.attempt.outcome == Outcome::Gone).map(|sent| sent.attempt.endpoint).collect();
     let attempts: Vec<_> = sent.iter().map(|sent| &sent.attempt).collect();
     let mut transaction = pool.begin().await?;
+    fan_out::store::commit_without_flush(&mut transaction).await?;
     // A statement of its own: the next one sees every message that was made before the lock was free.
     fan_out::store::lock_shared(&mut transaction).await?;
     let given_up = store::settle(&mut transaction, &messages, now).await?;

@@ -5,7 +5,7 @@ use crate::events::{Event, EventId};
 use crate::webhooks::attempts::NewAttempt;
 use crate::webhooks::call::Target;
 use crate::webhooks::policy::{Outcome, pause_after};
-use sqlx::{PgConnection, PgPool};
+use sqlx::PgConnection;
 use std::collections::BTreeMap;
 use time::OffsetDateTime;
 
@@ -39,7 +39,7 @@ pub(super) struct Claimed {
 /// number of those endpoints, and neither on the number of messages nor on that of finished ones. `skip locked` lets several
 /// processes claim at the same time.
 pub(super) async fn claim(
-    pool: &PgPool,
+    connection: &mut PgConnection,
     claim: &Claim,
     now: OffsetDateTime,
 ) -> Result<(Vec<Claimed>, Option<i64>), sqlx::Error> {
@@ -86,7 +86,7 @@ pub(super) async fn claim(
         claim.limit,
         claim.lease_until
     )
-    .fetch_all(pool)
+    .fetch_all(connection)
     .await?;
     let last_visited = rows.first().and_then(|row| row.last_visited);
     let claimed = rows.into_iter().filter_map(|row| {

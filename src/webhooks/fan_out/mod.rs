@@ -27,6 +27,7 @@ pub async fn fan_out(pool: &PgPool, now: OffsetDateTime) -> Result<bool, sqlx::E
     let mut is_behind = false;
     if last > store::fanned_out_through(pool).await? {
         let mut transaction = pool.begin().await?;
+        store::commit_without_flush(&mut transaction).await?;
         // A statement of its own: the next one sees everything that was settled before the lock was free.
         store::lock(&mut transaction).await?;
         let followers = store::count_followers(&mut transaction).await?;
@@ -41,6 +42,7 @@ pub async fn fan_out(pool: &PgPool, now: OffsetDateTime) -> Result<bool, sqlx::E
     }
     for endpoint in store::list_behind(pool, MAX_BEHIND).await? {
         let mut transaction = pool.begin().await?;
+        store::commit_without_flush(&mut transaction).await?;
         store::lock(&mut transaction).await?;
         is_behind |= store::catch_up(&mut transaction, endpoint, now, MAX_EVENTS).await?;
         transaction.commit().await?;

@@ -17,6 +17,12 @@ pub async fn lock_shared(connection: &mut PgConnection) -> Result<(), sqlx::Erro
     sqlx::query!("select pg_advisory_xact_lock_shared($1)", FAN_OUT_LOCK).execute(connection).await.map(drop)
 }
 
+/// Lets the caller's transaction commit without waiting for the disk. If Postgres crashes within the next moment, the
+/// transaction is undone as a whole. The dispatcher then does its work again, which at-least-once delivery permits.
+pub async fn commit_without_flush(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
+    sqlx::query_scalar!("select set_config('synchronous_commit', 'off', true)").fetch_one(connection).await.map(drop)
+}
+
 pub async fn fanned_out_through(pool: &PgPool) -> Result<i64, sqlx::Error> {
     sqlx::query_scalar!("select fanned_out_through from webhook_log").fetch_one(pool).await
 }

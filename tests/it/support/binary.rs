@@ -126,6 +126,12 @@ impl RunningServer {
         self.stderr.lock().expect("an unpoisoned lock").clone()
     }
 
+    /// Kills the process with SIGKILL.
+    pub fn kill(&mut self) {
+        self.child.kill().expect("it runs");
+        self.child.wait().expect("it ended");
+    }
+
     /// Sends SIGTERM, as an orchestrator does, and waits for the end of the process.
     pub fn terminate(mut self) -> ExitStatus {
         let process = nix::unistd::Pid::from_raw(i32::try_from(self.child.id()).expect("a process id"));

@@ -118,6 +118,11 @@ impl Supplier {
         self.server.stderr()
     }
 
+    /// Kills the server. Commands and replicas still work.
+    pub fn kill(&mut self) {
+        self.server.kill();
+    }
+
     /// Starts another `spsi serve` on the same database, with the same keys.
     pub fn replica(&self) -> RunningServer {
         self.spsi(["serve", "--bind", "127.0.0.1:0"]).serve()
