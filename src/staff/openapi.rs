@@ -1,7 +1,11 @@
 //! The OpenAPI document of the staff API, generated from the table of operations and the handlers, and its explorer.
 
+use super::clinics::ClinicState;
 use super::operations::{OPERATIONS, Paths};
+use super::orders::OrderState;
 use super::problem::{FieldError, Kind, ProblemDocument};
+use super::shipments::ShipmentState;
+use super::sites::SiteState;
 use super::{ROOT, Staff};
 use actix_web::http::header;
 use actix_web::web::{self, ServiceConfig};
@@ -29,8 +33,9 @@ the answer is the first one. Errors are `application/problem+json` and change no
 /// The name of a list in the document is this prefix and the name of its rows.
 const LIST_PREFIX: &str = "List_";
 
+/// Schemas that only errors and parameters refer to, which utoipa does not find.
 #[derive(OpenApi)]
-#[openapi(components(schemas(ProblemDocument<'_>, FieldError)))]
+#[openapi(components(schemas(ProblemDocument<'_>, FieldError, ClinicState, OrderState, ShipmentState, SiteState)))]
 struct Common;
 
 /// Returns the document as committed in `openapi/`. Its server is `/`, which is right at any address.

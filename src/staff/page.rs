@@ -27,6 +27,7 @@ pub struct List<T> {
 #[into_params(parameter_in = Query)]
 pub struct PageParams {
     /// Maximum number of rows [default: 100, at most SPSI_STAFF_MAX_PAGE]
+    #[param(value_type = Option<u32>, minimum = 1)]
     pub limit: Option<String>,
     /// The `next_cursor` of the page before
     pub cursor: Option<String>,

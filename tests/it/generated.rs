@@ -199,8 +199,14 @@ fn the_readme_has_at_most_150_lines() {
 }
 
 #[test]
-fn the_document_is_sound() {
-    let document = serde_json::to_value(spsi_partner::http::openapi::partner()).expect("a document");
+fn every_reference_of_the_documents_leads_to_a_schema() {
+    for document in [spsi_partner::http::openapi::partner(), spsi_partner::staff::openapi::staff()] {
+        assert_references_resolve(&serde_json::to_value(document).expect("a document"));
+    }
+}
+
+#[track_caller]
+fn assert_references_resolve(document: &serde_json::Value) {
     let text = document.to_string();
     for (at, _) in text.match_indices("\"$ref\":\"#/") {
         let pointer = text[at + 8..].split('"').next().expect("a pointer").trim_start_matches('#');

@@ -8,6 +8,7 @@ mod catalogue;
 mod catalogue_queries;
 mod chaos;
 mod cli;
+mod clients;
 mod deliveries;
 mod embedded_postgres;
 mod exports;
