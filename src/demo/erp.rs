@@ -23,23 +23,24 @@ const KEY_NAME: &str = "demo-erp";
 /// More events than one order causes.
 const MAX_EVENTS: i64 = 1000;
 
-/// Plays the chapter. Leaves no key, webhook or setting behind.
+/// Plays the chapter: one order with one shipment. Leaves no key, webhook or setting behind. Returns false if python3 is
+/// not installed.
 pub async fn play(
     context: &Context,
     sandbox: &Sandbox,
     (url, caller): (&str, &Clinic),
     lines: &[OrderLine],
     narrator: &Narrator,
-) -> anyhow::Result<()> {
+) -> anyhow::Result<bool> {
     narrator.step(11, "The supplier's ERP takes over: it is asked about every order, by a webhook");
     if !has_python().await {
         narrator.say("   (Left out: this chapter runs seed/erp.py, and python3 is not installed.)");
-        return Ok(());
+        return Ok(false);
     }
     let mut connected = Connected::new(context, url, narrator).await?;
     let played = order_and_ship(context, sandbox, (caller, &mut connected), lines, narrator).await;
     let disconnected = connected.disconnect(context).await;
-    played.and(disconnected)
+    played.and(disconnected).map(|()| true)
 }
 
 /// The clinic orders; the ERP accepts and ships; the worker delivers.

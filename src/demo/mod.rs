@@ -25,6 +25,7 @@ use std::io::ErrorKind;
 use std::net::TcpListener;
 use std::path::PathBuf;
 use std::time::Duration;
+use story::Played;
 
 /// The client id of the example clinic that orders.
 const CLINIC: &str = "seed-harbour-vet";
@@ -101,8 +102,14 @@ async fn play(
     clinic: &IssuedClinic,
     narrator: &Narrator,
 ) -> anyhow::Result<()> {
-    let (caller, lines) = story::play(context, sandbox, url, clinic, narrator).await?;
-    erp::play(context, sandbox, (url, &caller), &lines, narrator).await
+    let Played { caller, lines, mut shipments } = story::play(context, sandbox, url, clinic, narrator).await?;
+    let mut orders = "1 order";
+    if erp::play(context, sandbox, (url, &caller), &lines, narrator).await? {
+        (orders, shipments) = ("2 orders", shipments + 1);
+    }
+    let counts = format!("{orders}, {shipments} shipments, {shipments} invoices");
+    narrator.say(&format!("\nDone: {counts}, each delivered exactly once."));
+    Ok(())
 }
 
 async fn load_catalogue(context: &Context, options: &Options, narrator: &Narrator) -> anyhow::Result<()> {

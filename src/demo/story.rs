@@ -26,14 +26,23 @@ const OTHER_OUTERS: i64 = 2;
 /// The sandbox's ids of its stock locations.
 const LOCATIONS: [u64; 2] = [3, 4];
 
-/// Plays every step of the story without an ERP. Returns the clinic and what it ordered.
+/// The story up to the ERP.
+pub struct Played {
+    /// The clinic.
+    pub caller: Clinic,
+    /// What it ordered.
+    pub lines: Vec<OrderLine>,
+    pub shipments: usize,
+}
+
+/// Plays every step before the ERP takes over.
 pub async fn play(
     context: &Context,
     sandbox: &Sandbox,
     url: &str,
     clinic: &IssuedClinic,
     narrator: &Narrator,
-) -> anyhow::Result<(Clinic, Vec<OrderLine>)> {
+) -> anyhow::Result<Played> {
     let caller = sandbox.connect(url, &clinic.client_id, clinic.client_secret.expose())?;
     let earlier_calls = sandbox.world().calls.len();
     let (order, lines) = clinic_orders(context, &caller, narrator).await?;
@@ -50,9 +59,7 @@ pub async fn play(
         let copies = world.invoices.iter().filter(|invoice| &invoice.draft.invoice_number == number).count();
         ensure!(copies == 1, "ezyVet has {copies} copies of invoice {number} instead of one");
     }
-    let count = shipments.len();
-    narrator.say(&format!("\nDone: 1 order, {count} shipments, {count} invoices, each delivered exactly once."));
-    Ok((caller, lines))
+    Ok(Played { caller, lines, shipments: shipments.len() })
 }
 
 /// The clinic's ezyVet downloads the catalogue and sends an order. Returns the supplier order number and the lines.

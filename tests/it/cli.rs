@@ -351,7 +351,10 @@ fn the_demo_ships_whole_packs_and_reports_what_was_delivered() {
     let demo = supplier.spsi(["demo", "--once", "--bind", "127.0.0.1:0"]).run();
     assert_eq!(demo.code, Some(0), "{}{}", demo.stdout, demo.stderr);
     let last = demo.stdout.trim_end().lines().last().unwrap_or_default();
-    assert_eq!(last, "Done: 1 order, 2 shipments, 2 invoices, each delivered exactly once.");
+    // Without python3, the demo leaves out the ERP with its order.
+    let expected = ["1 order, 2 shipments, 2 invoices", "2 orders, 3 shipments, 3 invoices"]
+        .map(|counts| format!("Done: {counts}, each delivered exactly once."));
+    assert!(expected.contains(&last.to_owned()), "{last}");
     let products = supplier.run(["catalog", "list"]);
     let pack_of = |code: &Value| {
         let product = products.as_array().expect("a list").iter().find(|product| &product["code"] == code);

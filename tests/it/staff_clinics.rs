@@ -253,7 +253,7 @@ fn addresses_and_accounts_are_mapped_and_unmapped() {
 fn what_does_not_exist_is_a_404() {
     let supplier = Supplier::shared();
     let admin = supplier.staff("admin");
-    for which in ["999999", "nobody", "%00", "-1"] {
+    for which in ["999999", "nobody", "-1"] {
         for (method, path, body) in [
             ("GET", "", json!({})),
             ("PATCH", "", json!({ "on_hold": true })),

@@ -244,7 +244,7 @@ fn an_unknown_site_is_a_404_and_each_role_does_only_its_part() {
     let staff = |role: &str| scene.supplier.staff(role);
     let (admin, viewer, warehouse) = (staff("admin"), staff("viewer"), staff("warehouse"));
     let mapping = json!({ "mappings": [{ "kind": "ship_to", "ezyvet_id": "2", "value": "x" }] });
-    let operations: [(&str, &str, Value, &str); 13] = [
+    let operations: [(&str, &str, Value, &str); 12] = [
         ("GET", "", json!({}), "viewer"),
         ("PATCH", "", json!({}), "admin"),
         ("POST", "/pause", json!({}), "admin"),
@@ -257,10 +257,9 @@ fn an_unknown_site_is_a_404_and_each_role_does_only_its_part() {
         ("GET", "/mappings", json!({}), "viewer"),
         ("PUT", "/mappings", mapping, "admin"),
         ("DELETE", "/mappings/ship_to/2", json!({}), "admin"),
-        ("DELETE", "/mappings/ship_to/%00", json!({}), "admin"),
     ];
     for (method, path, body, role) in operations {
-        for which in ["nowhere", "999", "%00"] {
+        for which in ["nowhere", "999"] {
             let (detail, _) = admin.send(method, &format!("/sites/{which}{path}"), &body).refused(404);
             assert!(detail.contains("site"), "{method} {path}: {detail}");
         }
