@@ -33,7 +33,7 @@ async fn a_cursor_misses_no_event_of_a_transaction_that_commits_late() {
     let pool = database.pool();
     let mut late = pool.begin().await.expect("begun");
     record(&mut late, NOW, 1).await;
-    record(&mut *pool.acquire().await.expect("a connection"), NOW, 2).await;
+    record(&mut pool.acquire().await.expect("a connection"), NOW, 2).await;
     let (seen, cursor) = read(pool, None).await;
     assert_eq!(seen, [2], "the first event has a lower id and is not committed yet");
     late.commit().await.expect("committed");
@@ -79,7 +79,7 @@ async fn a_reader_of_some_types_passes_over_the_others_and_a_page_continues_behi
     let database = TestDatabase::new().await;
     let pool = database.pool();
     for number in 1..=10 {
-        record(&mut *pool.acquire().await.expect("a connection"), NOW, number).await;
+        record(&mut pool.acquire().await.expect("a connection"), NOW, number).await;
     }
     let filter = Filter { kinds: vec![Kind::SiteUnreachable] };
     let page = events::list(pool, None, &filter, 3).await.expect("listed");
@@ -100,7 +100,7 @@ async fn a_cursor_behind_which_events_were_deleted_is_refused() {
     let pool = database.pool();
     for number in 0..20 {
         let at = NOW + Duration::from_secs(3600 * number as u64);
-        record(&mut *pool.acquire().await.expect("a connection"), at, number).await;
+        record(&mut pool.acquire().await.expect("a connection"), at, number).await;
     }
     let all = events::list(pool, None, &Filter::default(), 100).await.expect("listed");
     let kept_for = Retention::Time(Span(Duration::from_secs(3600 * 10)));
