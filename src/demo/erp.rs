@@ -6,7 +6,7 @@ use super::story;
 use crate::app::Context;
 use crate::auth::api_keys::{self, Role};
 use crate::clinics::{self, Changes};
-use crate::db;
+use crate::db::{self, Page};
 use crate::events::{self, Event, Filter};
 use crate::sandbox::{Clinic, OrderLine, Sandbox};
 use crate::webhooks::{self, NewEndpoint};
@@ -18,7 +18,7 @@ use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines};
 use tokio::process::{Child, ChildStdout, Command};
 
 const PROGRAM: &str = include_str!("../../seed/erp.py");
-/// Names the key in the audit trail.
+/// Names the key in the audit trail, and describes the webhook.
 const KEY_NAME: &str = "demo-erp";
 /// More events than one order causes.
 const MAX_EVENTS: i64 = 1000;
@@ -102,10 +102,16 @@ impl Connected {
         let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
         let (keys, now, actor) = (context.encryption_keys()?, context.clock.now(), &context.actor);
         let allow_private = context.settings.webhooks.webhook_allow_private;
-        let new = NewEndpoint { url: format!("http://127.0.0.1:{port}/"), ..NewEndpoint::default() };
+        let url_of_erp = format!("http://127.0.0.1:{port}/");
+        let new = NewEndpoint { url: url_of_erp, description: KEY_NAME.into(), ..NewEndpoint::default() };
         let connect = async |connection: &mut PgConnection| -> anyhow::Result<_> {
-            // An interrupted demo leaves its key behind.
+            // An interrupted demo leaves its key and its webhook behind.
             let _ = api_keys::revoke(connection, now, actor, KEY_NAME).await;
+            for webhook in webhooks::list(connection, Page::default()).await? {
+                if webhook.description == KEY_NAME {
+                    webhooks::remove(connection, now, actor, webhook.id).await?;
+                }
+            }
             let key = api_keys::add(connection, now, actor, KEY_NAME, Role::Admin, None).await?;
             let webhook = webhooks::add(connection, keys, allow_private, now, actor, new).await?;
             ask(context, connection, true).await?;

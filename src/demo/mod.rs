@@ -212,7 +212,8 @@ async fn connect(context: &Context, sandbox: &Sandbox) -> anyhow::Result<IssuedC
     };
     db::in_transaction(pool, connect).await?;
     let assign = async |connection: &mut PgConnection| {
-        let (defaults, site) = (&context.settings.clinic, Changes::parse(&[format!("site={SITE}")]));
+        let (defaults, site) =
+            (&context.settings.clinic, Changes::parse(&[format!("site={SITE}"), "rule_ask=".to_owned()]));
         clinics::set(connection, now, actor, defaults, CLINIC.into(), site).await?;
         // The database has only hashes of secrets, so a second run needs a new secret.
         clinics::rotate_secret(connection, now, actor, CLINIC.into(), Duration::ZERO).await
@@ -230,9 +231,11 @@ fn command(arguments: &[&str]) -> String {
 async fn stay_up(url: &str, sandbox: &Sandbox, clinic: &IssuedClinic, narrator: &Narrator) {
     let (id, secret) = (&clinic.client_id, clinic.client_secret.expose());
     let orders = command(&["order", "list"]);
+    let key = command(&["key", "add", "--role", "admin", "--name", "me"]);
     narrator.title("The server and the simulated ezyVet stay up. Press Ctrl-C to stop");
     narrator.say(&format!(
         "API explorer  {url}/docs/   (choose Authorize, enter the credentials below, and try the calls)\n\
+         Staff API     {url}/staff/docs/   (needs a key: {key})\n\
          ezyVet        {sandbox}/   (approve jobs, see invoices, stock and calls, inject faults)\n\
          Metrics       {url}/metrics\n\
          Credentials   client_id {id}   client_secret {secret}\n\n\

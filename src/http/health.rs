@@ -69,6 +69,7 @@ pub async fn front_page(settings: web::Data<ServerSettings>) -> HttpResponse {
          <style>body{{font:16px/1.5 system-ui,sans-serif;max-width:40rem;margin:3rem auto;padding:0 1rem;color:#222}}</style>\
          <h1>spsi-partner</h1><p>The supplier's side of ezyVet's Standard Product Supplier Integration.</p>\
          <ul><li><a href=\"docs/\">API explorer</a></li><li><a href=\"openapi.json\">OpenAPI document</a></li>\
+         <li><a href=\"staff/docs/\">Staff API explorer</a></li>\
          <li><a href=\"readyz\">readiness</a></li>{metrics}</ul></html>"
     );
     HttpResponse::Ok().content_type("text/html; charset=utf-8").body(page)
