@@ -64,7 +64,7 @@ async fn admit(request: &ServiceRequest, quota: &mut Option<Quota>) -> Result<()
         return Err(Problem { retry_after: Some(taken.reset_seconds), ..Problem::new(Kind::TooManyRequests, text) });
     }
     if request.uri().path().contains("%00") {
-        return Err(Problem::new(Kind::BadRequest, "The path contains the character U+0000 (%00)."));
+        return Err(Problem::new(Kind::BadRequest, "The path contains a NUL character (%00)."));
     }
     // An unknown path or method is answered by the router.
     let method = if request.method() == Method::HEAD { &Method::GET } else { request.method() };

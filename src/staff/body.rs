@@ -39,7 +39,7 @@ pub fn parse<B: Body>(bytes: &Bytes) -> Result<B, Problem> {
     };
     let validator = schema::<B>()?;
     let mut errors: Vec<_> = validator.iter_errors(&value).flat_map(|error| describe(&error)).collect();
-    list_zero_characters(&value, String::new(), &mut errors);
+    list_nul_characters(&value, String::new(), &mut errors);
     if !errors.is_empty() {
         return Err(invalid(errors));
     }
@@ -142,20 +142,20 @@ fn message(kind: &ValidationErrorKind, error: &ValidationError<'_>) -> String {
     }
 }
 
-/// Lists the texts with a character U+0000, which Postgres does not store.
-fn list_zero_characters(value: &Value, path: String, found: &mut Vec<FieldError>) {
+/// Lists the texts with a NUL character, which Postgres refuses.
+fn list_nul_characters(value: &Value, path: String, found: &mut Vec<FieldError>) {
     match value {
         Value::String(text) if text.contains('\0') => {
-            found.push(FieldError::new(path, "must not contain the character U+0000"));
+            found.push(FieldError::new(path, "must not contain a NUL character"));
         }
         Value::Array(entries) => entries
             .iter()
             .enumerate()
-            .for_each(|(index, entry)| list_zero_characters(entry, format!("{path}[{index}]"), found)),
+            .for_each(|(index, entry)| list_nul_characters(entry, format!("{path}[{index}]"), found)),
         Value::Object(fields) => {
             for (name, field) in fields {
                 let path = if path.is_empty() { name.clone() } else { format!("{path}.{name}") };
-                list_zero_characters(field, path, found);
+                list_nul_characters(field, path, found);
             }
         }
         _ => {}
@@ -319,8 +319,8 @@ mod tests {
             ["lines[0].day: must not be today"]
         );
         assert_eq!(errors(""), ["lines: is missing", "name: is missing"]);
-        let zero = r#"{"name": "a\u0000b", "lines": [{"quantity": "1"}]}"#;
-        assert_eq!(errors(zero), ["name: must not contain the character U+0000"]);
+        let nul = r#"{"name": "a\u0000b", "lines": [{"quantity": "1"}]}"#;
+        assert_eq!(errors(nul), ["name: must not contain a NUL character"]);
     }
 
     #[test]

@@ -48,10 +48,6 @@ fn parse<P: DeserializeOwned, G: Paging>(query: &str) -> Result<(P, G), Problem>
         if value.contains('\0') {
             errors.push(FieldError::new(name.clone(), "must not contain a NUL character"));
         }
-        // Postgres does not store this character.
-        if value.contains('\0') {
-            errors.push(FieldError::new(name.clone(), "must not contain the character U+0000"));
-        }
         if given.insert(name.to_string(), value.into_owned().into()).is_some() {
             errors.push(FieldError::new(name, "is given twice"));
         }
