@@ -44,7 +44,7 @@ pub struct OrderEvent {
 #[schema(as = OrderFindingV1)]
 pub struct OrderFinding {
     pub rule: String,
-    /// `note`, `hold` or `decline`
+    /// `note`, `hold`, `ask` or `decline`
     pub action: String,
     #[serde(default)]
     pub field: String,

@@ -58,9 +58,14 @@ pub fn read(content: &[u8], allow_excess: bool) -> Result<(Vec<Group>, Vec<RowEr
         // Reading from memory does not fail, and rows may have any length.
         let Ok(record) = record else { break };
         let line = record.position().map_or(0, csv::Position::line);
-        let Ok(record) = StringRecord::from_byte_record(record) else {
-            errors.push(RowError { line, column: String::new(), value: String::new(), reason: "is not UTF-8".into() });
-            continue;
+        let record = match StringRecord::from_byte_record(record) {
+            // Postgres stores no NUL.
+            Ok(record) if !record.iter().any(|cell| cell.contains('\0')) => record,
+            wrong => {
+                let reason = if wrong.is_ok() { "contains a NUL character" } else { "is not UTF-8" };
+                errors.push(RowError { line, column: String::new(), value: String::new(), reason: reason.to_owned() });
+                continue;
+            }
         };
         let cells = Cells { columns: &columns, record, line };
         let errors_before = errors.len();
@@ -156,10 +161,14 @@ mod tests {
 
     #[test]
     fn every_wrong_row_is_reported_at_once() {
-        let file = b"\xef\xbb\xbfOrder,item,quantity,expiry,freight\n,9,x,tomorrow,\nSO-1,,1,,-\n\xff,9,1,,\n";
+        let file =
+            b"\xef\xbb\xbfOrder,item,quantity,expiry,freight\n,9,x,tomorrow,\nSO-1,,1,,-\n\xff,9,1,,\nSO-1,9,\0,,\n";
         let (_, errors) = read(file, false).unwrap();
         let shape: Vec<_> = errors.iter().map(|e| (e.line, e.column.as_str())).collect();
-        assert_eq!(shape, [(2, "order"), (2, "quantity"), (2, "expiry"), (3, "item"), (3, "freight"), (4, "")]);
+        assert_eq!(
+            shape,
+            [(2, "order"), (2, "quantity"), (2, "expiry"), (3, "item"), (3, "freight"), (4, ""), (5, "")]
+        );
         assert!(
             matches!(read(b"order,items\n", false), Err(ImportError::Columns(missing)) if missing == ["item", "quantity"])
         );

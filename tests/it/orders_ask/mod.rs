@@ -175,3 +175,34 @@ fn several_workers_apply_each_default_once_though_one_is_killed() {
         assert_eq!(entries.iter().filter(|(action, _)| action == "order.accept").count(), 1, "{entries:?}");
     }
 }
+
+#[test]
+fn the_suppliers_system_finds_the_orders_and_decides_by_the_api() {
+    let supplier = Supplier::start(&[("SPSI_RULE_ASK", "ask")]);
+    let clinic = supplier.clinic();
+    let added = supplier.run(["key", "add", "--role", "orders", "--name", "erp"]);
+    let key = added["key"].as_str().expect("a key");
+    let [first, second] = ["1", "2"].map(|id| place(&supplier, &clinic, id));
+    let waiting = || {
+        let page = supplier.request("GET", "/staff/v1/orders?asked=true").bearer(key).send().expect(200);
+        page["data"].as_array().expect("a list").clone()
+    };
+    let orders = waiting();
+    assert_eq!(orders.len(), 2);
+    assert!(
+        orders.iter().all(|order| order["decide_by"].is_string() && order["decide_default"] == "hold"),
+        "{orders:?}"
+    );
+    let post = |path: &str, body: Value| {
+        supplier.request("POST", format!("/staff/v1/orders/{path}")).bearer(key).json(&body).send().expect(200)
+    };
+    assert_eq!(post(&format!("{first}/accept"), json!({}))["state"], json!("accepted"));
+    assert_eq!(post(&format!("{second}/decline"), json!({"reason": "no credit left"}))["state"], json!("declined"));
+    assert_eq!(waiting(), [Value::Null; 0]);
+    assert_eq!(actions(&show(&supplier, &first))[1], ("order.accept".to_owned(), "key:erp".to_owned()));
+    let events = supplier.request("GET", "/staff/v1/events").bearer(key).send().expect(200);
+    let kinds: Vec<&Value> = events["data"].as_array().expect("a list").iter().map(|event| &event["type"]).collect();
+    for kind in ["order.held", "order.accepted", "order.declined"] {
+        assert!(kinds.contains(&&json!(kind)), "{kind}: {kinds:?}");
+    }
+}
