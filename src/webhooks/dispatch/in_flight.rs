@@ -10,6 +10,8 @@ use std::time::{Duration, Instant};
 
 /// A call that has waited for so long has become slow.
 const SLOW_AFTER: Duration = Duration::from_secs(1);
+/// More calls than an endpoint may have.
+const BLOCKED: i64 = 1_000_000;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Lane {
@@ -22,6 +24,12 @@ struct Call {
     endpoint: i64,
     lane: Lane,
     began: Instant,
+}
+
+impl Call {
+    fn is_slow(&self, now: Instant) -> bool {
+        self.lane == Lane::Slow || now.duration_since(self.began) >= SLOW_AFTER
+    }
 }
 
 /// The calls under way, by lease.
@@ -44,18 +52,19 @@ impl InFlight {
         self.calls.remove(&lease);
     }
 
-    pub fn by_endpoint(&self) -> Busy {
+    /// Returns the calls under way of each endpoint. A slow call counts as [`BLOCKED`]: an endpoint that may hang gets no
+    /// further call.
+    pub fn by_endpoint(&self, now: Instant) -> Busy {
         let mut busy = Busy::new();
         for call in self.calls.values() {
-            *busy.entry(call.endpoint).or_default() += 1;
+            *busy.entry(call.endpoint).or_default() += if call.is_slow(now) { BLOCKED } else { 1 };
         }
         busy
     }
 
     /// Returns how many calls may begin in a lane.
     pub fn free(&self, lane: Lane, now: Instant) -> usize {
-        let is_slow = |call: &&Call| call.lane == Lane::Slow || now.duration_since(call.began) >= SLOW_AFTER;
-        let slow = self.calls.values().filter(is_slow).count();
+        let slow = self.calls.values().filter(|call| call.is_slow(now)).count();
         let fast = self.calls.len() - slow;
         match lane {
             Lane::Fast => self.max_fast.saturating_sub(fast + slow.saturating_sub(self.max_slow)),
@@ -94,6 +103,7 @@ mod tests {
         assert_eq!(in_flight.free(Lane::Fast, later), 1);
         in_flight.end(3);
         assert_eq!(in_flight.free(Lane::Fast, later), 2);
-        assert_eq!(in_flight.by_endpoint(), Busy::from([(10, 1), (11, 1), (13, 1)]));
+        assert_eq!(in_flight.by_endpoint(start), Busy::from([(10, 1), (11, 1), (13, 1)]));
+        assert_eq!(in_flight.by_endpoint(later), Busy::from([(10, BLOCKED), (11, BLOCKED), (13, BLOCKED)]));
     }
 }

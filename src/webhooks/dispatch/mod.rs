@@ -193,7 +193,7 @@ impl Dispatcher {
             let now = self.clock.now();
             let claim = Claim {
                 after: *cursor,
-                busy: in_flight.by_endpoint(),
+                busy: in_flight.by_endpoint(Instant::now()),
                 per_endpoint: self.settings.webhook_calls_per_endpoint as i64,
                 is_slow: lane == Lane::Slow,
                 limit: free as i64,

@@ -38,6 +38,8 @@ pub(super) struct Claimed {
 /// Visits the endpoints that have waiting messages by skipping from one to the next in the index, so the cost depends on the
 /// number of those endpoints, and neither on the number of messages nor on that of finished ones. `skip locked` lets several
 /// processes claim at the same time.
+///
+/// An endpoint gets one call at a time until it has answered one well, and again after a failure.
 pub(super) async fn claim(
     connection: &mut PgConnection,
     claim: &Claim,
@@ -58,7 +60,7 @@ pub(super) async fn claim(
                left join unnest($3::bigint[], $4::bigint[]) busy (endpoint_id, calls) on busy.endpoint_id = e.id
                cross join lateral (
                    select event_id from webhook_message where endpoint_id = e.id and due_at <= $5 order by due_at
-                   limit greatest(0, case when e.failures > 0 then 1 else $6::bigint end - coalesce(busy.calls, 0))) m
+                   limit greatest(0, case when e.failures > 0 or e.last_delivered_at is null then 1 else $6::bigint end - coalesce(busy.calls, 0))) m
                where e.state = 'active' and (e.not_before is null or e.not_before <= $5) and e.timed_out = $7
                order by v.ordinal limit $8),
            locked as materialized (
