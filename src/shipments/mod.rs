@@ -224,7 +224,6 @@ async fn write(
     let detail =
         serde_json::json!({ "order": order.supplier_order_number, "allow_excess": new.allow_excess, "prices": prices });
     audit::record(connection, now, actor, "shipment.create", ("shipment", Some(shipment.0)), detail).await?;
-    events::record_shipment(connection, now, events::Kind::ShipmentCreated, shipment).await?;
     Ok((shipment, payloads))
 }
 
@@ -246,7 +245,7 @@ async fn check(connection: &mut PgConnection, order: &Order, new: &NewShipment) 
     planned.ok().filter(|_| wrong.is_empty()).ok_or(ShipError::Invalid(wrong))
 }
 
-/// Numbers the invoices and writes a delivery for each, and one per stock location that follows the last invoice.
+/// Numbers the invoices, records the event, and writes a delivery for each, and one per stock location that follows the last invoice.
 async fn write_deliveries(
     connection: &mut PgConnection,
     settings: &SiteSettings,
@@ -271,6 +270,8 @@ async fn write_deliveries(
         store::insert_invoice(connection, shipment, part as i32, &number).await?;
         numbers.push(number);
     }
+    // Before the deliveries, which may need attention at once.
+    events::record_shipment(connection, now, events::Kind::ShipmentCreated, shipment).await?;
     let clinic = order.clinic;
     let no_site = format!(
         "the clinic has no ezyVet site: run `spsi clinic set {clinic} site=SITE`, then `spsi delivery retry` with this id"

@@ -31,5 +31,5 @@ kinds, after = [], None
 while page := list_events.sync(client=client, **({"after": after} if after else {}), limit=2).data:
     kinds += [event.type_ for event in page]
     after = page[-1].id
-assert kinds[:3] == ["order.held", "order.accepted", "shipment.created"], kinds
+assert kinds[:4] == ["catalog.imported", "order.held", "order.accepted", "shipment.created"], kinds
 print(number, first.invoice_number)
