@@ -4,6 +4,7 @@ use crate::support::client::Response;
 use crate::support::order::documented;
 use crate::support::supplier::{Clinic, Supplier};
 use serde_json::{Value, json};
+use sqlx::Connection as _;
 use std::path::Path;
 
 fn place(supplier: &Supplier, clinic: &Clinic, id: &str) -> String {
@@ -149,8 +150,9 @@ fn a_large_export_arrives_whole_and_in_order() {
                  price_per_unit, tax_per_unit, quantity, total, total_tax, location_id)
              select id, 1, '9', '1', 'TP1', 1, 1, 4, 0, 1, 4, 0, '3' from placed";
         let clinic: i64 = clinic.id.parse().expect("an id");
-        let pool = supplier.database.pool();
-        sqlx::query(insert).bind(clinic).bind(ORDERS as i32).execute(pool).await.expect("inserted");
+        // The pool belongs to another runtime, which has ended.
+        let mut connection = sqlx::PgConnection::connect(supplier.database.url()).await.expect("a connection");
+        sqlx::query(insert).bind(clinic).bind(ORDERS as i32).execute(&mut connection).await.expect("inserted");
     });
     let answer = supplier.request("GET", "/staff/v1/exports/orders?format=csv").bearer(&viewer).send();
     let text = answer.text();
