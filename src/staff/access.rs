@@ -44,15 +44,16 @@ async fn admit(request: &ServiceRequest, quota: &mut Option<Quota>) -> Result<()
     let staff = request.app_data::<web::Data<Staff>>().ok_or_else(Problem::internal)?;
     let now = staff.clock.now();
     let address = client_address(request.request(), &staff.settings.server.trusted_proxies);
-    if let Some(seconds) = staff.throttle.wait("", address, now) {
-        let text = "Too many requests of this address had no valid API key.";
-        return Err(Problem { retry_after: Some(seconds), ..Problem::new(Kind::TooManyRequests, text) });
-    }
     let caller = match bearer(request.headers()) {
         Some(key) => authenticate(&staff.pool, now, key).await?,
         None => None,
     };
     let Some(caller) = caller else {
+        // Limits only requests without a valid key: systems behind one address, or one proxy, must not block each other.
+        if let Some(seconds) = staff.throttle.wait("", address, now) {
+            let text = "Too many requests of this address had no valid API key.";
+            return Err(Problem { retry_after: Some(seconds), ..Problem::new(Kind::TooManyRequests, text) });
+        }
         staff.throttle.failed("", address, now);
         let text = "The request has no valid API key. Send `Authorization: Bearer spsi_...`; the key may be expired or revoked.";
         return Err(Problem::new(Kind::Unauthorised, text));

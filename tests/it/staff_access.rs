@@ -69,6 +69,17 @@ fn every_operation_requires_a_live_key() {
 }
 
 #[test]
+fn dead_keys_are_slowed_down_and_do_not_block_a_live_key_at_the_same_address() {
+    let supplier = Supplier::start(&[]);
+    let admin = key(&supplier, "admin");
+    let send = |key: &str| supplier.request("GET", "/staff/v1/keys").bearer(key).send();
+    let refused = (0..400).map(|_| send("nonsense")).find(|answer| answer.status == 429).expect("slowed down");
+    problem(&refused, 429, "too_many_requests");
+    assert!(refused.header("retry-after").is_some());
+    assert_eq!(send(&admin).status, 200);
+}
+
+#[test]
 fn every_operation_names_the_role_that_it_needs_and_permits_no_other() {
     let supplier = Supplier::start(&[]);
     for role in Role::ALL {
