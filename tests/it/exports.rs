@@ -1,10 +1,10 @@
 //! Files for systems that read no API: exports with a cursor, and imports of shipments.
 
 use crate::support::client::Response;
+use crate::support::database::in_own_runtime;
 use crate::support::order::documented;
 use crate::support::supplier::{Clinic, Supplier};
 use serde_json::{Value, json};
-use sqlx::Connection as _;
 use std::path::Path;
 
 fn place(supplier: &Supplier, clinic: &Clinic, id: &str) -> String {
@@ -140,7 +140,7 @@ fn a_large_export_arrives_whole_and_in_order() {
     let supplier = Supplier::start(&[]);
     let clinic = supplier.clinic();
     let viewer = key(&supplier, "viewer");
-    crate::support::database::in_own_runtime(async || {
+    in_own_runtime(async || {
         let insert = "with placed as (
                  insert into purchase_order (clinic_id, ezyvet_id, supplier_order_number, purchase_order_number, state, is_return, body,
                      answer_status, answer_body, ownership_id, shipping_address_id, freight, freight_tax, tax, total, received_at, changed_at)
@@ -150,8 +150,7 @@ fn a_large_export_arrives_whole_and_in_order() {
                  price_per_unit, tax_per_unit, quantity, total, total_tax, location_id)
              select id, 1, '9', '1', 'TP1', 1, 1, 4, 0, 1, 4, 0, '3' from placed";
         let clinic: i64 = clinic.id.parse().expect("an id");
-        // The pool belongs to another runtime, which has ended.
-        let mut connection = sqlx::PgConnection::connect(supplier.database.url()).await.expect("a connection");
+        let mut connection = supplier.database.connect().await;
         sqlx::query(insert).bind(clinic).bind(ORDERS as i32).execute(&mut connection).await.expect("inserted");
     });
     let answer = supplier.request("GET", "/staff/v1/exports/orders?format=csv").bearer(&viewer).send();

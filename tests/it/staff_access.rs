@@ -7,7 +7,6 @@ use crate::support::until;
 use serde_json::{Value, json};
 use spsi_partner::auth::api_keys::Role;
 use spsi_partner::staff::{OPERATIONS, Operation, ROOT};
-use sqlx::{Connection, PgConnection};
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -184,8 +183,7 @@ fn a_write_repeated_under_its_idempotency_key_is_done_once() {
     assert_eq!(names.iter().filter(|name| *name == "till").count(), 1);
     // The stored answer shows the secret to nobody who reads the database.
     let stored: Vec<Option<Vec<u8>>> = in_own_runtime(|| async {
-        // The pool belongs to another runtime, which has ended.
-        let mut connection = PgConnection::connect(supplier.database.url()).await.expect("a connection");
+        let mut connection = supplier.database.connect().await;
         sqlx::query_scalar("select body from idempotent_answer").fetch_all(&mut connection).await.expect("rows")
     });
     let secret = first.json()["key"].as_str().expect("a key").to_owned();

@@ -1,6 +1,7 @@
 //! `/staff/v1/sites`: ezyVet sites, their credentials, and the calls that staff make to them.
 
 use crate::support::client::Response;
+use crate::support::database::in_own_runtime;
 use crate::support::ezyvet::{Ezyvet, Fault};
 use crate::support::staff::Staff;
 use crate::support::supplier::Supplier;
@@ -29,11 +30,9 @@ impl Scene {
 
     /// Runs SQL in the database of the supplier.
     fn sql(&self, statement: &str) {
-        let url = self.supplier.database.url();
-        crate::support::database::in_own_runtime(async || {
-            let pool = sqlx::PgPool::connect(url).await.expect("connected");
-            sqlx::raw_sql(sqlx::AssertSqlSafe(statement.to_owned())).execute(&pool).await.expect("executed");
-            pool.close().await;
+        in_own_runtime(async || {
+            let mut connection = self.supplier.database.connect().await;
+            sqlx::raw_sql(sqlx::AssertSqlSafe(statement.to_owned())).execute(&mut connection).await.expect("executed");
         });
     }
 }

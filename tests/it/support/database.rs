@@ -72,6 +72,11 @@ impl TestDatabase {
         &self.direct_url
     }
 
+    /// A new connection, without PgBouncer. For code on another runtime than the one that made the pool.
+    pub async fn connect(&self) -> PgConnection {
+        PgConnection::connect(&self.direct_url).await.expect("the copy answers")
+    }
+
     /// For arranging, and for checks of what no command or route shows.
     pub fn pool(&self) -> &PgPool {
         &self.pool

@@ -7,7 +7,6 @@ use crate::support::database::in_own_runtime;
 use crate::support::order::documented;
 use crate::support::supplier::Supplier;
 use crate::support::until;
-use sqlx::{Connection, PgConnection};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
@@ -71,11 +70,9 @@ fn count(supplier: &Supplier, text: &'static str) -> i64 {
 
 /// Runs a query on a connection of its own, and returns the first value.
 fn query(supplier: &Supplier, text: &'static str) -> Option<i64> {
-    let url = supplier.database.direct_url();
-    in_own_runtime(|| async move {
-        let mut connection = PgConnection::connect(url).await.expect("a connection");
+    in_own_runtime(|| async {
+        let mut connection = supplier.database.connect().await;
         let value = sqlx::query_scalar(text).fetch_optional(&mut connection).await.expect("a value");
-        connection.close().await.expect("closed");
         value
     })
 }
