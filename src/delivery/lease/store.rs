@@ -1,7 +1,8 @@
 //! SQL of `site_lease` and `site_token`.
 
 use super::{AcquiredLease, Lease};
-use crate::ids::SiteId;
+use crate::events;
+use crate::ids::{DeliveryId, SiteId};
 use sqlx::{PgConnection, PgPool};
 use time::OffsetDateTime;
 
@@ -95,27 +96,34 @@ pub(in crate::delivery) async fn request_for_staff(
         .map(drop)
 }
 
-/// Marks deliveries that a dead holder was sending as unclear: their attempts were begun and never finished.
+/// Marks deliveries that a dead holder was sending as unclear: their attempts were begun and never finished. A `supplied`
+/// then needs staff.
 pub(in crate::delivery) async fn mark_orphans_unclear(
     connection: &mut PgConnection,
     sites: &[i64],
     now: OffsetDateTime,
 ) -> Result<(), sqlx::Error> {
-    sqlx::query!(
-        "with orphan as (
+    let orphans = sqlx::query!(
+        r#"with orphan as (
              update delivery set state = 'unclear', looks = 0, changed_at = $2::timestamptz,
                     due_at = case kind when 'receive_invoice' then $2::timestamptz end,
                     last_error = 'it is unclear whether ezyVet received the call: the worker stopped before the answer came'
-             where site_id = any($1) and state = 'sending')
-         update delivery_attempt a set finished_at = $2::timestamptz, outcome = 'unclear',
-                detail = 'the worker stopped before the answer came'
-         from delivery d where a.delivery_id = d.id and a.finished_at is null and d.site_id = any($1)",
+             where site_id = any($1) and state = 'sending'
+             returning id, due_at),
+         attempt as (
+             update delivery_attempt a set finished_at = $2::timestamptz, outcome = 'unclear',
+                    detail = 'the worker stopped before the answer came'
+             from delivery d where a.delivery_id = d.id and a.finished_at is null and d.site_id = any($1))
+         select id as "id: DeliveryId" from orphan where due_at is null"#,
         sites,
         now
     )
-    .execute(connection)
-    .await
-    .map(drop)
+    .fetch_all(&mut *connection)
+    .await?;
+    for orphan in orphans {
+        events::record_delivery(connection, now, events::Kind::DeliveryAttention, orphan.id).await?;
+    }
+    Ok(())
 }
 
 /// What a holder stores in the row of its lease.

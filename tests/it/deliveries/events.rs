@@ -6,6 +6,7 @@ use crate::support::ezyvet::Fault;
 use serde::de::DeserializeOwned;
 use spsi_partner::delivery::staff;
 use spsi_partner::events::{self, DeliveryEvent, Filter, InvoiceDiffers, OrderEvent, ShipmentEvent, SiteUnreachable};
+use std::time::Duration;
 
 async fn kinds(scene: &Scene) -> Vec<String> {
     recorded(scene).await.into_iter().map(|event| event.kind).collect()
@@ -76,6 +77,26 @@ async fn a_delivery_that_needs_staff_is_told_once() {
     staff::cancel(&mut connection, scene.clock.now(), "test", id, None).await.expect("cancelled");
     let all = kinds(&scene).await;
     assert!(all.iter().filter(|kind| *kind == "delivery.attention").count() >= 2, "{all:?}");
+}
+
+#[tokio::test]
+async fn stock_that_a_dead_worker_was_sending_needs_staff() {
+    let scene = Scene::open_with(&["--call-timeout", "1h"]).await;
+    scene.ezyvet.break_next("supplied", [Fault::Hang]);
+    scene.shipped().await;
+    let worker = scene.worker.clone();
+    let dying = tokio::spawn(async move { worker.run_once().await });
+    while scene.ezyvet.count("POST /inventory/v1/supplied") == 0 {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    dying.abort();
+    scene.step_after(61 * MINUTE).await;
+    scene.step_after(MINUTE).await;
+    assert_eq!(scene.states().await, ["receive_invoice delivered", "supplied unclear", "supplied delivered"]);
+    let events = recorded(&scene).await;
+    let attention: Vec<_> = events.iter().filter(|event| event.kind == "delivery.attention").collect();
+    assert_eq!(attention.len(), 1, "{events:?}");
+    assert_eq!(attention[0].data["state"], "unclear");
 }
 
 #[tokio::test]
