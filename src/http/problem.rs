@@ -7,9 +7,10 @@ use actix_web::{HttpResponse, ResponseError};
 use serde::Serialize;
 use std::fmt;
 
-macro_rules! problems {
-    ($(#[doc = $meaning:literal] $kind:ident = $status:literal, $code:literal;)+) => {
-        /// A problem that any route but /accesstoken responds with.
+/// Declares the enum `Kind` from a table of problems. Each row is `/// meaning`, `Name = status, "code";`.
+macro_rules! problem_kinds {
+    ($(#[doc = $about:literal])+ pub enum Kind; $(#[doc = $meaning:literal] $kind:ident = $status:literal, $code:literal;)+) => {
+        $(#[doc = $about])+
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
         pub enum Kind {
             $(#[doc = $meaning] $kind,)+
@@ -25,7 +26,7 @@ macro_rules! problems {
                 StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
             }
 
-            /// The stable code: `messages[].type`.
+            /// The stable code, for programs.
             pub fn code(self) -> &'static str {
                 match self { $(Self::$kind => $code,)+ }
             }
@@ -37,8 +38,12 @@ macro_rules! problems {
         }
     };
 }
+pub(crate) use problem_kinds;
 
-problems! {
+problem_kinds! {
+    /// A problem that any route but /accesstoken responds with. The code is `messages[].type`.
+    pub enum Kind;
+
     /// A parameter or a field has a value that cannot be read. `fields` names the parameter or field.
     BadRequest = 400, "bad_request";
     /// The request has no access token, or the token is malformed, expired or revoked. Request a new token with `POST /accesstoken`.

@@ -1,84 +1,51 @@
 //! The error table of `/staff/v1`: meaning, status and code of every problem (RFC 9457, `application/problem+json`).
 
 use crate::db;
-use crate::http::problem::{Kind as PartnerKind, Problem as PartnerProblem};
+use crate::http::problem::{Kind as PartnerKind, Problem as PartnerProblem, problem_kinds};
 use actix_web::http::{StatusCode, header};
 use actix_web::{HttpResponse, ResponseError};
 use serde::Serialize;
 use std::fmt;
 use utoipa::ToSchema;
 
-macro_rules! problems {
-    ($(#[doc = $meaning:literal] $kind:ident = $status:literal, $code:literal, $title:literal;)+) => {
-        /// A problem that an operation of the staff API responds with.
-        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-        pub enum Kind {
-            $(#[doc = $meaning] $kind,)+
-        }
+problem_kinds! {
+    /// A problem that an operation of the staff API responds with. The code is the end of `type`.
+    pub enum Kind;
 
-        impl Kind {
-            /// Every problem, in the order of the table.
-            pub const ALL: &[Self] = &[$(Self::$kind,)+];
-
-            /// The HTTP status.
-            pub fn status(self) -> StatusCode {
-                let status: u16 = match self { $(Self::$kind => $status,)+ };
-                StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
-            }
-
-            /// The stable code: the end of `type`.
-            pub fn code(self) -> &'static str {
-                match self { $(Self::$kind => $code,)+ }
-            }
-
-            /// The problem in a few words: `title`.
-            pub fn title(self) -> &'static str {
-                match self { $(Self::$kind => $title,)+ }
-            }
-
-            /// What happened and what the caller can do, in one or two sentences for integrators.
-            pub fn meaning(self) -> &'static str {
-                match self { $(Self::$kind => $meaning.trim_ascii(),)+ }
-            }
-        }
-    };
-}
-
-problems! {
     /// The query, a header, or the JSON text cannot be read. `errors` names the parameter or header.
-    BadRequest = 400, "bad_request", "Bad request";
+    BadRequest = 400, "bad_request";
     /// The request has no API key, or the key is unknown, expired or revoked. Send `Authorization: Bearer spsi_...`.
-    Unauthorised = 401, "unauthorised", "No valid API key";
+    Unauthorised = 401, "unauthorised";
     /// The role of the key does not permit the operation. `detail` names the role that does.
-    Forbidden = 403, "forbidden", "Role required";
+    Forbidden = 403, "forbidden";
     /// The path is unknown, or nothing has this id. `detail` names what was not found.
-    NotFound = 404, "not_found", "Not found";
+    NotFound = 404, "not_found";
     /// The route exists, but not for this HTTP method. The `Allow` header lists the methods.
-    MethodNotAllowed = 405, "method_not_allowed", "Method not allowed";
+    MethodNotAllowed = 405, "method_not_allowed";
     /// The request body did not arrive in time. Send the request again.
-    Timeout = 408, "request_timeout", "Request timeout";
+    Timeout = 408, "request_timeout";
     /// The present state does not allow the operation. `detail` names the state.
-    Conflict = 409, "conflict", "State conflict";
+    Conflict = 409, "conflict";
     /// The cursor points to events that are no longer kept. Start again without a cursor.
-    CursorExpired = 410, "cursor_expired", "Cursor expired";
+    CursorExpired = 410, "cursor_expired";
     /// The resource has changed since the version that `If-Match` names. Read it again, then repeat the change.
-    PreconditionFailed = 412, "precondition_failed", "Changed by somebody else";
+    PreconditionFailed = 412, "precondition_failed";
     /// The request body has too many bytes. `detail` names the limit.
-    TooLarge = 413, "too_large", "Body too large";
+    TooLarge = 413, "too_large";
     /// The media type of the request body is not supported. `detail` names the supported ones.
-    UnsupportedMediaType = 415, "unsupported_media_type", "Unsupported media type";
+    UnsupportedMediaType = 415, "unsupported_media_type";
     /// Fields of the body are missing or invalid. `errors` names every one; nothing was changed.
-    Invalid = 422, "invalid", "Invalid fields";
+    Invalid = 422, "invalid";
     /// The `Idempotency-Key` was used before with another request. Use a new key for a new request.
-    IdempotencyKeyReused = 422, "idempotency_key_reused", "Idempotency key reused";
+    IdempotencyKeyReused = 422, "idempotency_key_reused";
     /// The key made more requests than its limit. Wait for the seconds in `Retry-After`.
-    TooManyRequests = 429, "too_many_requests", "Too many requests";
+    TooManyRequests = 429, "too_many_requests";
     /// The server failed because of a fault of its own, which is in its log. Report the `X-Request-Id` of the response.
-    Internal = 500, "internal_error", "Internal error";
+    Internal = 500, "internal_error";
     /// ezyVet or another remote server failed or refused the call. `detail` has its own words.
-    BadGateway = 502, "remote_failed", "Remote call failed";
+    BadGateway = 502, "remote_failed";
     /// The database does not respond, or a needed setting is missing. Wait for the seconds in `Retry-After`.
-    Unavailable = 503, "unavailable", "Unavailable";
+    Unavailable = 503, "unavailable";
 }
 
 /// An invalid field or parameter.
@@ -105,7 +72,9 @@ pub struct ProblemDocument<'a> {
     #[serde(rename = "type")]
     #[schema(example = "urn:spsi:problem:not_found")]
     pub kind: String,
-    pub title: &'a str,
+    /// The code in words.
+    #[schema(example = "Not found")]
+    pub title: String,
     pub status: u16,
     /// What happened, for people.
     pub detail: &'a str,
@@ -184,13 +153,19 @@ impl ResponseError for Problem {
         }
         let document = ProblemDocument {
             kind: format!("urn:spsi:problem:{}", self.kind.code()),
-            title: self.kind.title(),
+            title: title(self.kind.code()),
             status: self.status_code().as_u16(),
             detail: &self.detail,
             errors: &self.errors,
         };
         response.insert_header((header::CONTENT_TYPE, "application/problem+json")).json(document)
     }
+}
+
+/// Returns a code as words: `not_found` as `Not found`.
+fn title(code: &str) -> String {
+    let (first, rest) = code.split_at(code.len().min(1));
+    format!("{}{}", first.to_uppercase(), rest.replace('_', " "))
 }
 
 /// An unreachable database becomes a 503 that clients retry. Every other database error is a fault of this program: 500.
