@@ -1,10 +1,13 @@
 //! Connections to Postgres, also through a pooler such as PgBouncer; migrations; errors of named constraints.
 
+mod notifications;
 pub mod pooler;
 pub mod row;
 
+pub use notifications::Notifications;
+
 use crate::config::{DatabaseSettings, Pooling};
-use sqlx::postgres::{PgConnectOptions, PgListener, PgPool, PgPoolOptions};
+use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
 use sqlx::{AssertSqlSafe, Connection, PgConnection, Postgres, Transaction};
 use std::str::FromStr;
 use std::time::Duration;
@@ -74,17 +77,6 @@ fn connect(mut options: PgPoolOptions, connection: PgConnectOptions, settings: &
 
 fn is_transaction_pooled(connection: &PgConnectOptions) -> bool {
     connection.get_application_name() == Some(TRANSACTION_POOLED)
-}
-
-/// Starts to listen for notifications on `channel`. Returns `None` with [`Pooling::Transaction`], where notifications get
-/// lost: callers poll.
-pub async fn listen(pool: &PgPool, channel: &str) -> Result<Option<PgListener>, sqlx::Error> {
-    if is_transaction_pooled(&pool.connect_options()) {
-        return Ok(None);
-    }
-    let mut listener = PgListener::connect_with(pool).await?;
-    listener.listen(channel).await?;
-    Ok(Some(listener))
 }
 
 /// Runs `work` in a transaction, and commits if it succeeds. Otherwise nothing that it wrote remains.

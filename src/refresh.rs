@@ -4,10 +4,9 @@
 use crate::catalog::Catalog;
 use crate::clinics::cache::ClinicCache;
 use crate::clock::Clock;
-use crate::db;
+use crate::db::Notifications;
 use crate::shutdown::Shutdown;
 use sqlx::PgPool;
-use sqlx::postgres::PgListener;
 use std::time::{Duration, Instant};
 
 /// The pause after a refresh is at least this many times as long as the refresh took. Under a flood of orders, stock is
@@ -38,7 +37,7 @@ impl Refresher {
 
     /// Refreshes until the shutdown begins.
     pub async fn run(self, shutdown: Shutdown) {
-        let mut listener = None;
+        let changes = Notifications::listen(&self.pool, "spsi_data");
         let mut is_failing = false;
         while !shutdown.has_begun() {
             let began = Instant::now();
@@ -55,13 +54,10 @@ impl Refresher {
             is_failing = refreshed.is_err();
             metrics::gauge!("spsi_refresh_failing").set(if is_failing { 1.0 } else { 0.0 });
             let pause = if is_failing { self.interval } else { self.pause_after(duration) };
-            if listener.is_none() && !is_failing {
-                listener = db::listen(&self.pool, "spsi_data").await.ok().flatten();
-            }
             tokio::select! {
                 () = shutdown.begun() => return,
                 () = tokio::time::sleep(pause) => {}
-                is_connected = notified(&mut listener) => if !is_connected { listener = None },
+                () = changes.arrived() => {}
             }
         }
     }
@@ -69,13 +65,5 @@ impl Refresher {
     fn pause_after(&self, refresh: Duration) -> Duration {
         let longest = self.interval.saturating_mul(MAX_INTERVALS);
         refresh.saturating_mul(PAUSE_PER_REFRESH).clamp(self.interval, longest)
-    }
-}
-
-/// Waits for a notification, forever without a listener. Returns false if the listener has lost its connection.
-async fn notified(listener: &mut Option<PgListener>) -> bool {
-    match listener {
-        Some(listener) => listener.try_recv().await.is_ok_and(|notification| notification.is_some()),
-        None => std::future::pending().await,
     }
 }

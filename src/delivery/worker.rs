@@ -12,13 +12,13 @@ use super::store::{self, ClassLimits, DueDelivery, WorkClass};
 use crate::clinics::sites::{self, SiteError};
 use crate::clock::Clock;
 use crate::config::{Settings, SiteSettings, WorkerSettings};
+use crate::db::Notifications;
 use crate::events::Doorbell;
 use crate::ezyvet::Client;
 use crate::secret::KeyRing;
 use crate::shutdown::Shutdown;
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use sqlx::PgPool;
-use sqlx::postgres::PgListener;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use time::OffsetDateTime;
@@ -73,15 +73,13 @@ impl Worker {
     /// Works until the shutdown, then settles the calls in flight. Survives the loss of the database.
     pub async fn run(&self, shutdown: Shutdown) {
         let mut holders: JoinSet<()> = JoinSet::new();
-        let (mut listener, mut prune_at) = (None, self.context.clock.now());
+        let new_deliveries = Notifications::listen(&self.context.pool, "spsi_delivery");
+        let mut prune_at = self.context.clock.now();
         while !shutdown.has_begun() {
             if self.context.clock.now() >= prune_at {
                 prune_at = self.context.clock.now() + PRUNE_INTERVAL;
                 let worker = self.clone();
                 holders.spawn(async move { worker.prune().await });
-            }
-            if listener.is_none() {
-                listener = self.listen().await;
             }
             let began = Instant::now();
             let free = self.settings.worker_sites.saturating_sub(holders.len());
@@ -99,7 +97,7 @@ impl Worker {
             let rest = (began.elapsed() * REST).min(LONGEST_REST);
             metrics::gauge!("spsi_sites_leased").set(holders.len() as f64);
             tokio::select! {
-                () = wait_for_notification(&mut listener) => {}
+                () = new_deliveries.arrived() => {}
                 () = tokio::time::sleep(self.settings.worker_poll.0) => {}
                 Some(_) = holders.join_next() => {}
                 () = shutdown.begun() => {}
@@ -120,14 +118,6 @@ impl Worker {
             Ok(deleted) => tracing::info!(deleted, "deleted old attempts"),
             Err(error) => tracing::warn!(%error, "cannot delete old attempts"),
         }
-    }
-
-    async fn listen(&self) -> Option<PgListener> {
-        let listening = crate::db::listen(&self.context.pool, "spsi_delivery").await;
-        listening
-            .inspect_err(|error| tracing::warn!(%error, "cannot listen for new deliveries; polling instead"))
-            .ok()
-            .flatten()
     }
 
     /// Works through a leased site, renews its lease meanwhile, and releases it.
@@ -300,14 +290,5 @@ fn closed_until(session: &Session, result: Result<(), StopReason>) -> Option<Off
             // Trying again at once would fail again.
             Some(session.now() + Duration::from_secs(1))
         }
-    }
-}
-
-async fn wait_for_notification(listener: &mut Option<PgListener>) {
-    let Some(listening) = listener else { return std::future::pending().await };
-    match listening.recv().await {
-        // One scan serves all notifications that came together.
-        Ok(_) => while listening.next_buffered().is_some() {},
-        Err(_) => *listener = None,
     }
 }

@@ -15,6 +15,7 @@ mod exports;
 mod generated;
 mod harness;
 mod no_token;
+mod notifications;
 mod orders;
 mod orders_ask;
 mod orders_intake;

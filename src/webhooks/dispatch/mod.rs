@@ -20,12 +20,12 @@ use super::client::{Client, ClientError};
 use super::{attempts, fan_out};
 use crate::clock::Clock;
 use crate::config::{Settings, WebhookSettings};
+use crate::db::Notifications;
 use crate::events;
 use crate::secret::KeyRing;
 use crate::shutdown::Shutdown;
 use in_flight::{InFlight, Lane};
 use sqlx::PgPool;
-use sqlx::postgres::PgListener;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -85,15 +85,13 @@ impl Dispatcher {
         let mut calls = JoinSet::new();
         let mut in_flight = self.in_flight();
         let (mut finished, mut cursors) = (Vec::new(), Cursors::default());
-        let (mut listener, mut prune_at) = (None, self.clock.now());
+        let new_events = Notifications::listen(&self.pool, events::CHANNEL);
+        let mut prune_at = self.clock.now();
         while !shutdown.has_begun() {
             if self.clock.now() >= prune_at {
                 prune_at = self.clock.now() + PRUNE_INTERVAL;
                 let dispatcher = self.clone();
                 tokio::spawn(async move { dispatcher.prune().await });
-            }
-            if listener.is_none() {
-                listener = self.listen().await;
             }
             let began = Instant::now();
             let is_behind = match self.pass(&mut calls, &mut in_flight, &mut finished, &mut cursors).await {
@@ -109,7 +107,7 @@ impl Dispatcher {
             if !is_behind {
                 let wait = in_flight.next_release(Instant::now()).unwrap_or(self.poll).min(self.poll);
                 tokio::select! {
-                    () = wait_for_notification(&mut listener) => {}
+                    () = new_events.arrived() => {}
                     () = tokio::time::sleep(wait) => {}
                     Some(sent) = calls.join_next() => collect(sent, &mut in_flight, &mut finished),
                     () = shutdown.begun() => break,
@@ -268,14 +266,6 @@ impl Dispatcher {
             Err(error) => tracing::warn!(%error, "cannot delete old attempts of webhooks"),
         }
     }
-
-    async fn listen(&self) -> Option<PgListener> {
-        let listening = crate::db::listen(&self.pool, events::CHANNEL).await;
-        listening
-            .inspect_err(|error| tracing::warn!(%error, "cannot listen for new events; polling instead"))
-            .ok()
-            .flatten()
-    }
 }
 
 /// Takes over a call that ended. A call that panicked is sent again after its lease.
@@ -286,15 +276,6 @@ fn collect(sent: Result<Sent, tokio::task::JoinError>, in_flight: &mut InFlight,
             finished.push(sent);
         }
         Err(error) => tracing::error!(%error, "a call to a webhook panicked"),
-    }
-}
-
-async fn wait_for_notification(listener: &mut Option<PgListener>) {
-    let Some(listening) = listener else { return std::future::pending().await };
-    match listening.recv().await {
-        // One pass serves all notifications that came together.
-        Ok(_) => while listening.next_buffered().is_some() {},
-        Err(_) => *listener = None,
     }
 }
 
