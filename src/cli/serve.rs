@@ -4,6 +4,7 @@ use crate::app::{Context, Role};
 use crate::config::Settings;
 use crate::{shutdown, telemetry};
 use anyhow::Context as _;
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use std::net::TcpListener;
 
 /// Run the server and the delivery worker until SIGTERM or Ctrl-C
@@ -28,6 +29,7 @@ pub struct Serve {
 pub async fn run(command: Serve) -> anyhow::Result<()> {
     let settings = command.settings;
     telemetry::start_logs(&settings.log, &settings.log_format)?;
+    raise_open_files();
     let listener = listen(&settings)?;
     if settings.database.database_url.is_none() {
         tracing::warn!(
@@ -44,6 +46,16 @@ pub async fn run(command: Serve) -> anyhow::Result<()> {
     let served = context.serve(command.role, listener, shutdown).await;
     let closed = context.close().await;
     served.and(closed)
+}
+
+/// Raises the limit of open files as far as the system permits: each connection to a clinic, a webhook or Postgres is one,
+/// and many systems start a process with 1,024.
+fn raise_open_files() {
+    let raised = getrlimit(Resource::RLIMIT_NOFILE)
+        .and_then(|(_, highest)| setrlimit(Resource::RLIMIT_NOFILE, highest, highest));
+    if let Err(error) = raised {
+        tracing::warn!(%error, "cannot raise the limit of open files");
+    }
 }
 
 /// Binds the address before anything else starts, so that a second server fails at once.

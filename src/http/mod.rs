@@ -28,6 +28,7 @@ use actix_web::middleware::{Compress, from_fn};
 use actix_web::rt::net::TcpStream;
 use actix_web::web::{self, ServiceConfig};
 use actix_web::{App, HttpRequest, HttpResponse, HttpServer, Resource, ResponseError};
+use nix::sys::socket::Backlog;
 use problem::{Kind, Problem};
 use request_line::EscapingStream;
 use sqlx::PgPool;
@@ -111,6 +112,8 @@ pub async fn serve(services: Services, listener: TcpListener, mut shutdown: Shut
             .into_factory()
             .map_err(|error: actix_web::Error| error.error_response())
     };
+    // The standard library listens for 128 waiting connections, fewer than a burst of clinics opens; the system drops the rest.
+    nix::sys::socket::listen(&listener, Backlog::MAXCONN)?;
     let signal = shutdown.clone();
     // Built from the parts of actix-web's HttpServer, which has no hook to wrap the stream in an EscapingStream.
     let server = Server::build()

@@ -18,8 +18,8 @@ pub use reqwest::Error as ClientError;
 /// The part of an answer's body that is read.
 const MAX_ANSWER_BYTES: usize = 64 * 1024;
 const MAX_CONNECT_TIME: Duration = Duration::from_secs(10);
-/// How long an idle connection stays open for the next message.
-const IDLE_CONNECTION: Duration = Duration::from_secs(30);
+/// How long an idle connection stays open for the next message: thousands of endpoints must not hold thousands of connections.
+const IDLE_CONNECTION: Duration = Duration::from_secs(5);
 const IDLE_CONNECTIONS_PER_HOST: usize = 2;
 
 /// An answer, whatever its status.

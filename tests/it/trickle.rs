@@ -3,6 +3,7 @@
 use crate::support::client::{Request, Response};
 use crate::support::order::documented;
 use crate::support::supplier::{Clinic, Supplier};
+use nix::sys::signal::Signal;
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
@@ -141,4 +142,23 @@ fn several_requests_share_a_connection() {
     stream.read_to_end(&mut received).expect("three answers");
     assert_eq!(String::from_utf8_lossy(&received).matches("HTTP/1.1 200 OK").count(), 3);
     let _ = Response { status: 200, headers: Vec::new(), body: received };
+}
+
+#[test]
+fn a_burst_of_connections_waits_until_the_server_accepts_them() {
+    const BURST: usize = 500;
+    let (supplier, clinic) = supplier();
+    let request = supplier.request("GET", "/categories").bearer(&clinic.token);
+    let address = supplier.url().trim_start_matches("http://").parse().expect("an address");
+    // As while the server is busy.
+    supplier.signal(Signal::SIGSTOP);
+    let connect = |_| TcpStream::connect_timeout(&address, Duration::from_millis(900));
+    let connected: Result<Vec<TcpStream>, _> = (0..BURST).map(connect).collect();
+    supplier.signal(Signal::SIGCONT);
+    for mut stream in connected.expect("the system keeps them") {
+        stream.write_all(&request.head()).expect("it goes out");
+        let mut received = Vec::new();
+        stream.read_to_end(&mut received).expect("an answer");
+        assert_eq!(status(&received), Some(200));
+    }
 }

@@ -1,5 +1,6 @@
 //! Runs the real `spsi` binary, to its end or as a server. The child's environment holds only the variables of the test.
 
+use nix::sys::signal::Signal;
 use std::ffi::OsStr;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::path::Path;
@@ -134,9 +135,13 @@ impl RunningServer {
 
     /// Sends SIGTERM, as an orchestrator does, and waits for the end of the process.
     pub fn terminate(mut self) -> ExitStatus {
-        let process = nix::unistd::Pid::from_raw(i32::try_from(self.child.id()).expect("a process id"));
-        nix::sys::signal::kill(process, nix::sys::signal::Signal::SIGTERM).expect("it runs");
+        self.signal(Signal::SIGTERM);
         wait(&mut self.child)
+    }
+
+    pub fn signal(&self, signal: Signal) {
+        let process = nix::unistd::Pid::from_raw(i32::try_from(self.child.id()).expect("a process id"));
+        nix::sys::signal::kill(process, signal).expect("it runs");
     }
 }
 

@@ -118,6 +118,10 @@ impl Supplier {
         self.server.stderr()
     }
 
+    pub fn signal(&self, signal: nix::sys::signal::Signal) {
+        self.server.signal(signal);
+    }
+
     /// Kills the server. Commands and replicas still work.
     pub fn kill(&mut self) {
         self.server.kill();
