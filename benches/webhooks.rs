@@ -18,8 +18,7 @@ use spsi_partner::shutdown::{self, ShutdownTrigger};
 use spsi_partner::webhooks::Dispatcher;
 use sqlx::{AssertSqlSafe, PgPool};
 use std::collections::HashMap;
-use std::net::TcpListener;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, mpsc};
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 use time::OffsetDateTime;
@@ -63,26 +62,28 @@ fn quantile(sorted: &[f64], share: f64) -> f64 {
 
 type Arrivals = Mutex<HashMap<String, Instant>>;
 
-/// Receivers at one address: `/ok` answers at once, `/hang` never.
+/// Receivers at many addresses of the loopback, as real ones are at many: connections to one address would use up its ports.
+/// `/ok` answers at once, `/hang` never.
 struct Receivers {
-    url: String,
+    port: u16,
     arrivals: Arc<Arrivals>,
 }
 
 impl Receivers {
     fn start() -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
-        let url = format!("http://{}", listener.local_addr().expect("an address"));
         let arrivals: Arc<Arrivals> = Arc::default();
         let shared = Data::from(arrivals.clone());
+        let (listening, port) = mpsc::channel();
         std::thread::spawn(move || {
             actix_web::rt::System::new().block_on(async move {
                 let app = move || App::new().app_data(shared.clone()).default_service(web::to(answer));
                 let server = HttpServer::new(app).workers(1).backlog(4096).max_connections(20_000).disable_signals();
-                server.listen(listener).expect("listen").run().await.expect("served");
+                let server = server.bind(("0.0.0.0", 0)).expect("a port");
+                listening.send(server.addrs()[0].port()).expect("a receiver");
+                server.run().await.expect("served");
             });
         });
-        Self { url, arrivals }
+        Self { port: port.recv().expect("a port"), arrivals }
     }
 
     fn take(&self) -> HashMap<String, Instant> {
@@ -142,7 +143,7 @@ impl Supplier {
     }
 
     /// Replaces all endpoints by `count` ones, each for the events of a clinic of its own.
-    async fn set_endpoints(&self, url: &str, count: i64, one_hangs_of: i64) {
+    async fn set_endpoints(&self, receivers: &Receivers, count: i64, one_hangs_of: i64) {
         self.run("delete from webhook_endpoint").await;
         self.run(&format!(
             "insert into clinic (name, client_id, secret_hash, created_at)
@@ -156,11 +157,12 @@ impl Supplier {
             .collect();
         sqlx::query(
             "insert into webhook_endpoint (id, url, clinic_id, secret, created_at, changed_at)
-             select n, $2 || case when $3 > 0 and n % $3 = 0 then '/hang' else '/ok' end, n, secret, now(), now()
+             select n, format('http://127.0.%s.%s:%s/', n / 250 % 250, n % 250 + 1, $2)
+                 || case when $3 > 0 and n % $3 = 0 then 'hang' else 'ok' end, n, secret, now(), now()
              from unnest($1::bytea[]) with ordinality as s (secret, n)",
         )
         .bind(sealed)
-        .bind(url)
+        .bind(i32::from(receivers.port))
         .bind(one_hangs_of)
         .execute(&self.pool)
         .await
@@ -244,7 +246,7 @@ fn delays(sent: &[(String, Instant)], arrived: &HashMap<String, Instant>) -> Vec
 
 async fn measure_single(supplier: &Supplier, receivers: &Receivers, size: &Size) -> f64 {
     println!("From the commit of an event to its arrival, one event at a time");
-    supplier.set_endpoints(&receivers.url, 1, 0).await;
+    supplier.set_endpoints(receivers, 1, 0).await;
     let working = supplier.work();
     tokio::time::sleep(Duration::from_secs(2)).await;
     let mut sent = Vec::new();
@@ -271,7 +273,7 @@ async fn wait_for(receivers: &Receivers, count: usize) {
 
 /// Sends each endpoint an event per round. Returns the delays of the endpoints that answer.
 async fn measure_many(supplier: &Supplier, receivers: &Receivers, size: &Size, one_hangs_of: i64) -> Vec<f64> {
-    supplier.set_endpoints(&receivers.url, size.endpoints, one_hangs_of).await;
+    supplier.set_endpoints(receivers, size.endpoints, one_hangs_of).await;
     let working = supplier.work();
     tokio::time::sleep(Duration::from_secs(2)).await;
     let mut ticks = tokio::time::interval(Duration::from_secs(1) / u32::try_from(size.per_second).expect("small"));
@@ -352,7 +354,7 @@ async fn measure_log(supplier: &Supplier, events: i64) -> [f64; 3] {
 async fn measure_logs(supplier: &Supplier, receivers: &Receivers, size: &Size) -> f64 {
     println!("A log of {SMALL_LOG} and of {} events", size.log);
     supplier.run("truncate event, webhook_message").await;
-    supplier.set_endpoints(&receivers.url, 1, 0).await;
+    supplier.set_endpoints(receivers, 1, 0).await;
     let small = measure_log(supplier, SMALL_LOG).await;
     let large = measure_log(supplier, size.log).await;
     let names = [
