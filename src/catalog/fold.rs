@@ -9,10 +9,27 @@ use unicode_normalization::UnicodeNormalization;
 
 /// Folds a text. Folding is idempotent, and a text that is not empty never folds to an empty text.
 pub fn fold(text: &str) -> String {
-    if text.is_ascii() {
-        return text.to_ascii_lowercase();
+    let (mut folded, mut rest) = (String::with_capacity(text.len()), text);
+    // Most characters are ASCII. Such a character composes with accents after it, never with a character before it.
+    while let Some(first) = rest.find(|c: char| !c.is_ascii()) {
+        let end = rest[first..].find(|c: char| c.is_ascii()).map_or(rest.len(), |length| first + length);
+        let (ascii, other) = rest[..end].split_at(first.saturating_sub(1));
+        push_ascii(&mut folded, ascii);
+        folded.extend(fold_unicode(other));
+        rest = &rest[end..];
     }
-    text.nfd().flat_map(char::to_lowercase).flat_map(char::to_uppercase).flat_map(char::to_lowercase).nfc().collect()
+    push_ascii(&mut folded, rest);
+    folded
+}
+
+fn push_ascii(folded: &mut String, text: &str) {
+    let start = folded.len();
+    folded.push_str(text);
+    folded[start..].make_ascii_lowercase();
+}
+
+fn fold_unicode(text: &str) -> impl Iterator<Item = char> + '_ {
+    text.nfd().flat_map(char::to_lowercase).flat_map(char::to_uppercase).flat_map(char::to_lowercase).nfc()
 }
 
 #[cfg(test)]
@@ -59,6 +76,13 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn a_text_folds_piece_by_piece_as_it_does_whole(
+            text in prop_oneof![any::<String>(), "[aE é\u{301}\u{327}İıßﬁǰŉ가\u{11a8}]{0,12}"],
+        ) {
+            prop_assert_eq!(fold(&text), fold_unicode(&text).collect::<String>());
+        }
+
         #[test]
         fn folding_is_idempotent(text: String) {
             let folded = fold(&text);

@@ -37,25 +37,28 @@ const NO_LIST: u32 = u32::MAX;
 /// The posting list of each gram.
 #[derive(Debug)]
 pub(super) struct GramTable {
+    /// The number of lists.
+    lists: u32,
     short: Box<[u32]>,
     long: HashMap<u64, u32, BuildHasherDefault<GramHasher>>,
 }
 
 impl Default for GramTable {
     fn default() -> Self {
-        Self { short: vec![NO_LIST; SHORT_GRAMS].into(), long: HashMap::default() }
+        Self { lists: 0, short: vec![NO_LIST; SHORT_GRAMS].into(), long: HashMap::default() }
     }
 }
 
 impl GramTable {
-    /// Returns the list of a gram; `new` if the gram has none yet.
-    pub(super) fn find_or_insert(&mut self, gram: &[u8], new: u32) -> u32 {
+    /// Returns the list of a gram, the next new one if the gram has none yet.
+    pub(super) fn find_or_insert(&mut self, gram: &[u8]) -> u32 {
         let list = match short_index(gram) {
             Some(index) => &mut self.short[index],
-            None => self.long.entry(gram_key(gram)).or_insert(new),
+            None => self.long.entry(gram_key(gram)).or_insert(NO_LIST),
         };
         if *list == NO_LIST {
-            *list = new;
+            *list = self.lists;
+            self.lists += 1;
         }
         *list
     }

@@ -50,6 +50,25 @@ fn a_text_with_all_grams_of_a_value_but_not_the_value_is_no_hit() {
 }
 
 #[test]
+fn a_search_passes_over_segments_and_reads_dense_and_sparse_parts() {
+    // "early" is dense in the first segment only, "late" begins in the second, "both" is sparse in both.
+    let word = |position: usize| match (position / 65_536, position % 7) {
+        (0, 0) => "early",
+        (1, 3) => "late",
+        (_, 5) if position.is_multiple_of(6_007) => "both",
+        _ => "none",
+    };
+    let texts: Vec<String> = (0..140_000).map(|position| format!("{} {}", word(position), position % 1_000)).collect();
+    let mut builder = TextIndexBuilder::default();
+    texts.iter().for_each(|text| builder.push(text));
+    let index = builder.finish();
+    for value in ["early", "late", "both", "late 77", "both 1", "arly 5", "e 999", "zzz", "9"] {
+        let expected: Vec<u32> = (0..).zip(&texts).filter(|(_, text)| text.contains(value)).map(|(at, _)| at).collect();
+        assert_eq!(index.first(&[value.to_owned()], usize::MAX), expected, "{value}");
+    }
+}
+
+#[test]
 fn sorted_texts_are_found_by_equality() {
     let mut texts = Texts::default();
     assert_eq!(texts.find_sorted("a"), None);
