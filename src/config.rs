@@ -193,7 +193,7 @@ pub struct WorkerSettings {
     #[validate(custom(function = "not_zero"))]
     #[arg(long, env = "SPSI_WORKER_POLL", default_value = "1s")]
     pub worker_poll: Span,
-    /// Maximum number of sites that one worker delivers to at the same time. Further sites take turns
+    /// Maximum number of sites that one worker delivers to at the same time. Further sites wait
     #[validate(range(min = 1, message = "must be at least 1"))]
     #[arg(long, env = "SPSI_WORKER_SITES", default_value = "2048")]
     pub worker_sites: usize,

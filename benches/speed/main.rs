@@ -9,6 +9,7 @@ mod import;
 mod load;
 mod memory;
 mod options;
+mod order_list;
 mod orders;
 mod pages;
 mod queries;
@@ -106,13 +107,13 @@ impl DatasetRun<'_> {
         let wants = |scenarios: &[Scenario]| scenarios.iter().any(|scenario| options.wants(*scenario));
         let is_usual = size == plan.usual_size();
         let (reads, whole) = (wants(&[Scenario::A, Scenario::B, Scenario::C, Scenario::D]), wants(&[Scenario::E]));
-        let others = is_usual && wants(&[Scenario::F, Scenario::G, Scenario::J, Scenario::K]);
+        let others = is_usual && wants(&[Scenario::F, Scenario::G, Scenario::J, Scenario::K, Scenario::L]);
         if !(reads || whole || others) {
             return Ok(());
         }
         let dataset = environment.create_dataset(size).await?;
         let order_databases = orders::Databases::of(&dataset);
-        if is_usual && wants(&[Scenario::G]) {
+        if is_usual && wants(&[Scenario::G, Scenario::L]) {
             order_databases.create(environment).await?;
         }
         let mut servers = Servers::start(environment, &dataset, stacks, None).await?;
@@ -148,11 +149,13 @@ impl DatasetRun<'_> {
             servers = servers.restarted(environment, &dataset, &[]).await?;
             report_failure("(f)", size, storm::run(plan, &dataset, &servers, &clinics, report).await, report);
         }
-        if is_usual && wants(&[Scenario::G]) {
+        if is_usual && wants(&[Scenario::G, Scenario::L]) {
             order_databases.fill_stock(environment).await?;
             servers = servers.restarted(environment, &dataset, &[]).await?;
             let measured = orders::run(plan, environment, &order_databases, &servers, report).await;
             report_failure("(g)", size, measured, report);
+            let measured = order_list::run(plan, environment, &dataset, report).await;
+            report_failure("(l)", size, measured, report);
             order_databases.drop_copies(environment).await?;
         }
         drop(servers);

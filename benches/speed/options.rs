@@ -44,7 +44,7 @@ pub enum Baseline {
     Textbook,
 }
 
-/// The scenarios of issues 6 and 13. Scenario (i) is `cargo bench --bench deliveries`.
+/// The scenarios of issues 6, 13 and 14. Scenario (i) is `cargo bench --bench deliveries`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum Scenario {
     /// Search, mixed terms, limit 20
@@ -67,6 +67,8 @@ pub enum Scenario {
     J,
     /// Pull in pages
     K,
+    /// Orders by cursor; runs after (g)
+    L,
 }
 
 /// Sizes, durations and repetitions.

@@ -9,7 +9,7 @@ use validator::Validate;
 #[derive(Clone, Debug, Args, Validate)]
 #[command(next_help_heading = "Events and webhooks")]
 pub struct WebhookSettings {
-    /// How long events are kept: a duration or `forever`. A reader whose cursor is older is told that it missed events
+    /// How long events are kept: a duration or `forever`. A reader whose cursor is older gets the error `cursor_expired`
     #[arg(long, env = "SPSI_EVENTS_KEPT_FOR", default_value = "400d")]
     pub events_kept_for: Retention,
     /// `true` permits webhooks with `http://` and with private addresses. Set it only where everybody who may add webhooks

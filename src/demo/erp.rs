@@ -71,7 +71,7 @@ async fn order_and_ship(
     let events = events::list(&context.pool, Some(before), &Filter::default(), MAX_EVENTS).await?;
     let about_order = |event: &&Event| event.data.to_string().contains(&number);
     let kinds: Vec<_> = events.iter().filter(about_order).map(|event| event.kind.as_str()).collect();
-    narrator.say(&format!("   What the ERP was told about {number}: {}", kinds.join(", ")));
+    narrator.say(&format!("   Events that the ERP received about {number}: {}", kinds.join(", ")));
     let doubled = sandbox.world().doubled_invoices();
     ensure!(doubled.is_empty(), "invoices arrived twice: {doubled:?}");
     Ok(())

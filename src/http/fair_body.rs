@@ -1,5 +1,5 @@
-//! Fair scheduling of large response bodies. The bodies of one thread are written in rounds: each may produce some pieces
-//! when its turn comes, and other requests run between two turns. A short request thus waits for at most one piece, however
+//! Fair scheduling of large response bodies. The bodies of one thread are written round robin: each produces some
+//! pieces in its time slice, and other requests run between two slices. A short request thus waits for at most one piece, however
 //! many clinics pull the whole catalogue.
 
 use bytes::Bytes;
@@ -14,7 +14,7 @@ use std::task::{Context, Poll, Waker};
 #[derive(Default)]
 struct Scheduler {
     last_id: u64,
-    /// The body whose turn it is.
+    /// The body that has the time slice.
     running: Option<u64>,
     waiting: VecDeque<(u64, Waker)>,
 }
@@ -29,8 +29,8 @@ impl Scheduler {
         self.last_id
     }
 
-    /// Returns true if the turn of this body has come. Otherwise queues the body.
-    fn has_turn(&mut self, id: u64, waker: &Waker) -> bool {
+    /// Returns true if this body has the time slice. Otherwise queues the body.
+    fn is_scheduled(&mut self, id: u64, waker: &Waker) -> bool {
         if self.running == Some(id) {
             return true;
         }
@@ -52,8 +52,8 @@ impl Scheduler {
         });
     }
 
-    /// Ends the turn of this body, if it has the turn.
-    fn end_turn(&mut self, id: u64) {
+    /// Ends the time slice of this body, if it has it.
+    fn end_slice(&mut self, id: u64) {
         if self.running == Some(id) {
             self.start_next();
         }
@@ -63,19 +63,19 @@ impl Scheduler {
 /// A body that shares its thread fairly with other bodies and other requests.
 pub struct FairBody<I> {
     pieces: I,
-    pieces_per_turn: usize,
-    pieces_this_turn: usize,
+    pieces_per_slice: usize,
+    pieces_this_slice: usize,
     /// The id in the scheduler of the thread that polls this body. Bodies do not change threads.
     id: Option<u64>,
-    /// The thread has looked for new requests since the turn came.
+    /// The thread has looked for new requests since the time slice began.
     has_yielded: bool,
 }
 
 impl<I> FairBody<I> {
-    /// Creates a body that produces up to `pieces_per_turn` pieces in a turn.
-    pub fn new(pieces: I, pieces_per_turn: usize) -> Self {
-        let pieces_per_turn = pieces_per_turn.max(1);
-        Self { pieces, pieces_per_turn, pieces_this_turn: 0, id: None, has_yielded: false }
+    /// Creates a body that produces up to `pieces_per_slice` pieces in a time slice.
+    pub fn new(pieces: I, pieces_per_slice: usize) -> Self {
+        let pieces_per_slice = pieces_per_slice.max(1);
+        Self { pieces, pieces_per_slice, pieces_this_slice: 0, id: None, has_yielded: false }
     }
 }
 
@@ -85,8 +85,8 @@ impl<I: Iterator<Item = Bytes> + Unpin> Stream for FairBody<I> {
     fn poll_next(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let this = self.get_mut();
         let id = *this.id.get_or_insert_with(|| SCHEDULER.with_borrow_mut(Scheduler::new_id));
-        if this.pieces_this_turn == 0 {
-            if !SCHEDULER.with_borrow_mut(|scheduler| scheduler.has_turn(id, context.waker())) {
+        if this.pieces_this_slice == 0 {
+            if !SCHEDULER.with_borrow_mut(|scheduler| scheduler.is_scheduled(id, context.waker())) {
                 return Poll::Pending;
             }
             if !this.has_yielded {
@@ -101,12 +101,12 @@ impl<I: Iterator<Item = Bytes> + Unpin> Stream for FairBody<I> {
         }
         this.has_yielded = false;
         let piece = this.pieces.next();
-        this.pieces_this_turn += 1;
-        if this.pieces_this_turn == this.pieces_per_turn || piece.is_none() {
-            this.pieces_this_turn = 0;
+        this.pieces_this_slice += 1;
+        if this.pieces_this_slice == this.pieces_per_slice || piece.is_none() {
+            this.pieces_this_slice = 0;
         }
         // The next body may start at once: this body is polled again only when its client has read enough.
-        SCHEDULER.with_borrow_mut(|scheduler| scheduler.end_turn(id));
+        SCHEDULER.with_borrow_mut(|scheduler| scheduler.end_slice(id));
         Poll::Ready(piece.map(Ok))
     }
 }
@@ -117,7 +117,7 @@ impl<I> Drop for FairBody<I> {
         let _ = SCHEDULER.try_with(|scheduler| {
             let (Ok(mut scheduler), Some(id)) = (scheduler.try_borrow_mut(), self.id) else { return };
             scheduler.waiting.retain(|(waiting, _)| *waiting != id);
-            scheduler.end_turn(id);
+            scheduler.end_slice(id);
         });
     }
 }
@@ -178,7 +178,7 @@ mod tests {
             .run_until(async {
                 let mut slow = Box::pin(body("slow", 5, &log));
                 assert!(slow.next().await.is_some());
-                // Each is dropped while it has the turn or waits for it.
+                // Each is dropped while it has the time slice or waits for it.
                 for _ in 0..2 {
                     let mut dropped = Box::pin(body("dropped", 5, &log));
                     assert!(futures_util::poll!(dropped.next()).is_pending());

@@ -125,7 +125,7 @@ impl Intake {
     }
 
     /// Places an order about which the order hook decides. Copies of an order that arrive meanwhile wait for the first one,
-    /// and get its answer. The order is placed to the end if the caller stops waiting: what the hook has been told holds.
+    /// and get its answer. The order is placed to the end if the caller stops waiting: the hook has decided it, and may have stored that.
     async fn place_with_hook(
         &self,
         now: OffsetDateTime,
@@ -134,7 +134,7 @@ impl Intake {
     ) -> Result<Placed, OrderError> {
         let (intake, clinic, order) = (self.clone(), Arc::clone(clinic), Arc::clone(order));
         let placing = tokio::spawn(async move {
-            let _turn = intake.hook.wait_for_turn(clinic.row.id, &order.ezyvet_id).await;
+            let _lock = intake.hook.lock_order(clinic.row.id, &order.ezyvet_id).await;
             intake.place_now(now, &clinic, &order).await
         });
         // The task fails only by a panic, which is logged.

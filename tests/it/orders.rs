@@ -164,7 +164,7 @@ fn a_clinic_cannot_order_a_product_that_it_does_not_see() {
     let unknown = supplier.order(&clinic, &with("2", "/purchase_order_item_list/0/supplier_code", json!("NO-SUCH")));
     hidden.problem(422);
     let words = |answer: &Response| answer.text().replace("TP1", "?").replace("NO-SUCH", "?");
-    assert_eq!(words(&hidden), words(&unknown), "hidden is not told from absent");
+    assert_eq!(words(&hidden), words(&unknown), "a hidden product looks like an unknown one");
     for code in ["KET", "OLD", "NOP"] {
         let order = with("3", "/purchase_order_item_list/0/supplier_code", json!(code));
         assert_eq!(supplier.order(&clinic, &order).status, 422, "{code}");

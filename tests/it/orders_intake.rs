@@ -182,12 +182,12 @@ async fn waiting_orders_share_a_transaction_and_each_is_stored_whole() {
         assert_eq!(quantities, ["1".to_owned(), (id % 3 + 1).to_string()]);
         assert_eq!(found.revisions.len(), 1);
     }
-    let told: i64 =
+    let recorded: i64 =
         sqlx::query_scalar("select count(distinct subject_id) from audit_entry where action = 'order.place'")
             .fetch_one(server.shop.database.pool())
             .await
             .expect("a count");
-    assert_eq!(told, 41);
+    assert_eq!(recorded, 41);
     server.shop.assert_consistent().await;
 }
 
@@ -370,7 +370,7 @@ async fn plans_made_on_empty_tables_still_look_orders_up_by_key() {
             .await
             .expect("statistics")
     };
-    // What a connection has counted is told when it idles, or when it ends.
+    // Postgres publishes the counts of a connection when it idles, or when it ends.
     drop(intake);
     tokio::time::sleep(Duration::from_millis(1_500)).await;
     assert_eq!(scanned().await, 0);

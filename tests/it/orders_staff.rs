@@ -59,8 +59,8 @@ fn an_address_is_mapped_once_and_shown_on_every_later_order() {
     supplier.run(["clinic", "map", &clinic.id, "--ship-to", "2="]);
     assert_eq!(supplier.run(["order", "show", &first])["ship_to"], Value::Null);
     let strict = supplier.clinic_with(&["rule_ship_to_unmapped=decline"]);
-    let told = supplier.order(&strict, &documented("1")).expect(422);
-    assert_eq!(told["messages"][0]["type"], json!("ship_to_unmapped"));
+    let declined = supplier.order(&strict, &documented("1")).expect(422);
+    assert_eq!(declined["messages"][0]["type"], json!("ship_to_unmapped"));
 }
 
 #[test]

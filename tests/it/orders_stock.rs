@@ -343,7 +343,7 @@ fn clinics_see_the_free_stock() {
     let answer = supplier.order(&clinic, &order).expect(200);
     let number = answer["purchaseorder"]["supplier_order_number"].as_str().expect("a number").to_owned();
     becomes(&supplier, &other, 70);
-    assert_ne!(supplier.get(&other, "/products").header("etag"), Some(tag.as_str()), "a cached catalogue is told");
+    assert_ne!(supplier.get(&other, "/products").header("etag"), Some(tag.as_str()), "the tag changes with the stock");
     supplier.run(["order", "cancel", &number, "--line", "9:10", "--reason", "too many"]);
     becomes(&supplier, &other, 80);
     // The warehouse counts the goods on hand and does not know of orders.

@@ -34,7 +34,7 @@ impl Breaker {
         Self { max_failures, pause, failures: 0, state: State::Closed, probe_at: now }
     }
 
-    /// Returns whether a call may be made now. Its outcome must be told to [`Breaker::settle`].
+    /// Returns whether a call may be made now. Pass its outcome to [`Breaker::settle`].
     pub fn permit(&mut self, now: Instant) -> bool {
         match self.state {
             State::Closed => true,

@@ -60,8 +60,8 @@ struct Target {
     breaker: Mutex<Breaker>,
 }
 
-/// The turn of one order. While it is held, copies of the order wait.
-pub(super) type OrderTurn = KeyGuard<(ClinicId, String)>;
+/// The lock of one order. While it is held, copies of the order wait.
+pub(super) type OrderLock = KeyGuard<(ClinicId, String)>;
 
 impl OrderHook {
     /// Creates the hook from its settings. `allow_private` permits `http://` and private addresses.
@@ -89,7 +89,7 @@ impl OrderHook {
     }
 
     /// Waits until no copy of the order is being decided in this process.
-    pub(super) async fn wait_for_turn(&self, clinic: ClinicId, ezyvet_id: &str) -> OrderTurn {
+    pub(super) async fn lock_order(&self, clinic: ClinicId, ezyvet_id: &str) -> OrderLock {
         self.orders.lock((clinic, ezyvet_id.to_owned())).await
     }
 

@@ -1,7 +1,7 @@
 //! The calls of this process that are under way, and how many more may begin. Pure.
 //!
-//! Two lanes keep endpoints that hang from delaying the others. A call begins in the fast lane, unless its endpoint did not
-//! answer in time before. A call that has waited for a second moves to the slow lane and frees its place. If the slow lane is
+//! Two classes keep endpoints that hang from delaying the others. A call begins in the fast class, unless its endpoint did not
+//! answer in time before. A call that has waited for a second moves to the slow class and frees its place. If the slow class is
 //! full, calls stay where they are, which bounds the connections of the process by both limits together.
 
 use super::Busy;
@@ -14,7 +14,7 @@ const SLOW_AFTER: Duration = Duration::from_secs(1);
 const BLOCKED: i64 = 1_000_000;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Lane {
+pub(super) enum CallClass {
     Fast,
     /// For endpoints that did not answer in time before.
     Slow,
@@ -22,13 +22,13 @@ pub(super) enum Lane {
 
 struct Call {
     endpoint: i64,
-    lane: Lane,
+    class: CallClass,
     began: Instant,
 }
 
 impl Call {
     fn is_slow(&self, now: Instant) -> bool {
-        self.lane == Lane::Slow || now.duration_since(self.began) >= SLOW_AFTER
+        self.class == CallClass::Slow || now.duration_since(self.began) >= SLOW_AFTER
     }
 }
 
@@ -44,8 +44,8 @@ impl InFlight {
         Self { calls: HashMap::new(), max_fast, max_slow }
     }
 
-    pub fn begin(&mut self, lease: i64, endpoint: i64, lane: Lane, now: Instant) {
-        self.calls.insert(lease, Call { endpoint, lane, began: now });
+    pub fn begin(&mut self, lease: i64, endpoint: i64, class: CallClass, now: Instant) {
+        self.calls.insert(lease, Call { endpoint, class, began: now });
     }
 
     pub fn end(&mut self, lease: i64) {
@@ -62,22 +62,22 @@ impl InFlight {
         busy
     }
 
-    /// Returns how many calls may begin in a lane.
-    pub fn free(&self, lane: Lane, now: Instant) -> usize {
+    /// Returns how many calls may begin in a class.
+    pub fn free(&self, class: CallClass, now: Instant) -> usize {
         let slow = self.calls.values().filter(|call| call.is_slow(now)).count();
         let fast = self.calls.len() - slow;
-        match lane {
-            Lane::Fast => self.max_fast.saturating_sub(fast + slow.saturating_sub(self.max_slow)),
-            Lane::Slow => self.max_slow.saturating_sub(slow),
+        match class {
+            CallClass::Fast => self.max_fast.saturating_sub(fast + slow.saturating_sub(self.max_slow)),
+            CallClass::Slow => self.max_slow.saturating_sub(slow),
         }
     }
 
-    /// Returns when a call of a full fast lane becomes slow.
+    /// Returns when a call of a full fast class becomes slow.
     pub fn next_release(&self, now: Instant) -> Option<Duration> {
-        if self.free(Lane::Fast, now) > 0 {
+        if self.free(CallClass::Fast, now) > 0 {
             return None;
         }
-        let fast = self.calls.values().filter(|call| call.lane == Lane::Fast);
+        let fast = self.calls.values().filter(|call| call.class == CallClass::Fast);
         let waits = fast.map(|call| SLOW_AFTER.saturating_sub(now.duration_since(call.began)));
         waits.filter(|wait| !wait.is_zero()).min()
     }
@@ -91,18 +91,18 @@ mod tests {
     fn a_call_that_hangs_frees_its_place_after_a_second() {
         let mut in_flight = InFlight::new(2, 3);
         let start = Instant::now();
-        in_flight.begin(1, 10, Lane::Fast, start);
-        in_flight.begin(2, 11, Lane::Fast, start);
-        in_flight.begin(3, 12, Lane::Slow, start);
-        assert_eq!((in_flight.free(Lane::Fast, start), in_flight.free(Lane::Slow, start)), (0, 2));
+        in_flight.begin(1, 10, CallClass::Fast, start);
+        in_flight.begin(2, 11, CallClass::Fast, start);
+        in_flight.begin(3, 12, CallClass::Slow, start);
+        assert_eq!((in_flight.free(CallClass::Fast, start), in_flight.free(CallClass::Slow, start)), (0, 2));
         assert_eq!(in_flight.next_release(start), Some(SLOW_AFTER));
         let later = start + SLOW_AFTER;
-        assert_eq!((in_flight.free(Lane::Fast, later), in_flight.free(Lane::Slow, later)), (2, 0));
-        // The slow lane is full: further calls that hang keep their places.
-        in_flight.begin(4, 13, Lane::Fast, start);
-        assert_eq!(in_flight.free(Lane::Fast, later), 1);
+        assert_eq!((in_flight.free(CallClass::Fast, later), in_flight.free(CallClass::Slow, later)), (2, 0));
+        // The slow class is full: further calls that hang keep their places.
+        in_flight.begin(4, 13, CallClass::Fast, start);
+        assert_eq!(in_flight.free(CallClass::Fast, later), 1);
         in_flight.end(3);
-        assert_eq!(in_flight.free(Lane::Fast, later), 2);
+        assert_eq!(in_flight.free(CallClass::Fast, later), 2);
         assert_eq!(in_flight.by_endpoint(start), Busy::from([(10, 1), (11, 1), (13, 1)]));
         assert_eq!(in_flight.by_endpoint(later), Busy::from([(10, BLOCKED), (11, BLOCKED), (13, BLOCKED)]));
     }

@@ -24,7 +24,7 @@ use crate::db::Notifications;
 use crate::events;
 use crate::secret::KeyRing;
 use crate::shutdown::Shutdown;
-use in_flight::{InFlight, Lane};
+use in_flight::{CallClass, InFlight};
 use sqlx::PgPool;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -69,7 +69,7 @@ struct Sent {
     attempt: NewAttempt,
 }
 
-/// Where the next claim of each lane continues.
+/// Where the next claim of each class continues.
 type Cursors = [i64; 2];
 
 impl Dispatcher {
@@ -168,23 +168,23 @@ impl Dispatcher {
         }
         self.settle(finished).await?;
         let is_behind = fan_out::fan_out(&self.pool, self.clock.now()).await?;
-        for (lane, cursor) in [Lane::Fast, Lane::Slow].into_iter().zip(cursors) {
-            self.claim(lane, cursor, calls, in_flight).await?;
+        for (class, cursor) in [CallClass::Fast, CallClass::Slow].into_iter().zip(cursors) {
+            self.claim(class, cursor, calls, in_flight).await?;
         }
         Ok(is_behind)
     }
 
-    /// Claims the due messages of a lane and begins their calls, going round the endpoints once, until the lane is full.
+    /// Claims the due messages of a class and begins their calls, going round the endpoints once, until the class is full.
     async fn claim(
         &self,
-        lane: Lane,
+        class: CallClass,
         cursor: &mut i64,
         calls: &mut JoinSet<Sent>,
         in_flight: &mut InFlight,
     ) -> Result<(), sqlx::Error> {
         let mut rounds_left = if *cursor == 0 { 1 } else { 2 };
         loop {
-            let free = in_flight.free(lane, Instant::now());
+            let free = in_flight.free(class, Instant::now());
             if free == 0 {
                 return Ok(());
             }
@@ -193,7 +193,7 @@ impl Dispatcher {
                 after: *cursor,
                 busy: in_flight.by_endpoint(Instant::now()),
                 per_endpoint: self.settings.webhook_calls_per_endpoint as i64,
-                is_slow: lane == Lane::Slow,
+                is_slow: class == CallClass::Slow,
                 limit: free as i64,
                 lease_until: now + self.settings.webhook_timeout.0 + LEASE_MARGIN,
             };
@@ -211,7 +211,7 @@ impl Dispatcher {
                 }
             };
             for claimed in claimed {
-                in_flight.begin(claimed.lease, claimed.target.endpoint, lane, Instant::now());
+                in_flight.begin(claimed.lease, claimed.target.endpoint, class, Instant::now());
                 let dispatcher = self.clone();
                 calls.spawn(async move { dispatcher.send(claimed).await });
             }

@@ -50,13 +50,13 @@ fn the_hook_accepts_declines_or_holds_with_its_reason() {
     hook.behave(answer(
         json!({"decision": "decline", "reason": "no credit left", "lines": [{"item": "9", "reason": "sold out"}]}),
     ));
-    let told = supplier.order(&clinic, &documented("2")).expect(422);
-    assert_eq!(told["message"], json!("The order was declined: no credit left; sold out"));
+    let declined = supplier.order(&clinic, &documented("2")).expect(422);
+    assert_eq!(declined["message"], json!("The order was declined: no credit left; sold out"));
     assert_eq!(
-        (&told["messages"][0]["type"], &told["messages"][0]["text"]),
+        (&declined["messages"][0]["type"], &declined["messages"][0]["text"]),
         (&json!("hook"), &json!("no credit left"))
     );
-    assert_eq!(told["messages"][1]["fields"], json!(["purchaseorder.purchase_order_item_list[0]"]));
+    assert_eq!(declined["messages"][1]["fields"], json!(["purchaseorder.purchase_order_item_list[0]"]));
 
     hook.decide("hold");
     let held = show(&supplier, &place(&supplier, &clinic, "3"));
@@ -219,8 +219,8 @@ fn an_order_whose_sender_has_gone_is_stored_and_its_repetition_gets_the_first_an
     });
     assert_eq!(order["state"], json!("declined"));
     hook.decide("accept");
-    let told = supplier.order(&clinic, &documented("1")).expect(422);
-    assert_eq!(told["messages"][0]["text"], json!("late"));
+    let declined = supplier.order(&clinic, &documented("1")).expect(422);
+    assert_eq!(declined["messages"][0]["text"], json!("late"));
     assert_eq!(hook.received().len(), 1);
     let number = order["supplier_order_number"].as_str().expect("a number");
     assert_eq!(actions(&show(&supplier, number)).len(), 1);

@@ -66,8 +66,8 @@ fn an_order_that_is_asked_about_is_held_until_somebody_decides() {
         let order = show(&supplier, &number);
         assert_eq!((&order["state"], &order["decide_by"]), (&json!(state), &Value::Null));
     }
-    let told = supplier.order(&clinic, &documented("2")).expect(422);
-    assert_eq!(told["messages"][0]["text"], json!("no credit left"));
+    let declined = supplier.order(&clinic, &documented("2")).expect(422);
+    assert_eq!(declined["messages"][0]["text"], json!("no credit left"));
 }
 
 #[test]
@@ -137,8 +137,8 @@ fn without_a_decision_in_time_the_default_follows() {
         assert_eq!(entries.len(), 2, "{entries:?}");
         assert_eq!(entries[1], (action.to_owned(), "spsi".to_owned()));
         if default == "decline" {
-            let told = supplier.order(&clinic, &documented("1")).expect(422);
-            assert_eq!(told["messages"][0]["text"], json!("The supplier did not confirm the order in time"));
+            let declined = supplier.order(&clinic, &documented("1")).expect(422);
+            assert_eq!(declined["messages"][0]["text"], json!("The supplier did not confirm the order in time"));
         }
         // What was held is now left to staff.
         if default == "hold" {

@@ -268,7 +268,7 @@ fn receivers_that_hang_do_not_delay_the_others() {
     }
     let began = std::time::Instant::now();
     wait_for(&healthy, "five events", |received| received.len() == 5);
-    // The fast lane is full of calls that hang, for a second at most at a time.
+    // The fast class is full of calls that hang, for a second at most at a time.
     assert!(began.elapsed() < Duration::from_secs(6), "{:?}", began.elapsed());
 }
 
