@@ -95,7 +95,7 @@ pub struct DatabaseSettings {
     #[arg(long, env = "SPSI_PG_BIN_DIR")]
     pub pg_bin_dir: Option<PathBuf>,
     /// Maximum number of connections in the pool of this process. The batch writers of orders open up to the same number in
-    /// addition, so a process uses at most twice this number
+    /// addition, and three connections listen for notifications, so a process uses at most twice this number and three
     #[validate(range(min = 1, message = "must be at least 1"))]
     #[arg(long, env = "SPSI_DB_CONNECTIONS", default_value = "16")]
     pub db_connections: u32,

@@ -13,7 +13,7 @@ const RETRY: Duration = Duration::from_secs(1);
 /// Listens on one channel until dropped.
 ///
 /// A task of its own reads every notification when it arrives, because Postgres keeps unread notifications, without limit,
-/// for all listeners. Notifications of a lost connection are lost, and with
+/// for all listeners. It uses one connection beyond those of the pool. Notifications of a lost connection are lost, and with
 /// [`Pooling::Transaction`](crate::config::Pooling::Transaction) none arrives: callers poll as well.
 #[derive(Debug)]
 pub struct Notifications {
@@ -46,8 +46,9 @@ async fn read(pool: PgPool, channel: &'static str, arrived: Arc<Notify>) {
     if super::is_transaction_pooled(&pool.connect_options()) {
         return;
     }
+    let listening = super::pool_with(&pool, 1, &[]);
     while !pool.is_closed() {
-        let Err(error) = forward(&pool, channel, &arrived).await;
+        let Err(error) = forward(&listening, channel, &arrived).await;
         tracing::warn!(%error, channel, "cannot listen for notifications; polling instead");
         tokio::time::sleep(RETRY).await;
     }

@@ -1,6 +1,8 @@
 //! Notifications of Postgres wake their listener, and Postgres does not have to keep them.
 
 use crate::support::database::TestDatabase;
+use crate::support::order::documented;
+use crate::support::supplier::Supplier;
 use spsi_partner::db::Notifications;
 use sqlx::PgPool;
 use std::time::Duration;
@@ -57,4 +59,14 @@ async fn a_listener_whose_connection_was_cut_listens_again() {
     tokio::time::sleep(Duration::from_millis(200)).await;
     sqlx::raw_sql("notify spsi_test").execute(pool).await.expect("notified");
     assert!(arrive(&notifications).await);
+}
+
+#[test]
+fn a_server_with_one_connection_in_its_pool_works() {
+    let supplier = Supplier::start(&[("SPSI_DB_CONNECTIONS", "1"), ("SPSI_REFRESH", "60s")]);
+    let clinic = supplier.clinic();
+    supplier.order(&clinic, &documented("1")).expect(200);
+    let other = supplier.clinic();
+    supplier.order(&other, &documented("2")).expect(200);
+    assert_eq!(supplier.request("GET", "/readyz").send().status, 200);
 }

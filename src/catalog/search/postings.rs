@@ -7,6 +7,8 @@
 //! The builder takes the lists of one position after the other, and writes a segment when it is complete. So it holds the
 //! pairs of one segment only, and writes them into memory that fits the processor's cache.
 
+use std::ops::Range;
+
 /// Positions that differ in their lower 16 bits only.
 pub(super) const SEGMENT: u32 = 1 << 16;
 
@@ -21,7 +23,8 @@ pub(super) struct Postings {
 /// The positions of all lists in one segment.
 #[derive(Debug)]
 struct Segment {
-    /// Where each list starts in `values`, and where the last one ends. Lists that came up later are missing.
+    /// Where each list starts in `values`, and where the last one ends. Lists that came up later are missing. 32 bits suffice
+    /// for texts of 20,000 characters on average.
     starts: Box<[u32]>,
     /// The sparse lists one after the other: the lower 16 bits of each position.
     values: Box<[u16]>,
@@ -209,19 +212,16 @@ impl<'a> Cursor<'a> {
     /// Returns a lower bound of the next position from `start` on; exact where the list is sparse. `None`: no positions left.
     pub(super) fn next(&mut self, start: u32) -> Option<u32> {
         self.seek(start);
-        let later = (self.segment + 1..self.postings.segments.len() as u32).map(|segment| {
-            let part = self.postings.part(segment, self.list);
-            (segment * SEGMENT, segment * SEGMENT, part)
-        });
-        let parts = std::iter::once((self.segment * SEGMENT, start, self.rest)).chain(later);
-        parts.into_iter().find_map(|(base, start, part)| match part {
-            Part::Sparse(values) => values.first().map(|value| base + u32::from(*value)),
+        let later = (self.segment + 1..self.postings.segments.len() as u32)
+            .map(|segment| (segment * SEGMENT, self.postings.part(segment, self.list)));
+        std::iter::once((start, self.rest)).chain(later).find_map(|(start, part)| match part {
+            Part::Sparse(values) => Some(start / SEGMENT * SEGMENT + u32::from(*values.first()?)),
             Part::Dense(_) => Some(start),
         })
     }
 
     /// Returns the positions in a range, which must be in one segment. Its ends must be multiples of 64.
-    pub(super) fn read(&mut self, range: &std::ops::Range<u32>) -> Part<'a> {
+    pub(super) fn read(&mut self, range: &Range<u32>) -> Part<'a> {
         self.seek(range.start);
         let start = range.start % SEGMENT;
         let end = start + (range.end - range.start);
