@@ -274,7 +274,7 @@ pub async fn rotate_secret(
     Ok(EndpointWithSecret { endpoint: find(connection, id).await?, secret: secret.expose().to_owned() })
 }
 
-/// Removes an endpoint with its messages and attempts, in the caller's transaction. Returns what it was.
+/// Removes an endpoint with its waiting messages and its attempts, in the caller's transaction. Returns what it was.
 pub async fn remove(
     connection: &mut PgConnection,
     now: OffsetDateTime,

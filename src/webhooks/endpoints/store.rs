@@ -116,8 +116,17 @@ pub(super) async fn replace_secret(
     Ok(replaced.rows_affected() == 1)
 }
 
+/// Deletes an endpoint with its attempts and its waiting messages. The caller holds the lock, so no message is made
+/// meanwhile.
 pub(super) async fn delete(connection: &mut PgConnection, id: i64) -> Result<(), sqlx::Error> {
-    sqlx::query!("delete from webhook_endpoint where id = $1", id).execute(connection).await.map(drop)
+    sqlx::query!(
+        "with waiting as (delete from webhook_message where endpoint_id = $1 and state = 'waiting')
+         delete from webhook_endpoint where id = $1",
+        id
+    )
+    .execute(connection)
+    .await
+    .map(drop)
 }
 
 /// Lets an endpoint catch up from an earlier position. Returns `false` if there is no such endpoint.

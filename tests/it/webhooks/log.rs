@@ -4,6 +4,7 @@ use crate::support::database::TestDatabase;
 use spsi_partner::config::{Retention, Span};
 use spsi_partner::events::{self, EventError, Filter, Kind, NewEvent, Subject};
 use spsi_partner::ids::SiteId;
+use spsi_partner::webhooks;
 use sqlx::{PgConnection, PgPool};
 use std::time::Duration;
 use time::OffsetDateTime;
@@ -122,4 +123,37 @@ async fn a_cursor_behind_which_events_were_deleted_is_refused() {
     record(&mut connection, now, 21).await;
     let page = events::list(pool, Some(all[19].position), &Filter::default(), 100).await.expect("listed");
     assert_eq!(page.len(), 1);
+}
+
+#[tokio::test]
+async fn removing_a_webhook_reads_only_what_waits_for_it() {
+    let database = TestDatabase::new().await;
+    sqlx::raw_sql(
+        "insert into event (position, kind, subject_kind, subject_id, created_at, data)
+         select n, 'order.accepted', 'order', n, now(), '{}' from generate_series(1, 3000) n;
+         insert into webhook_endpoint (id, url, secret, created_at, changed_at)
+         values (1, 'https://one.example', '', now(), now()), (2, 'https://two.example', '', now(), now());
+         insert into webhook_message (event_id, endpoint_id, position, subject_kind, subject_id, state, due_at)
+         select id, e, position, 'order', subject_id, case when id > 2990 then 'waiting' else 'delivered' end,
+             case when id > 2990 then now() end
+         from event, (values (1), (2)) as endpoint (e);
+         analyze webhook_message",
+    )
+    .execute(database.pool())
+    .await
+    .expect("messages");
+    let mut transaction = database.pool().begin().await.expect("begun");
+    let read = "select coalesce(seq_tup_read + idx_tup_fetch, 0) from pg_stat_xact_user_tables
+                where relname = 'webhook_message'";
+    let count = async |connection: &mut PgConnection| {
+        sqlx::query_scalar::<_, i64>(read).fetch_one(connection).await.expect("a count")
+    };
+    let before = count(&mut transaction).await;
+    webhooks::remove(&mut transaction, NOW, "test", 1).await.expect("removed");
+    assert!(count(&mut transaction).await - before < 100, "the finished messages were searched");
+    let waiting = "select count(*) from webhook_message where endpoint_id = $1 and state = 'waiting'";
+    for (endpoint, expected) in [(1_i64, 0_i64), (2, 10)] {
+        let left: i64 = sqlx::query_scalar(waiting).bind(endpoint).fetch_one(&mut *transaction).await.expect("a count");
+        assert_eq!(left, expected, "{endpoint}");
+    }
 }
