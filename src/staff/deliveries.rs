@@ -180,12 +180,12 @@ pub async fn list_deliveries(read: Read<DeliveryParams, PageParams>) -> Result<H
 
 /// Count deliveries by state
 ///
-/// States without deliveries are left out. One page.
-#[utoipa::path(get, path = "/deliveries/counts", tag = "deliveries", params(DeliveryParams),
+/// States without deliveries are left out.
+#[utoipa::path(get, path = "/deliveries/counts", tag = "deliveries", params(DeliveryParams, PageParams),
     responses((status = 200, description = "The number of deliveries in each state", body = List<StateCount>)))]
-pub async fn count_deliveries(read: Read<DeliveryParams>) -> Result<HttpResponse, Problem> {
+pub async fn count_deliveries(read: Read<DeliveryParams, PageParams>) -> Result<HttpResponse, Problem> {
     let data = staff::count(&mut *read.staff.pool.acquire().await?, &read.params.filter()).await?;
-    Ok(HttpResponse::Ok().json(List { data, next_cursor: None }))
+    Ok(HttpResponse::Ok().json(read.page.split(&read.staff.settings, data, |count| count.id.clone())?))
 }
 
 /// Show a delivery

@@ -1,8 +1,8 @@
 //! `/keys`: the API keys themselves.
 
-use super::page::List;
+use super::page::{List, PageParams};
 use super::problem::{Kind, Problem};
-use super::query::Read;
+use super::query::{NoParams, Read};
 use super::write::{Answer, Json, Write};
 use crate::auth::api_keys::{self, ApiKey, KeyError, Role};
 use crate::config::Span;
@@ -56,10 +56,11 @@ pub struct IssuedKey {
 /// List keys
 ///
 /// Newest first, with the time of their last use. Secrets are not shown.
-#[utoipa::path(get, path = "/keys", tag = "keys", responses((status = 200, description = "Every key", body = List<ApiKey>)))]
-pub async fn list_keys(read: Read) -> Result<HttpResponse, Problem> {
+#[utoipa::path(get, path = "/keys", tag = "keys", params(PageParams),
+    responses((status = 200, description = "The keys", body = List<ApiKey>)))]
+pub async fn list_keys(read: Read<NoParams, PageParams>) -> Result<HttpResponse, Problem> {
     let data = api_keys::list(&read.staff.pool, read.staff.clock.now()).await?;
-    Ok(HttpResponse::Ok().json(List { data, next_cursor: None }))
+    Ok(HttpResponse::Ok().json(read.page.split(&read.staff.settings, data, |key| -key.id)?))
 }
 
 /// Add a key

@@ -1,9 +1,9 @@
 //! `/clinics/{id}/mappings` and `/sites/{id}/mappings`: the texts of the address ids and account ids that ezyVet sends.
 
 use super::body::Nothing;
-use super::page::List;
+use super::page::{List, PageParams, by_number};
 use super::problem::Problem;
-use super::query::Read;
+use super::query::{NoParams, Read};
 use super::write::{Answer, Json, Write};
 use crate::clinics::mapping::{self, Mapping, NewMapping, SiteMapping};
 use crate::clinics::sites;
@@ -53,11 +53,15 @@ fn kind_of(name: &str) -> Result<mapping::Kind, Problem> {
 /// List the mapped and unmapped ids of a clinic
 ///
 /// The ids of delivery addresses and accounts that orders of the clinic name or that are mapped, unmapped ones first.
-#[utoipa::path(get, path = "/clinics/{id}/mappings", tag = "clinics", params(("id" = String, Path)),
-    responses((status = 200, description = "Every id", body = List<Mapping>)))]
-pub async fn list_clinic_mappings(read: Read, id: web::Path<String>) -> Result<HttpResponse, Problem> {
+#[utoipa::path(get, path = "/clinics/{id}/mappings", tag = "clinics", params(("id" = String, Path), PageParams),
+    responses((status = 200, description = "The ids", body = List<Mapping>)))]
+pub async fn list_clinic_mappings(
+    read: Read<NoParams, PageParams>,
+    id: web::Path<String>,
+) -> Result<HttpResponse, Problem> {
     let data = mapping::list(&mut *read.staff.pool.acquire().await?, Some(&id)).await?;
-    Ok(HttpResponse::Ok().json(List { data, next_cursor: None }))
+    let position = |row: &Mapping| (row.value.is_some(), row.kind.clone(), by_number(&row.ezyvet_id), row.clinic_id);
+    Ok(HttpResponse::Ok().json(read.page.split(&read.staff.settings, data, position)?))
 }
 
 /// Map ids of a clinic
@@ -101,12 +105,16 @@ pub async fn unmap_clinic(
 /// List the mapped and unmapped ids of a site
 ///
 /// The ids of delivery addresses and accounts that orders of its clinics name or that are mapped, unmapped ones first.
-#[utoipa::path(get, path = "/sites/{id}/mappings", tag = "sites", params(("id" = String, Path)),
-    responses((status = 200, description = "Every id", body = List<SiteMapping>)))]
-pub async fn list_site_mappings(read: Read, id: web::Path<String>) -> Result<HttpResponse, Problem> {
+#[utoipa::path(get, path = "/sites/{id}/mappings", tag = "sites", params(("id" = String, Path), PageParams),
+    responses((status = 200, description = "The ids", body = List<SiteMapping>)))]
+pub async fn list_site_mappings(
+    read: Read<NoParams, PageParams>,
+    id: web::Path<String>,
+) -> Result<HttpResponse, Problem> {
     let site = sites::find(&read.staff.pool, &id).await?.id;
     let data = mapping::list_of_site(&read.staff.pool, site).await?;
-    Ok(HttpResponse::Ok().json(List { data, next_cursor: None }))
+    let position = |row: &SiteMapping| (row.value.is_some(), row.kind.clone(), by_number(&row.ezyvet_id));
+    Ok(HttpResponse::Ok().json(read.page.split(&read.staff.settings, data, position)?))
 }
 
 /// Map ids of a site

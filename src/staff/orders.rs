@@ -3,7 +3,7 @@
 use super::body::Exact;
 use super::page::{List, PageParams};
 use super::problem::{FieldError, Kind, Problem};
-use super::query::{self, Read};
+use super::query::{self, NoParams, Read};
 use super::write::{Answer, IfMatch, Json, Write};
 use crate::clinics;
 use crate::clock::{parse_since, parse_until};
@@ -261,12 +261,13 @@ pub async fn cancel_order(write: Write<Json<Cancellation>>, id: web::Path<String
 
 /// List back-orders
 ///
-/// The products with more units on open orders than on hand, largest shortage first. One page.
-#[utoipa::path(get, path = "/orders/back-orders", tag = "orders",
-    responses((status = 200, description = "Every product that is short", body = List<BackOrder>)))]
-pub async fn list_back_orders(read: Read) -> Result<HttpResponse, Problem> {
+/// The products with more units on open orders than on hand, largest shortage first.
+#[utoipa::path(get, path = "/orders/back-orders", tag = "orders", params(PageParams),
+    responses((status = 200, description = "The products that are short", body = List<BackOrder>)))]
+pub async fn list_back_orders(read: Read<NoParams, PageParams>) -> Result<HttpResponse, Problem> {
     let data = orders::stock::back_orders(&read.staff.pool).await?;
-    Ok(HttpResponse::Ok().json(List { data, next_cursor: None }))
+    let position = |row: &BackOrder| (-row.short, row.supplier_code.clone());
+    Ok(HttpResponse::Ok().json(read.page.split(&read.staff.settings, data, position)?))
 }
 
 /// The clinic whose rules are listed.
@@ -280,15 +281,17 @@ pub struct RuleParams {
 
 /// List the rules of the order decision
 ///
-/// With their effective and default actions, of the deployment or of a clinic. One page.
-#[utoipa::path(get, path = "/orders/rules", tag = "orders", params(RuleParams),
-    responses((status = 200, description = "Every rule", body = List<Rule>)))]
-pub async fn list_rules(read: Read<RuleParams>) -> Result<HttpResponse, Problem> {
+/// With their effective and default actions, of the deployment or of a clinic.
+#[utoipa::path(get, path = "/orders/rules", tag = "orders", params(RuleParams, PageParams),
+    responses((status = 200, description = "The rules", body = List<Rule>)))]
+pub async fn list_rules(read: Read<RuleParams, PageParams>) -> Result<HttpResponse, Problem> {
     let overrides = match &read.params.clinic {
         Some(clinic) => clinics::find(&read.staff.pool, clinic).await?.settings,
         None => Overrides::new(),
     };
     let is_set = |variable: &str| std::env::var_os(variable).is_some();
     let data = orders::rules::rules(&read.staff.settings.clinic, &overrides, is_set);
-    Ok(HttpResponse::Ok().json(List { data, next_cursor: None }))
+    let order: Vec<&str> = data.iter().map(|rule| rule.id).collect();
+    let position = |rule: &Rule| order.iter().position(|id| *id == rule.id);
+    Ok(HttpResponse::Ok().json(read.page.split(&read.staff.settings, data, position)?))
 }

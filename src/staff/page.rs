@@ -81,6 +81,32 @@ impl PageParams {
     }
 }
 
+impl PageParams {
+    /// Takes a page of a list that was read whole, and the cursor of the next page. Sorts the rows by `position`, which must be
+    /// different for each: rows that come or go between two pages shift no other row.
+    pub fn split<T, K: Ord + Serialize + DeserializeOwned>(
+        &self,
+        settings: &Settings,
+        mut rows: Vec<T>,
+        position: impl Fn(&T) -> K,
+    ) -> Result<List<T>, Problem> {
+        let limit = usize::try_from(self.limit(settings)?).unwrap_or(usize::MAX);
+        let after: Option<K> = self.cursor.as_deref().map(decode_text).transpose()?;
+        rows.retain(|row| after.as_ref().is_none_or(|after| position(row) > *after));
+        rows.sort_by_cached_key(&position);
+        let has_more = rows.len() > limit;
+        rows.truncate(limit);
+        let last = rows.last().filter(|_| has_more).map(position);
+        let next_cursor = last.map(|last| encode_text(&serde_json::json!(last)));
+        Ok(List { data: rows, next_cursor })
+    }
+}
+
+/// Orders ids that are numbers in texts by their numbers.
+pub fn by_number(id: &str) -> (usize, String) {
+    (id.len(), id.to_owned())
+}
+
 /// Writes a position in a list as an opaque cursor.
 pub fn encode(position: i64) -> String {
     BASE64_URL_SAFE_NO_PAD.encode(format!("p{position}"))

@@ -5,7 +5,7 @@ use super::body::{Day, Exact, Nothing};
 use super::page::{List, PageParams, decode_text, encode_text};
 use super::problem::{Kind, Problem};
 use super::products::{check_length, field_errors};
-use super::query::Read;
+use super::query::{NoParams, Read};
 use super::write::{Answer, Json, Write};
 use crate::catalog::price_lists::{
     self, ContractPrice, MAX_PRICES, PriceChange, PriceList, PriceListsError, PriceOwner, PricesSummary,
@@ -69,11 +69,11 @@ pub struct PeriodParams {
 /// List price lists
 ///
 /// By name, with the numbers of their prices and clinics.
-#[utoipa::path(get, path = "/price-lists", tag = "price lists",
-    responses((status = 200, description = "Every price list", body = List<PriceList>)))]
-pub async fn list_price_lists(read: Read) -> Result<HttpResponse, Problem> {
+#[utoipa::path(get, path = "/price-lists", tag = "price lists", params(PageParams),
+    responses((status = 200, description = "The price lists", body = List<PriceList>)))]
+pub async fn list_price_lists(read: Read<NoParams, PageParams>) -> Result<HttpResponse, Problem> {
     let data = price_lists::list(&read.staff.pool).await?;
-    Ok(HttpResponse::Ok().json(List { data, next_cursor: None }))
+    Ok(HttpResponse::Ok().json(read.page.split(&read.staff.settings, data, |list| list.name.clone())?))
 }
 
 /// Show a price list
@@ -89,7 +89,7 @@ pub async fn show_price_list(read: Read, name: web::Path<String>) -> Result<Http
 #[utoipa::path(get, path = "/price-lists/{name}/prices", tag = "price lists", params(("name" = String, Path), PageParams),
     responses((status = 200, description = "Prices", body = List<ContractPrice>)))]
 pub async fn list_list_prices(
-    read: Read<super::query::NoParams, PageParams>,
+    read: Read<NoParams, PageParams>,
     name: web::Path<String>,
 ) -> Result<HttpResponse, Problem> {
     price_lists::find(&read.staff.pool, &name).await?;
@@ -151,7 +151,7 @@ pub async fn delete_price_list(write: Write<Json<Nothing>>, name: web::Path<Stri
 #[utoipa::path(get, path = "/clinics/{id}/prices", tag = "price lists", params(("id" = String, Path), PageParams),
     responses((status = 200, description = "Prices", body = List<ContractPrice>)))]
 pub async fn list_clinic_prices(
-    read: Read<super::query::NoParams, PageParams>,
+    read: Read<NoParams, PageParams>,
     id: web::Path<String>,
 ) -> Result<HttpResponse, Problem> {
     let mut connection = read.staff.pool.acquire().await?;

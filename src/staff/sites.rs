@@ -4,10 +4,10 @@
 
 use super::Staff;
 use super::body::Nothing;
-use super::page::{List, PageParams};
+use super::page::{List, PageParams, by_number};
 use super::patch::patch;
 use super::problem::{Kind, Problem};
-use super::query::Read;
+use super::query::{NoParams, Read};
 use super::write::{Answer, IfMatch, Json, Write};
 use crate::clinics::sites::{self, Filter, NewSite, Site, SiteChange, SiteError};
 use crate::clinics::{Changes, Target};
@@ -307,13 +307,17 @@ pub async fn test_site(write: Write<Json<Nothing>>, id: web::Path<String>) -> Re
 /// List the stored separations of a site
 ///
 /// Businesses, divisions and stock locations, as they were last read from ezyVet.
-#[utoipa::path(get, path = "/sites/{id}/separations", tag = "sites", params(("id" = String, Path)),
+#[utoipa::path(get, path = "/sites/{id}/separations", tag = "sites", params(("id" = String, Path), PageParams),
     responses((status = 200, description = "The stored separations", body = Separations)))]
-pub async fn list_separations(read: Read, id: web::Path<String>) -> Result<HttpResponse, Problem> {
+pub async fn list_separations(
+    read: Read<NoParams, PageParams>,
+    id: web::Path<String>,
+) -> Result<HttpResponse, Problem> {
     let site = site_id(&read.staff, &id).await?;
     let stored = deliveries::stored_separations(&read.staff.pool, site).await?;
-    let (data, read_at) = (stored.separations, stored.read_at);
-    Ok(HttpResponse::Ok().json(Separations { data, next_cursor: None, read_at }))
+    let position = |separation: &Separation| by_number(&separation.id);
+    let List { data, next_cursor } = read.page.split(&read.staff.settings, stored.separations, position)?;
+    Ok(HttpResponse::Ok().json(Separations { data, next_cursor, read_at: stored.read_at }))
 }
 
 /// Read the separations of a site from ezyVet
@@ -333,12 +337,12 @@ pub async fn read_separations(write: Write<Json<Nothing>>, id: web::Path<String>
 /// List ordered products without an inventory product
 ///
 /// With likely inventory products for each. `PUT /sites/{id}/products/{product_id}` assigns one.
-#[utoipa::path(get, path = "/sites/{id}/unmapped", tag = "sites", params(("id" = String, Path)),
-    responses((status = 200, description = "Every such product", body = List<Unmapped>)))]
-pub async fn list_unmapped(read: Read, id: web::Path<String>) -> Result<HttpResponse, Problem> {
+#[utoipa::path(get, path = "/sites/{id}/unmapped", tag = "sites", params(("id" = String, Path), PageParams),
+    responses((status = 200, description = "The products", body = List<Unmapped>)))]
+pub async fn list_unmapped(read: Read<NoParams, PageParams>, id: web::Path<String>) -> Result<HttpResponse, Problem> {
     let site = site_id(&read.staff, &id).await?;
     let data = deliveries::unmapped(&read.staff.pool, site).await?;
-    Ok(HttpResponse::Ok().json(List { data, next_cursor: None }))
+    Ok(HttpResponse::Ok().json(read.page.split(&read.staff.settings, data, |row| by_number(&row.id))?))
 }
 
 /// Assign an inventory product to a product

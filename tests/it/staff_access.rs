@@ -2,6 +2,7 @@
 
 use crate::support::client::{Request, Response};
 use crate::support::database::in_own_runtime;
+use crate::support::order::documented;
 use crate::support::supplier::{SOON, Supplier};
 use crate::support::until;
 use serde_json::{Value, json};
@@ -117,6 +118,62 @@ fn the_document_has_exactly_the_operations_of_the_table() {
     assert_eq!(documented, table);
     let page = supplier.request("GET", "/staff/docs/").send();
     assert_eq!(page.status, 200);
+}
+
+/// Returns the ids of a list, read in pages.
+fn ids(supplier: &Supplier, key: &str, path: &str, limit: usize) -> Vec<Value> {
+    let (mut ids, mut cursor) = (Vec::new(), String::new());
+    loop {
+        let path = format!("{ROOT}{path}?limit={limit}{cursor}");
+        let page = supplier.request("GET", &path).bearer(key).send().expect(200);
+        let rows = page["data"].as_array().expect("rows");
+        assert!(rows.len() <= limit, "{path}: {page}");
+        ids.extend(rows.iter().map(|row| json!([row["id"], row["kind"], row["ezyvet_id"], row["supplier_code"]])));
+        match page["next_cursor"].as_str() {
+            Some(next) => cursor = format!("&cursor={next}"),
+            None => return ids,
+        }
+    }
+}
+
+#[test]
+fn every_list_is_read_in_pages() {
+    let supplier = Supplier::start(&[]);
+    let document = supplier.request("GET", "/staff/openapi.json").send().expect(200);
+    let mut lists = 0;
+    for (path, item) in document["paths"].as_object().expect("paths") {
+        let schema = &item["get"]["responses"]["200"]["content"]["application/json"]["schema"]["$ref"];
+        let name = schema.as_str().and_then(|name| name.strip_prefix("#/components/schemas/")).unwrap_or_default();
+        if document["components"]["schemas"][name]["properties"]["next_cursor"].is_null() {
+            continue;
+        }
+        lists += 1;
+        let parameters = item["get"]["parameters"].as_array().expect("parameters");
+        for wanted in ["limit", "cursor"] {
+            assert!(parameters.iter().any(|parameter| parameter["name"] == wanted), "{path} takes no `{wanted}`");
+        }
+    }
+    assert!(lists > 20, "{lists}");
+    let (clinic, _other) = (supplier.clinic(), supplier.clinic());
+    let (admin, _viewer) = (key(&supplier, "admin"), key(&supplier, "viewer"));
+    for (id, ship_to) in [("1", "7"), ("2", "12"), ("3", "9")] {
+        let mut order = documented(id);
+        order["purchaseorder"]["shipping_address_id"] = json!(ship_to);
+        order["purchaseorder"]["purchase_order_number"] = json!(id);
+        supplier.order(&clinic, &order).expect(200);
+    }
+    supplier.run(["clinic", "map", &clinic.id, "--ship-to", "12=W-12"]);
+    let mappings = format!("/clinics/{}/mappings", clinic.id);
+    let mut sizes = Vec::new();
+    for path in ["/keys", "/orders/rules", "/orders", "/clinics", "/audit", &mappings, "/events", "/products"] {
+        let all = ids(&supplier, &admin, path, 500);
+        assert_eq!(ids(&supplier, &admin, path, 1), all, "{path}");
+        assert_eq!(ids(&supplier, &admin, path, 2), all, "{path}");
+        sizes.push(all.len());
+    }
+    assert!(sizes.iter().all(|size| *size > 1), "{sizes:?}");
+    let answer = supplier.request("GET", "/staff/v1/keys?cursor=nonsense").bearer(&admin).send();
+    problem(&answer, 400, "bad_request");
 }
 
 #[test]
