@@ -2,7 +2,7 @@
 
 use crate::support::client::{Request, Response};
 use crate::support::database::in_own_runtime;
-use crate::support::order::documented;
+use crate::support::order::with;
 use crate::support::supplier::{SOON, Supplier};
 use crate::support::until;
 use serde_json::{Value, json};
@@ -156,22 +156,28 @@ fn every_list_is_read_in_pages() {
     assert!(lists > 20, "{lists}");
     let (clinic, _other) = (supplier.clinic(), supplier.clinic());
     let (admin, _viewer) = (key(&supplier, "admin"), key(&supplier, "viewer"));
-    for (id, ship_to) in [("1", "7"), ("2", "12"), ("3", "9")] {
-        let mut order = documented(id);
+    for (id, ship_to, code) in [("1", "7", "TP1"), ("2", "12", "BND"), ("3", "9", "WATER")] {
+        let mut order = with(id, "/purchase_order_item_list/0/supplier_code", json!(code));
         order["purchaseorder"]["shipping_address_id"] = json!(ship_to);
         order["purchaseorder"]["purchase_order_number"] = json!(id);
         supplier.order(&clinic, &order).expect(200);
     }
     supplier.run(["clinic", "map", &clinic.id, "--ship-to", "12=W-12"]);
+    in_own_runtime(async || {
+        // All three are short, two of them by the same number.
+        let stock = "update product set stock_available = case code when 'BND' then 0.25 else 0 end";
+        sqlx::raw_sql(stock).execute(&mut supplier.database.connect().await).await.expect("no stock");
+    });
     let mappings = format!("/clinics/{}/mappings", clinic.id);
     let mut sizes = Vec::new();
-    for path in ["/keys", "/orders/rules", "/orders", "/clinics", "/audit", &mappings, "/events", "/products"] {
+    let whole = ["/keys", "/orders/rules", "/orders/back-orders", &mappings];
+    for path in whole.into_iter().chain(["/orders", "/clinics", "/audit", "/events", "/products"]) {
         let all = ids(&supplier, &admin, path, 500);
         assert_eq!(ids(&supplier, &admin, path, 1), all, "{path}");
         assert_eq!(ids(&supplier, &admin, path, 2), all, "{path}");
         sizes.push(all.len());
     }
-    assert!(sizes.iter().all(|size| *size > 1), "{sizes:?}");
+    assert!(sizes.iter().all(|size| *size > 1) && sizes[2] == 3, "{sizes:?}");
     let answer = supplier.request("GET", "/staff/v1/keys?cursor=nonsense").bearer(&admin).send();
     problem(&answer, 400, "bad_request");
 }
