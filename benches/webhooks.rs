@@ -62,7 +62,7 @@ fn quantile(sorted: &[f64], share: f64) -> f64 {
 
 type Arrivals = Mutex<HashMap<String, Instant>>;
 
-/// Receivers at many addresses of the loopback, as real ones are at many: connections to one address would use up its ports.
+/// Receivers at many addresses of the loopback, as real ones are.
 /// `/ok` answers at once, `/hang` never.
 struct Receivers {
     port: u16,

@@ -59,7 +59,7 @@ async fn forward(pool: &PgPool, channel: &str, arrived: &Notify) -> Result<Infal
     listener.listen(channel).await?;
     loop {
         arrived.notify_one();
-        // Returns without a notification if the connection was lost; the next call connects again.
+        // Returns without a notification if the connection was lost, after it has connected anew.
         listener.try_recv().await?;
     }
 }

@@ -1,6 +1,6 @@
-//! Fair scheduling of large response bodies. The bodies of one thread are written round robin: each produces some
-//! pieces in its time slice, and other requests run between two slices. A short request thus waits for at most one piece, however
-//! many clinics pull the whole catalogue.
+//! Fair scheduling of large response bodies. The bodies of one thread are written round robin: each produces some pieces in
+//! its time slice, and other requests run between two slices. A short request thus waits for at most one piece, however many
+//! clinics pull the whole catalogue.
 
 use bytes::Bytes;
 use futures_util::Stream;

@@ -180,7 +180,7 @@ pub async fn list_deliveries(read: Read<DeliveryParams, PageParams>) -> Result<H
 
 /// Count deliveries by state
 ///
-/// States without deliveries are left out.
+/// By state. States without deliveries are left out.
 #[utoipa::path(get, path = "/deliveries/counts", tag = "deliveries", params(DeliveryParams, PageParams),
     responses((status = 200, description = "The number of deliveries in each state", body = List<StateCount>)))]
 pub async fn count_deliveries(read: Read<DeliveryParams, PageParams>) -> Result<HttpResponse, Problem> {

@@ -24,8 +24,8 @@ const DESCRIPTION: &str = "\
 The API for the supplier's own systems: ERP, warehouse, accounts. Every operation needs an API key \
 (`spsi key add --role admin --name erp`); the description of an operation names the role.
 
-Lists are pages, newest first (events: oldest first). Pass `next_cursor` as `cursor` to get the rows that follow. Money and quantities are strings \
-of exact decimals, times are RFC 3339 in UTC. `{id}` takes the id or the number that people use, such as `SO-3334A`.
+Lists are pages, newest first unless the operation says otherwise. Pass `next_cursor` as `cursor` to get the rows that \
+follow. Money and quantities are strings of exact decimals, times are RFC 3339 in UTC. `{id}` takes the id or the number that people use, such as `SO-3334A`.
 
 Send an `Idempotency-Key` with every write. If the answer is lost, send the same request again: the work is done once, and \
 the answer is the first one. Errors are `application/problem+json` and change nothing.";

@@ -281,7 +281,7 @@ pub struct RuleParams {
 
 /// List the rules of the order decision
 ///
-/// With their effective and default actions, of the deployment or of a clinic.
+/// In the order of the settings page, with their effective and default actions, of the deployment or of a clinic.
 #[utoipa::path(get, path = "/orders/rules", tag = "orders", params(RuleParams, PageParams),
     responses((status = 200, description = "The rules", body = List<Rule>)))]
 pub async fn list_rules(read: Read<RuleParams, PageParams>) -> Result<HttpResponse, Problem> {

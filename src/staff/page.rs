@@ -79,9 +79,7 @@ impl PageParams {
         let next_cursor = data.last().filter(|_| is_full).map(|last| encode(id(last)));
         Ok(HttpResponse::Ok().json(List { data, next_cursor }))
     }
-}
 
-impl PageParams {
     /// Takes a page of a list that was read whole, and the cursor of the next page. Sorts the rows by `position`, which must be
     /// different for each: rows that come or go between two pages shift no other row.
     pub fn split<T, K: Ord + Serialize + DeserializeOwned>(

@@ -306,7 +306,7 @@ pub async fn test_site(write: Write<Json<Nothing>>, id: web::Path<String>) -> Re
 
 /// List the stored separations of a site
 ///
-/// Businesses, divisions and stock locations, as they were last read from ezyVet.
+/// Businesses, divisions and stock locations, as they were last read from ezyVet, by id.
 #[utoipa::path(get, path = "/sites/{id}/separations", tag = "sites", params(("id" = String, Path), PageParams),
     responses((status = 200, description = "The stored separations", body = Separations)))]
 pub async fn list_separations(
@@ -336,7 +336,7 @@ pub async fn read_separations(write: Write<Json<Nothing>>, id: web::Path<String>
 
 /// List ordered products without an inventory product
 ///
-/// With likely inventory products for each. `PUT /sites/{id}/products/{product_id}` assigns one.
+/// By id, with likely inventory products for each. `PUT /sites/{id}/products/{product_id}` assigns one.
 #[utoipa::path(get, path = "/sites/{id}/unmapped", tag = "sites", params(("id" = String, Path), PageParams),
     responses((status = 200, description = "The products", body = List<Unmapped>)))]
 pub async fn list_unmapped(read: Read<NoParams, PageParams>, id: web::Path<String>) -> Result<HttpResponse, Problem> {

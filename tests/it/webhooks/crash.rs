@@ -72,7 +72,6 @@ fn count(supplier: &Supplier, text: &'static str) -> i64 {
 fn query(supplier: &Supplier, text: &'static str) -> Option<i64> {
     in_own_runtime(|| async {
         let mut connection = supplier.database.connect().await;
-
         sqlx::query_scalar(text).fetch_optional(&mut connection).await.expect("a value")
     })
 }
