@@ -9,14 +9,14 @@ use actix_web::{App, HttpRequest, HttpResponse, HttpServer};
 use clap::Parser;
 use spsi_partner::clock::Clock;
 use spsi_partner::config::Settings;
-use spsi_partner::db::MIGRATIONS;
+use spsi_partner::db::{Pool, migrate};
 use spsi_partner::events::{self, Filter, Kind, NewEvent, Subject};
 use spsi_partner::ids::{ClinicId, OrderId};
 use spsi_partner::postgres::{self, Embedded};
 use spsi_partner::secret::KeyRing;
 use spsi_partner::shutdown::{self, ShutdownTrigger};
 use spsi_partner::webhooks::Dispatcher;
-use sqlx::{AssertSqlSafe, PgPool};
+use sqlx::AssertSqlSafe;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, mpsc};
 use std::time::{Duration, Instant};
@@ -105,7 +105,7 @@ async fn answer(request: HttpRequest, _body: web::Bytes, arrivals: Data<Arrivals
 }
 
 struct Supplier {
-    pool: PgPool,
+    pool: Pool,
     keys: KeyRing,
     embedded: Embedded,
     _directory: TempDir,
@@ -132,9 +132,8 @@ impl Supplier {
         let settings =
             postgres::Settings { data_dir: Some(directory.path().join("data")), ..postgres::Settings::default() };
         let embedded = postgres::start(&settings).await.expect("a Postgres");
-        let options = sqlx::postgres::PgPoolOptions::new().max_connections(16);
-        let pool = options.connect(embedded.url()).await.expect("it answers");
-        MIGRATIONS.run(&pool).await.expect("migrated");
+        let pool = Pool::new(embedded.url(), &Settings::from_environment().expect("settings").database).expect("a URL");
+        migrate(&pool).await.expect("migrated");
         Self { pool, keys: KeyRing::generate().expect("keys"), embedded, _directory: directory }
     }
 

@@ -5,6 +5,7 @@ use crate::catalog::Catalog;
 use crate::clinics::cache::ClinicCache;
 use crate::clock::Clock;
 use crate::config::Settings;
+use crate::db::Pool;
 use crate::delivery::Worker;
 use crate::http::{self, Services};
 use crate::orders::hook::OrderHook;
@@ -18,7 +19,6 @@ use crate::staff::Staff;
 use crate::webhooks::Dispatcher;
 use crate::{db, telemetry, webhooks};
 use anyhow::Context as _;
-use sqlx::PgPool;
 use std::fmt;
 use std::net::TcpListener;
 
@@ -50,7 +50,7 @@ pub enum Role {
 /// Everything that the commands share.
 pub struct Context {
     pub settings: Settings,
-    pub pool: PgPool,
+    pub pool: Pool,
     keys: keys::Keys,
     pub clock: Clock,
     /// The person or program behind the command, for the audit trail: `cli:anna@warehouse-1`.
@@ -79,7 +79,7 @@ impl Context {
                 (embedded.url().to_owned(), Some(embedded))
             }
         };
-        let pool = db::pool(&url, &settings.database).context("DATABASE_URL is not a Postgres URL")?;
+        let pool = Pool::new(&url, &settings.database).context("DATABASE_URL is not a Postgres URL")?;
         let keys = keys::find(&settings.database, embedded.as_ref())?;
         let actor = actor::command_line(None);
         Ok(Self { settings, pool, keys, clock: Clock::System, actor, embedded })

@@ -4,9 +4,8 @@
 use crate::catalog::Catalog;
 use crate::clinics::cache::ClinicCache;
 use crate::clock::Clock;
-use crate::db::Notifications;
+use crate::db::{Notifications, Pool};
 use crate::shutdown::Shutdown;
-use sqlx::PgPool;
 use std::time::{Duration, Instant};
 
 /// The pause after a refresh is at least this many times as long as the refresh took. Under a flood of orders, stock is
@@ -18,7 +17,7 @@ const MAX_INTERVALS: u32 = 5;
 /// Refreshes what this process holds in memory.
 #[derive(Clone)]
 pub struct Refresher {
-    pub pool: PgPool,
+    pub pool: Pool,
     pub clinic_cache: ClinicCache,
     pub catalog: Catalog,
     pub clock: Clock,

@@ -4,12 +4,12 @@ use super::ezyvet::Ezyvet;
 use clap::Parser;
 use spsi_partner::clock::Clock;
 use spsi_partner::config::Settings;
-use spsi_partner::db::MIGRATIONS;
+use spsi_partner::db::{Pool, migrate};
 use spsi_partner::delivery::Worker;
 use spsi_partner::postgres::{self, Embedded};
 use spsi_partner::secret::KeyRing;
 use spsi_partner::shutdown::{self, ShutdownTrigger};
-use sqlx::{AssertSqlSafe, PgPool};
+use sqlx::AssertSqlSafe;
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 use tokio::task::JoinHandle;
@@ -25,7 +25,7 @@ const INVOICE: &str = r#"{"format":"receive_invoice/1","invoice_number":"INV-000
 
 /// A database with sites, clinics and orders.
 pub struct Supplier {
-    pub pool: PgPool,
+    pub pool: Pool,
     keys: KeyRing,
     // Dropped in this order: the server stops before its directory is deleted.
     embedded: Option<Embedded>,
@@ -53,9 +53,8 @@ impl Supplier {
         let settings =
             postgres::Settings { data_dir: Some(directory.path().join("data")), ..postgres::Settings::default() };
         let embedded = postgres::start(&settings).await.expect("a Postgres");
-        let options = sqlx::postgres::PgPoolOptions::new().max_connections(16);
-        let pool = options.connect(embedded.url()).await.expect("it answers");
-        MIGRATIONS.run(&pool).await.expect("migrated");
+        let pool = Pool::new(embedded.url(), &Settings::from_environment().expect("settings").database).expect("a URL");
+        migrate(&pool).await.expect("migrated");
         let keys = KeyRing::generate().expect("keys");
         let supplier = Self { pool, keys, embedded: Some(embedded), _directory: directory };
         supplier.add_sites(url, sites).await;

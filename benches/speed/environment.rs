@@ -9,9 +9,11 @@ use crate::data::{CLINICS, Catalogue, SECRET, price_lists};
 use crate::server::Server;
 use anyhow::{Context as _, bail};
 use serde_json::{Value, json};
+use spsi_partner::db::Pool;
+use spsi_partner::config;
 use spsi_partner::postgres::{self, Embedded, Settings};
 use spsi_partner::secret::{Hashed, Plain};
-use sqlx::{AssertSqlSafe, Connection as _, PgConnection, PgPool};
+use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
 use std::ffi::OsStr;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -93,8 +95,8 @@ impl Environment {
         self.postgres.socket_dir()
     }
 
-    pub async fn pool(&self, database: &str) -> anyhow::Result<PgPool> {
-        Ok(PgPool::connect(&self.url(database)).await?)
+    pub async fn pool(&self, database: &str) -> anyhow::Result<Pool> {
+        Ok(Pool::new(&self.url(database), &config::Settings::from_environment()?.database)?)
     }
 
     /// Runs statements in the maintenance database, each in a transaction of its own.

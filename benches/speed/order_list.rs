@@ -12,7 +12,7 @@ use crate::statistics::Spread;
 use anyhow::{Context as _, ensure};
 use spsi_partner::auth::api_keys::{self, Role};
 use spsi_partner::clock::Clock;
-use sqlx::PgPool;
+use spsi_partner::db::Pool;
 use std::time::{Duration, Instant};
 
 const PAGE: usize = 100;
@@ -89,7 +89,7 @@ async fn by_cursor(server: &Server, key: &str) -> anyhow::Result<(usize, Vec<Dur
     }
 }
 
-async fn by_offset(pool: &PgPool) -> anyhow::Result<(usize, Vec<Duration>)> {
+async fn by_offset(pool: &Pool) -> anyhow::Result<(usize, Vec<Duration>)> {
     let (mut orders, mut latencies) = (0, Vec::new());
     loop {
         let asked = Instant::now();

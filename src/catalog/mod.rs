@@ -36,11 +36,11 @@ mod snapshot;
 mod store;
 
 use crate::clinics::cache::CachedClinic;
+use crate::db::Pool;
 use crate::ids::ClinicId;
 use arc_swap::ArcSwapOption;
 use clinic_view::{ClinicScope, ClinicView, ClinicViews, ScopeRules};
 use prices::ContractPrices;
-use sqlx::PgPool;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
@@ -92,12 +92,12 @@ pub struct Catalog {
     loaded: Arc<ArcSwapOption<LoadedCatalog>>,
     /// Epoch seconds.
     checked_at: Arc<AtomicI64>,
-    pool: PgPool,
+    pool: Pool,
 }
 
 impl Catalog {
     /// Creates an empty catalogue; [`Catalog::refresh`] loads it.
-    pub fn new(pool: PgPool) -> Self {
+    pub fn new(pool: Pool) -> Self {
         Self { loaded: Arc::default(), checked_at: Arc::default(), pool }
     }
 

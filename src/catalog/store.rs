@@ -3,10 +3,11 @@
 use super::prices::ContractPrices;
 use super::product::CatalogProduct;
 use super::snapshot::{BuildError, Snapshot, SnapshotBuilder};
+use crate::db::Pool;
 use crate::ids::{ClinicId, ProductId};
 use futures_util::TryStreamExt;
 use rust_decimal::Decimal;
-use sqlx::{PgConnection, PgPool};
+use sqlx::PgConnection;
 use std::collections::HashMap;
 use std::hash::Hash;
 use std::sync::Arc;
@@ -47,13 +48,13 @@ pub enum LoadError {
 }
 
 /// Reads the version of the catalogue; 0 if no catalogue was imported.
-pub async fn version(pool: &PgPool) -> Result<i64, sqlx::Error> {
+pub async fn version(pool: &Pool) -> Result<i64, sqlx::Error> {
     sqlx::query_scalar!("select value from data_version where name = 'catalog'").fetch_one(pool).await
 }
 
 /// Reads the products, and the contract prices that are valid on `day`, in one transaction.
-pub async fn load(pool: &PgPool, day: Date) -> Result<CatalogData, LoadError> {
-    let mut transaction = pool.begin_with("begin isolation level repeatable read read only").await?;
+pub async fn load(pool: &Pool, day: Date) -> Result<CatalogData, LoadError> {
+    let mut transaction = pool.begin_snapshot().await?;
     let version = sqlx::query_scalar!("select value from data_version where name = 'catalog'")
         .fetch_one(&mut *transaction)
         .await?;
@@ -125,7 +126,7 @@ async fn read_products(
 
 /// Reads the free stock (on hand less reserved, zero or more) of all products that transactions from `horizon` on have
 /// moved. Some of these transactions may be included in the caller's stock already.
-pub async fn moved_stock(pool: &PgPool, horizon: i64) -> Result<MovedStock, sqlx::Error> {
+pub async fn moved_stock(pool: &Pool, horizon: i64) -> Result<MovedStock, sqlx::Error> {
     let rows = sqlx::query!(
         r#"with moved as materialized (select distinct unnest(codes) as code from stock_move where xid >= $1)
            select pg_snapshot_xmin(pg_current_snapshot())::text::bigint as "xmin!", p.id as "id?: ProductId",
@@ -142,7 +143,7 @@ pub async fn moved_stock(pool: &PgPool, horizon: i64) -> Result<MovedStock, sqlx
 }
 
 /// Deletes the stock movements before `before`, which every running process has read.
-pub async fn prune_moves(pool: &PgPool, before: OffsetDateTime) -> Result<(), sqlx::Error> {
+pub async fn prune_moves(pool: &Pool, before: OffsetDateTime) -> Result<(), sqlx::Error> {
     sqlx::query!("delete from stock_move where moved_at < $1", before).execute(pool).await?;
     Ok(())
 }

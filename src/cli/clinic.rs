@@ -151,7 +151,7 @@ pub async fn run(command: Command, context: &Context, output: Output) -> anyhow:
             output.list(&MAPPING_COLUMNS, &in_transaction(pool, map).await?)
         }
         Command::Mappings { clinic, unmapped } => {
-            let mut mappings = mapping::list(&mut *pool.acquire().await?, clinic.as_deref()).await?;
+            let mut mappings = mapping::list(&mut *pool.begin().await?, clinic.as_deref()).await?;
             mappings.retain(|mapping| !unmapped || mapping.value.is_none());
             output.list(&MAPPING_COLUMNS, &mappings)
         }

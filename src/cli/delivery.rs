@@ -104,13 +104,13 @@ pub async fn run(command: Command, context: &Context, output: Output) -> anyhow:
     match command {
         Command::List { which, counts: true } => output.list(
             &["state", "count", "receive_invoice", "supplied"],
-            &staff::count(&mut *pool.acquire().await?, &which.into()).await?,
+            &staff::count(&mut *pool.begin().await?, &which.into()).await?,
         ),
         Command::List { which, counts: false } => {
-            output.list(&COLUMNS, &staff::list(&mut *pool.acquire().await?, &which.into(), Page::default()).await?)
+            output.list(&COLUMNS, &staff::list(&mut *pool.begin().await?, &which.into(), Page::default()).await?)
         }
         Command::Show { id } => {
-            output.record(&staff::show(&mut *pool.acquire().await?, &context.settings.site, id).await?)
+            output.record(&staff::show(&mut *pool.begin().await?, &context.settings.site, id).await?)
         }
         Command::Retry { ids, which, yes_resend } if ids.is_empty() => {
             let filter = staff::Filter::from(which);

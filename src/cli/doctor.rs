@@ -98,7 +98,7 @@ async fn check_database(context: &Context, checks: &mut Vec<Check>) -> anyhow::R
     let has_session = matches!(route, Route::Direct | Route::SessionPooler);
     let notified = has_session && pooler::notifications_arrive(&context.pool).await?;
     checks.push(connection(&route, pooling, notified));
-    if route == (Route::TransactionPooler { prepared_statements_work: false }) {
+    if route == Route::TransactionPooler && pooling == Pooling::Session {
         // Every further check would fail.
         return Ok(());
     }
@@ -135,25 +135,20 @@ async fn check_database(context: &Context, checks: &mut Vec<Check>) -> anyhow::R
 /// Compares the way to Postgres with SPSI_DB_POOLING.
 fn connection(route: &Route, pooling: Pooling, notified: bool) -> Check {
     let (state, found, advice) = match (route, pooling) {
-        (Route::TransactionPooler { prepared_statements_work: false }, _) => (
-            "problem",
-            "a pooler in transaction mode, through which prepared statements do not work",
-            "set the pooler to session mode, or let it track prepared statements (PgBouncer 1.21 or later with `max_prepared_statements` above 0) and set SPSI_DB_POOLING=transaction",
-        ),
-        (Route::TransactionPooler { .. }, Pooling::Session) => (
+        (Route::TransactionPooler, Pooling::Session) => (
             "problem",
             "a pooler in transaction mode, but SPSI_DB_POOLING is `session`",
             "set SPSI_DB_POOLING=transaction, or set the pooler to session mode",
         ),
-        (Route::TransactionPooler { .. }, Pooling::Transaction) => (
+        (Route::TransactionPooler, Pooling::Transaction) => (
             "warning",
-            "a pooler in transaction mode; prepared statements work, LISTEN does not: changes are found by polling",
-            "session mode is faster: notifications arrive at once, and session settings keep orders fast",
+            "a pooler in transaction mode: changes are found by polling, and each statement is prepared anew",
+            "session mode is faster: notifications arrive at once, and statements stay prepared",
         ),
         (_, Pooling::Transaction) => (
             "warning",
             "no pooler in transaction mode, but SPSI_DB_POOLING is `transaction`",
-            "set SPSI_DB_POOLING=session: notifications arrive at once, and session settings keep orders fast",
+            "set SPSI_DB_POOLING=session: notifications arrive at once, and statements stay prepared",
         ),
         (_, Pooling::Session) if !notified => (
             "warning",

@@ -5,6 +5,7 @@ use super::output::{Output, note};
 use crate::app::Context;
 use crate::exports::{self, Cursor, ExportError, Format, Rows};
 use anyhow::Context as _;
+use bytes::Bytes;
 use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
@@ -47,12 +48,13 @@ pub async fn run(context: &Context, output: Output, rows: Rows, arguments: &Expo
         None => arguments.since_cursor,
     };
     let export = exports::prepare(&context.pool, rows, since).await.map_err(with_hint)?;
-    let mut connection = context.pool.acquire().await?;
-    let written = export.run(&mut connection, arguments.format(output), async |chunk| {
+    let mut connection = context.pool.detach().await?;
+    let write = async |chunk: Bytes| {
         let mut out = std::io::stdout().lock();
         out.write_all(&chunk).and_then(|()| out.flush())
-    });
-    match written.await {
+    };
+    let format = arguments.format(output);
+    match context.pool.run_on(&mut connection, async |it| export.run(it, format, write).await).await {
         // The reader wants no more, which is no error unless it would miss rows.
         Err(ExportError::Write(error)) if error.kind() == ErrorKind::BrokenPipe && arguments.cursor_file.is_none() => {
             return Ok(());

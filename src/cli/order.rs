@@ -108,9 +108,9 @@ pub async fn run(command: Command, context: &Context, output: Output) -> anyhow:
                 "total",
                 "received_at",
             ];
-            output.list(&columns, &orders::list(&mut *pool.acquire().await?, &filter, Page::default()).await?)
+            output.list(&columns, &orders::list(&mut *pool.begin().await?, &filter, Page::default()).await?)
         }
-        Command::Show { id } => output.record(&order_record::show(&mut *pool.acquire().await?, &id).await?),
+        Command::Show { id } => output.record(&order_record::show(&mut *pool.begin().await?, &id).await?),
         Command::Accept { id, reason } => {
             let accept = async |connection: &mut PgConnection| {
                 orders::accept(connection, now, actor, &id, reason.as_deref(), None).await

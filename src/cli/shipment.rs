@@ -102,7 +102,7 @@ pub async fn run(command: Command, context: &Context, output: Output) -> anyhow:
                 prices: create.prices,
             };
             if create.dry_run {
-                let connection = &mut *pool.acquire().await?;
+                let connection = &mut *pool.begin().await?;
                 let preview = shipments::preview(connection, defaults, now, actor, &new).await;
                 return output.record(&preview.map_err(with_hint)?);
             }
@@ -117,9 +117,9 @@ pub async fn run(command: Command, context: &Context, output: Output) -> anyhow:
         Command::Export(arguments) => export::run(context, output, Rows::Shipments, &arguments).await,
         Command::List { order } => {
             let filter = shipments::Filter { order, ..Default::default() };
-            output.list(&columns, &shipments::list(&mut *pool.acquire().await?, &filter, Page::default()).await?)
+            output.list(&columns, &shipments::list(&mut *pool.begin().await?, &filter, Page::default()).await?)
         }
-        Command::Show { id } => output.record(&shipments::find(&mut *pool.acquire().await?, &id).await?),
+        Command::Show { id } => output.record(&shipments::find(&mut *pool.begin().await?, &id).await?),
     }
 }
 

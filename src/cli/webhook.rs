@@ -116,8 +116,8 @@ pub async fn run(command: Command, context: &Context, output: Output) -> anyhow:
             let add = async |connection: &mut _| webhooks::add(connection, keys, allow_private, now, actor, new).await;
             output.record(&in_transaction(pool, add).await?)
         }
-        Command::List => output.list(&COLUMNS, &webhooks::list(&mut *pool.acquire().await?, Page::default()).await?),
-        Command::Show { id } => output.record(&webhooks::find(&mut *pool.acquire().await?, id).await?),
+        Command::List => output.list(&COLUMNS, &webhooks::list(&mut *pool.begin().await?, Page::default()).await?),
+        Command::Show { id } => output.record(&webhooks::find(&mut *pool.begin().await?, id).await?),
         Command::Set { id, fields } => {
             let change = parse_change(&fields)?;
             let set = async |connection: &mut _| webhooks::set(connection, allow_private, now, actor, id, change).await;
@@ -144,7 +144,7 @@ pub async fn run(command: Command, context: &Context, output: Output) -> anyhow:
         }
         Command::Replay { id, from, since, event } => output.record(&replay(context, id, (from, since, event)).await?),
         Command::Attempts { id, limit } => {
-            webhooks::find(&mut *pool.acquire().await?, id).await?;
+            webhooks::find(&mut *pool.begin().await?, id).await?;
             output.list(&ATTEMPT_COLUMNS, &webhooks::list_attempts(pool, id, Page { limit, before: None }).await?)
         }
     }
@@ -163,11 +163,11 @@ async fn replay(
         }
         (Some(event), _, _) => ReplayFrom::Event(event),
         (_, Some(time), _) => ReplayFrom::Time(time),
-        (None, None, None) => return webhooks::find(&mut *pool.acquire().await?, id).await,
+        (None, None, None) => return webhooks::find(&mut *pool.begin().await?, id).await,
     };
     let Some(position) = from.position(pool).await? else {
         note("(no event since then)");
-        return webhooks::find(&mut *pool.acquire().await?, id).await;
+        return webhooks::find(&mut *pool.begin().await?, id).await;
     };
     let replay = async |connection: &mut _| webhooks::replay(connection, now, actor, id, &from, position).await;
     in_transaction(pool, replay).await

@@ -5,8 +5,8 @@
 
 use super::store::{self, ClinicRow};
 use crate::config::ClinicSettings;
+use crate::db::Pool;
 use arc_swap::ArcSwap;
-use sqlx::PgPool;
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -26,12 +26,12 @@ struct Clinics {
 pub struct ClinicCache {
     clinics: Arc<ArcSwap<Clinics>>,
     defaults: Arc<ClinicSettings>,
-    pool: PgPool,
+    pool: Pool,
 }
 
 impl ClinicCache {
     /// Creates an empty cache; [`ClinicCache::refresh`] fills it.
-    pub fn new(pool: PgPool, defaults: ClinicSettings) -> Self {
+    pub fn new(pool: Pool, defaults: ClinicSettings) -> Self {
         let clinics = Clinics { version: -1, by_client_id: HashMap::new() };
         Self { clinics: Arc::new(ArcSwap::from_pointee(clinics)), defaults: Arc::new(defaults), pool }
     }

@@ -2,11 +2,11 @@
 
 use super::{Clinic, Filter};
 use crate::config::Overrides;
-use crate::db::Page;
+use crate::db::{Page, Pool};
 use crate::ids::{ClinicId, SiteId};
 use rust_decimal::Decimal;
 use sqlx::types::Json;
-use sqlx::{PgConnection, PgExecutor, PgPool};
+use sqlx::{PgConnection, PgExecutor};
 use time::OffsetDateTime;
 
 /// The row of a clinic. No `Debug`: it holds the hashes of its secrets.
@@ -216,8 +216,8 @@ pub async fn find_or_insert_price_list(connection: &mut PgConnection, name: &str
 }
 
 /// Returns every clinic for [`super::cache`], and the version of the clinics, from one snapshot.
-pub async fn load_clinic_cache(pool: &PgPool) -> Result<(i64, Vec<ClinicRow>), sqlx::Error> {
-    let mut transaction = pool.begin_with("begin isolation level repeatable read read only").await?;
+pub async fn load_clinic_cache(pool: &Pool) -> Result<(i64, Vec<ClinicRow>), sqlx::Error> {
+    let mut transaction = pool.begin_snapshot().await?;
     let version = sqlx::query_scalar!("select value from data_version where name = 'clinics'")
         .fetch_one(&mut *transaction)
         .await?;
@@ -227,6 +227,6 @@ pub async fn load_clinic_cache(pool: &PgPool) -> Result<(i64, Vec<ClinicRow>), s
 }
 
 /// Returns the version of the clinics.
-pub async fn clinics_version(pool: &PgPool) -> Result<i64, sqlx::Error> {
+pub async fn clinics_version(pool: &Pool) -> Result<i64, sqlx::Error> {
     sqlx::query_scalar!("select value from data_version where name = 'clinics'").fetch_one(pool).await
 }

@@ -1,6 +1,7 @@
 //! Notifications of Postgres (`LISTEN`), which wake a task that otherwise polls.
 
-use sqlx::postgres::{PgListener, PgPool};
+use super::Pool;
+use crate::config::Pooling;
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,7 +15,7 @@ const RETRY: Duration = Duration::from_secs(1);
 ///
 /// A task of its own reads every notification when it arrives, because Postgres keeps unread notifications, without limit,
 /// for all listeners. It uses one connection beyond those of the pool. Notifications of a lost connection are lost, and with
-/// [`Pooling::Transaction`](crate::config::Pooling::Transaction) none arrives: callers poll as well.
+/// [`Pooling::Transaction`] none arrives: callers poll as well.
 #[derive(Debug)]
 pub struct Notifications {
     arrived: Arc<Notify>,
@@ -23,7 +24,7 @@ pub struct Notifications {
 
 impl Notifications {
     /// Starts to listen. Call on a tokio runtime.
-    pub fn listen(pool: &PgPool, channel: &'static str) -> Self {
+    pub fn listen(pool: &Pool, channel: &'static str) -> Self {
         let arrived = Arc::<Notify>::default();
         let reader = tokio::spawn(read(pool.clone(), channel, arrived.clone()));
         Self { arrived, reader }
@@ -42,11 +43,11 @@ impl Drop for Notifications {
     }
 }
 
-async fn read(pool: PgPool, channel: &'static str, arrived: Arc<Notify>) {
-    if super::is_transaction_pooled(&pool.connect_options()) {
+async fn read(pool: Pool, channel: &'static str, arrived: Arc<Notify>) {
+    if pool.pooling() == Pooling::Transaction {
         return;
     }
-    let listening = super::pool_with(&pool, 1, &[]);
+    let listening = pool.another(1, &[]);
     while !pool.is_closed() {
         let Err(error) = forward(&listening, channel, &arrived).await;
         tracing::warn!(%error, channel, "cannot listen for notifications; polling instead");
@@ -54,8 +55,8 @@ async fn read(pool: PgPool, channel: &'static str, arrived: Arc<Notify>) {
     }
 }
 
-async fn forward(pool: &PgPool, channel: &str, arrived: &Notify) -> Result<Infallible, sqlx::Error> {
-    let mut listener = PgListener::connect_with(pool).await?;
+async fn forward(pool: &Pool, channel: &str, arrived: &Notify) -> Result<Infallible, sqlx::Error> {
+    let mut listener = pool.listener().await?;
     listener.listen(channel).await?;
     loop {
         arrived.notify_one();

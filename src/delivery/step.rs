@@ -276,7 +276,7 @@ async fn record_late_result(
 ) -> Result<(), StopReason> {
     let now = session.now();
     let mut transaction = session.context.pool.begin().await?;
-    session.finish_in(&mut transaction, result).await?;
+    session.finish_in(&mut *transaction, result).await?;
     if decision == Decision::Delivered {
         let (settlement, _) = settlement_for(due, decision, None, now, session.policy().receipt_poll);
         let marked = store::mark_delivered_late(&mut transaction, due, settlement.due_at, now).await?;
@@ -296,7 +296,7 @@ async fn settle_once(
     let (settlement, continues) = settlement_for(due, decision, why, now, session.policy().receipt_poll);
     let mut transaction = session.begin_fenced().await?;
     if let Some(result) = result {
-        session.finish_in(&mut transaction, result).await?;
+        session.finish_in(&mut *transaction, result).await?;
     }
     let changed = store::settle(&mut transaction, due.id, &due.state, &settlement, now).await?;
     let event = event_for(due, &settlement).filter(|_| changed);

@@ -4,6 +4,7 @@ use super::check::StoredFacts;
 use super::compare::Difference;
 use super::payload::Payload;
 use super::policy::{History, Kind};
+use crate::db::Pool;
 use crate::events;
 use crate::ids::{ClinicId, DeliveryId, ShipmentId, SiteId};
 use sqlx::PgConnection;
@@ -60,7 +61,7 @@ impl DueDelivery {
 
 /// Returns what is due at a site and not `in_progress`, oldest first within each class.
 pub(super) async fn find_due(
-    connection: &mut PgConnection,
+    pool: &Pool,
     site: SiteId,
     now: OffsetDateTime,
     limits: ClassLimits,
@@ -90,14 +91,14 @@ pub(super) async fn find_due(
         limits[2],
         limits[3]
     )
-    .fetch_all(&mut *connection)
+    .fetch_all(pool)
     .await?;
     let mut due = Vec::new();
     for row in rows {
         let payload = match serde_json::from_value(row.payload) {
             Ok(payload) => payload,
             Err(error) => {
-                postpone_unreadable(connection, DeliveryId(row.id), &error.to_string(), now).await?;
+                postpone_unreadable(pool, DeliveryId(row.id), &error.to_string(), now).await?;
                 continue;
             }
         };
@@ -124,12 +125,7 @@ pub(super) async fn find_due(
 }
 
 /// Postpones a payload whose format this version does not know, because a newer version is being rolled out.
-async fn postpone_unreadable(
-    connection: &mut PgConnection,
-    id: DeliveryId,
-    error: &str,
-    now: OffsetDateTime,
-) -> Result<(), sqlx::Error> {
+async fn postpone_unreadable(pool: &Pool, id: DeliveryId, error: &str, now: OffsetDateTime) -> Result<(), sqlx::Error> {
     sqlx::query!(
         "update delivery set due_at = $2::timestamptz + interval '1 minute',
                 last_error = 'this version of spsi cannot read the payload (upgrade this worker): ' || $3
@@ -138,7 +134,7 @@ async fn postpone_unreadable(
         now,
         error
     )
-    .execute(connection)
+    .execute(pool)
     .await
     .map(drop)
 }
@@ -282,7 +278,7 @@ pub(super) async fn note_differences(
 }
 
 /// Returns what an invoice is checked against before it is sent.
-pub(super) async fn find_stored_facts(pool: &sqlx::PgPool, delivery: &DueDelivery) -> Result<StoredFacts, sqlx::Error> {
+pub(super) async fn find_stored_facts(pool: &Pool, delivery: &DueDelivery) -> Result<StoredFacts, sqlx::Error> {
     let row = sqlx::query!(
         r#"select array(select l.ezyvet_id from purchase_order_line l join shipment s on s.order_id = l.order_id
                         where s.id = $1) as "items!",
@@ -325,7 +321,7 @@ pub(super) async fn explain_followers(
 
 /// Writes a reason to every delivery that is due at a site.
 pub(super) async fn explain_site(
-    pool: &sqlx::PgPool,
+    pool: &Pool,
     site: SiteId,
     reason: &str,
     now: OffsetDateTime,

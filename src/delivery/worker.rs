@@ -12,13 +12,12 @@ use super::store::{self, ClassLimits, DueDelivery, WorkClass};
 use crate::clinics::sites::{self, SiteError};
 use crate::clock::Clock;
 use crate::config::{Settings, SiteSettings, WorkerSettings};
-use crate::db::Notifications;
+use crate::db::{Notifications, Pool};
 use crate::events::Doorbell;
 use crate::ezyvet::Client;
 use crate::secret::KeyRing;
 use crate::shutdown::Shutdown;
 use futures_util::stream::{FuturesUnordered, StreamExt};
-use sqlx::PgPool;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use time::OffsetDateTime;
@@ -62,7 +61,7 @@ type ClosedClasses = [Option<OffsetDateTime>; 4];
 
 impl Worker {
     /// Creates a worker. It makes no call before [`Worker::run`] or [`Worker::run_once`].
-    pub fn new(pool: PgPool, keys: KeyRing, clock: Clock, settings: &Settings) -> Result<Self, WorkerError> {
+    pub fn new(pool: Pool, keys: KeyRing, clock: Clock, settings: &Settings) -> Result<Self, WorkerError> {
         let worker = Arc::new(settings.worker.clone());
         let client = Client::new(worker.connect_timeout.0, IDLE_CONNECTION)?;
         let doorbell = Doorbell::new(pool.clone());
@@ -224,8 +223,7 @@ impl Worker {
         in_progress: &[(i64, WorkClass)],
     ) -> Result<Vec<DueDelivery>, sqlx::Error> {
         let in_progress: Vec<i64> = in_progress.iter().map(|(id, _)| *id).collect();
-        let mut connection = self.context.pool.acquire().await?;
-        store::find_due(&mut connection, session.site.id, now, limits, &in_progress).await
+        store::find_due(&self.context.pool, session.site.id, now, limits, &in_progress).await
     }
 
     /// Leases every free site and takes the deliveries that are due as far as possible, one step after the other. Returns

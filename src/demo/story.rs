@@ -108,7 +108,7 @@ async fn clinic_orders(
     narrator.say("   ezyVet sends the same order once more, as after a network fault: same number, no second order.");
 
     narrator.step(6, &format!("Staff of the supplier look at the order (`spsi order show {number}`)"));
-    let shown = orders::show(&mut *context.pool.acquire().await?, &number).await?;
+    let shown = orders::show(&mut *context.pool.begin().await?, &number).await?;
     for item in &shown.items {
         let outers = plain((item.quantity / item.units_per_outer).round_dp(3));
         let name: String = item.name.chars().take(44).collect();
@@ -160,7 +160,7 @@ fn order_lines(products: &[&Listed]) -> Vec<OrderLine> {
 /// the second with the rest.
 async fn warehouse_ships(context: &Context, order: &str, narrator: &Narrator) -> anyhow::Result<Vec<Shipment>> {
     let today = context.clock.now().date();
-    let items = orders::show(&mut *context.pool.acquire().await?, order).await?.items;
+    let items = orders::show(&mut *context.pool.begin().await?, order).await?.items;
     let first = items.first().context("the order has no line")?;
     let packed = |item: &str, quantity: Decimal, batch: &str, days: i64| Requested {
         item: item.to_owned(),
@@ -201,7 +201,7 @@ async fn ship(context: &Context, new: &NewShipment, narrator: &Narrator) -> anyh
         shipments::ship(connection, &settings.site, clock.now(), actor, new).await
     };
     let shipment = db::in_transaction(pool, ship).await?;
-    let OrderInFull { order, .. } = orders::show(&mut *pool.acquire().await?, &new.order).await?;
+    let OrderInFull { order, .. } = orders::show(&mut *pool.begin().await?, &new.order).await?;
     let (id, number) = (shipment.id, &shipment.invoice_number);
     narrator.say(&format!("   Shipment {id} has invoice {number}. The order is now {}.", order.state));
     Ok((shipment, order.state))
@@ -235,7 +235,7 @@ async fn deliver(
     for Delivery { kind, invoice_number, state, attempts, .. } in delivered {
         narrator.say(&format!("   {kind:16} {invoice_number:12} {state}, attempts: {attempts}"));
     }
-    let state = orders::show(&mut *context.pool.acquire().await?, order).await?.order.state;
+    let state = orders::show(&mut *context.pool.begin().await?, order).await?.order.state;
     narrator.say(&format!("   The order is now {state}."));
     ensure!(state == "received", "the order is {state}, not received");
     Ok(())
@@ -243,7 +243,7 @@ async fn deliver(
 
 async fn deliveries(context: &Context, order: &str) -> anyhow::Result<Vec<Delivery>> {
     let filter = Filter { order: Some(order.to_owned()), ..Filter::default() };
-    Ok(staff::list(&mut *context.pool.acquire().await?, &filter, Page::default()).await?)
+    Ok(staff::list(&mut *context.pool.begin().await?, &filter, Page::default()).await?)
 }
 
 /// Waits until every delivery of the order satisfies `is_done`. Fails if one needs staff, or after [`DELIVERY_TIMEOUT`].

@@ -5,7 +5,7 @@
 //! commits of the last milliseconds. A notification that is lost with its process costs a poll interval, not an event.
 
 use super::store;
-use sqlx::PgPool;
+use crate::db::Pool;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -18,12 +18,12 @@ const MAX_DELAY: Duration = Duration::from_millis(5);
 /// Cheap to clone; clones share the notification.
 #[derive(Clone, Debug)]
 pub struct Doorbell {
-    pool: PgPool,
+    pool: Pool,
     is_ringing: Arc<AtomicBool>,
 }
 
 impl Doorbell {
-    pub fn new(pool: PgPool) -> Self {
+    pub fn new(pool: Pool) -> Self {
         Self { pool, is_ringing: Arc::default() }
     }
 

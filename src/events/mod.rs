@@ -23,10 +23,11 @@ pub use facts::{record_delivery, record_invoice_differs, record_order, record_sh
 pub use kind::{Kind, UnknownKind};
 
 use crate::config::Retention;
+use crate::db::Pool;
 use crate::ids::{ClinicId, OrderId, SiteId};
 use serde::Serialize;
 use serde_json::Value;
-use sqlx::{PgConnection, PgPool};
+use sqlx::PgConnection;
 use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
@@ -152,7 +153,7 @@ pub async fn record(connection: &mut PgConnection, now: OffsetDateTime, event: &
 
 /// Returns up to `limit` events after a position, in order. `None` starts with the oldest event kept. Continue after the
 /// position of the last event.
-pub async fn list(pool: &PgPool, after: Option<i64>, filter: &Filter, limit: i64) -> Result<Vec<Event>, EventError> {
+pub async fn list(pool: &Pool, after: Option<i64>, filter: &Filter, limit: i64) -> Result<Vec<Event>, EventError> {
     sequence(pool).await?;
     let after = match after {
         None => 0,
@@ -173,7 +174,7 @@ pub async fn list(pool: &PgPool, after: Option<i64>, filter: &Filter, limit: i64
 
 /// Returns the position behind which a reader continues. `cursor` is the id of the last event read, or the position that a
 /// list returned as its next cursor.
-pub async fn find_position(pool: &PgPool, cursor: &str) -> Result<i64, EventError> {
+pub async fn find_position(pool: &Pool, cursor: &str) -> Result<i64, EventError> {
     if let Ok(position) = cursor.parse::<i64>() {
         return if position >= 0 { Ok(position) } else { Err(EventError::BadCursor(cursor.to_owned())) };
     }
@@ -187,7 +188,7 @@ pub async fn find_position(pool: &PgPool, cursor: &str) -> Result<i64, EventErro
 }
 
 /// Returns one event.
-pub async fn find(pool: &PgPool, id: &str) -> Result<Event, EventError> {
+pub async fn find(pool: &Pool, id: &str) -> Result<Event, EventError> {
     let event = store::find(pool, id.parse()?).await?;
     event.ok_or_else(|| EventError::Unknown(id.to_owned()))
 }
@@ -200,7 +201,7 @@ pub async fn find_in(connection: &mut PgConnection, id: &str) -> Result<Event, E
 
 /// Returns the position of the first event that was recorded at or after a time. Events that committed out of order may be
 /// a little earlier.
-pub async fn find_since(pool: &PgPool, time: OffsetDateTime) -> Result<Option<i64>, sqlx::Error> {
+pub async fn find_since(pool: &Pool, time: OffsetDateTime) -> Result<Option<i64>, sqlx::Error> {
     let Some((mut low, high)) = store::id_range(pool).await? else { return Ok(None) };
     // Ids grow with time. Searching them by halves needs no index on the time.
     let mut end = high + 1;
@@ -224,7 +225,7 @@ pub async fn sequence_in(connection: &mut PgConnection) -> Result<i64, sqlx::Err
 }
 
 /// Gives every committed event a position. Returns the last position.
-pub async fn sequence(pool: &PgPool) -> Result<i64, sqlx::Error> {
+pub async fn sequence(pool: &Pool) -> Result<i64, sqlx::Error> {
     while store::has_unsequenced(pool).await? {
         let mut transaction = pool.begin().await?;
         // A statement of its own: the next one sees everything that was committed before the lock was free.
@@ -239,7 +240,7 @@ pub async fn sequence(pool: &PgPool) -> Result<i64, sqlx::Error> {
 }
 
 /// Deletes events that are older than `kept_for`. Returns how many.
-pub async fn prune(pool: &PgPool, kept_for: Retention, now: OffsetDateTime) -> Result<u64, sqlx::Error> {
+pub async fn prune(pool: &Pool, kept_for: Retention, now: OffsetDateTime) -> Result<u64, sqlx::Error> {
     let Retention::Time(kept_for) = kept_for else { return Ok(0) };
     let mut total = 0;
     loop {

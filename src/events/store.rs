@@ -1,7 +1,8 @@
 //! SQL of the event log.
 
 use super::{Event, EventId, NewEvent};
-use sqlx::{PgConnection, PgExecutor, PgPool};
+use crate::db::Pool;
+use sqlx::{PgConnection, PgExecutor};
 use time::OffsetDateTime;
 
 /// Advisory lock ("spsi", 3): held by the sequencer until its transaction ends.
@@ -32,12 +33,12 @@ pub(super) async fn insert(
 }
 
 /// Wakes the dispatchers at once.
-pub(super) async fn notify(pool: &PgPool) -> Result<(), sqlx::Error> {
+pub(super) async fn notify(pool: &Pool) -> Result<(), sqlx::Error> {
     sqlx::query!("select pg_notify('spsi_events', '')").execute(pool).await.map(drop)
 }
 
 /// Whether a committed event has no position yet. One probe of an index that is almost always empty.
-pub(super) async fn has_unsequenced(pool: &PgPool) -> Result<bool, sqlx::Error> {
+pub(super) async fn has_unsequenced(pool: &Pool) -> Result<bool, sqlx::Error> {
     sqlx::query_scalar!(r#"select exists (select from event where position is null) as "exists!""#)
         .fetch_one(pool)
         .await
@@ -71,12 +72,12 @@ pub(super) async fn last_position(executor: impl PgExecutor<'_>) -> Result<i64, 
     .await
 }
 
-pub(super) async fn deleted_through(pool: &PgPool) -> Result<i64, sqlx::Error> {
+pub(super) async fn deleted_through(pool: &Pool) -> Result<i64, sqlx::Error> {
     sqlx::query_scalar!("select deleted_through from event_log").fetch_one(pool).await
 }
 
 /// Whether an event with this id, which does not exist, may have been deleted because of its age.
-pub(super) async fn is_older_than_log(pool: &PgPool, id: EventId) -> Result<bool, sqlx::Error> {
+pub(super) async fn is_older_than_log(pool: &Pool, id: EventId) -> Result<bool, sqlx::Error> {
     sqlx::query_scalar!(
         r#"select deleted_through > 0 and $1 < coalesce((select min(id) from event), 9223372036854775807) as "older!"
            from event_log"#,
@@ -86,7 +87,7 @@ pub(super) async fn is_older_than_log(pool: &PgPool, id: EventId) -> Result<bool
     .await
 }
 
-pub(super) async fn list(pool: &PgPool, after: i64, limit: i64) -> Result<Vec<Event>, sqlx::Error> {
+pub(super) async fn list(pool: &Pool, after: i64, limit: i64) -> Result<Vec<Event>, sqlx::Error> {
     sqlx::query_as!(
         Event,
         r#"select id as "id: EventId", position as "position!", kind, clinic_id, created_at, data
@@ -100,7 +101,7 @@ pub(super) async fn list(pool: &PgPool, after: i64, limit: i64) -> Result<Vec<Ev
 
 /// Reads one range of the index for each kind, and merges them. A single range would pass over every event of another kind.
 pub(super) async fn list_of_kinds(
-    pool: &PgPool,
+    pool: &Pool,
     after: i64,
     kinds: &[String],
     limit: i64,
@@ -131,13 +132,13 @@ pub(super) async fn find(executor: impl PgExecutor<'_>, id: EventId) -> Result<O
 }
 
 /// The lowest and the highest id.
-pub(super) async fn id_range(pool: &PgPool) -> Result<Option<(i64, i64)>, sqlx::Error> {
+pub(super) async fn id_range(pool: &Pool) -> Result<Option<(i64, i64)>, sqlx::Error> {
     let range = sqlx::query!("select min(id) as low, max(id) as high from event").fetch_one(pool).await?;
     Ok(range.low.zip(range.high))
 }
 
 /// The first event from an id on, with its time.
-pub(super) async fn first_from(pool: &PgPool, id: i64) -> Result<Option<(i64, OffsetDateTime)>, sqlx::Error> {
+pub(super) async fn first_from(pool: &Pool, id: i64) -> Result<Option<(i64, OffsetDateTime)>, sqlx::Error> {
     let row = sqlx::query!("select id, created_at from event where id >= $1 order by id limit 1", id)
         .fetch_optional(pool)
         .await?;
@@ -145,7 +146,7 @@ pub(super) async fn first_from(pool: &PgPool, id: i64) -> Result<Option<(i64, Of
 }
 
 /// The lowest position of the events from an id on. Events commit out of order by fewer than 10,000 others.
-pub(super) async fn lowest_position_from(pool: &PgPool, id: i64) -> Result<Option<i64>, sqlx::Error> {
+pub(super) async fn lowest_position_from(pool: &Pool, id: i64) -> Result<Option<i64>, sqlx::Error> {
     sqlx::query_scalar!(
         "select min(position) from (select position from event where id >= $1 order by id limit 10000) following",
         id
@@ -156,7 +157,7 @@ pub(super) async fn lowest_position_from(pool: &PgPool, id: i64) -> Result<Optio
 
 /// Deletes events that were recorded `before`, among the 5,000 oldest. Walking the index of positions from its start needs no
 /// further index. Returns how many.
-pub(super) async fn prune(pool: &PgPool, before: OffsetDateTime) -> Result<u64, sqlx::Error> {
+pub(super) async fn prune(pool: &Pool, before: OffsetDateTime) -> Result<u64, sqlx::Error> {
     let deleted = sqlx::query_scalar!(
         r#"with oldest as materialized (
                select id, created_at from event where position is not null order by position limit 5000),

@@ -12,12 +12,13 @@ mod store;
 pub use encode::Format;
 pub use rows::{InvoiceRow, OrderRow, ShipmentRow};
 
+use crate::db::Pool;
 use crate::events::{self, EventError};
 use crate::orders::Filter;
 use bytes::Bytes;
 use encode::{Encoder, Row};
 use futures_util::{Stream, TryStreamExt};
-use sqlx::{PgConnection, PgPool};
+use sqlx::PgConnection;
 use std::fmt;
 use std::str::FromStr;
 
@@ -79,7 +80,7 @@ pub struct Export {
 }
 
 /// Fixes the extent of an export: everything, or what is new or changed since a cursor.
-pub async fn prepare(pool: &PgPool, rows: Rows, since: Option<Cursor>) -> Result<Export, ExportError> {
+pub async fn prepare(pool: &Pool, rows: Rows, since: Option<Cursor>) -> Result<Export, ExportError> {
     if let Some(cursor) = since {
         events::list(pool, Some(cursor.0), &events::Filter::default(), 0).await.map_err(|error| match error {
             EventError::CursorExpired(_) => ExportError::CursorExpired(cursor),

@@ -4,10 +4,10 @@ use crate::auth::Auth;
 use crate::catalog::Catalog;
 use crate::clock::Clock;
 use crate::config::ServerSettings;
+use crate::db::Pool;
 use actix_web::http::header;
 use actix_web::{HttpResponse, web};
 use serde_json::json;
-use sqlx::PgPool;
 use std::time::Duration;
 
 /// The database counts as unreachable if it does not respond within this time.
@@ -23,7 +23,7 @@ pub async fn alive() -> HttpResponse {
 /// `checked_seconds_ago` is the greatest possible age of the catalogue. While the catalogue cannot be read from the
 /// database, the last one in memory is served.
 pub async fn ready(
-    pool: web::Data<PgPool>,
+    pool: web::Data<Pool>,
     catalog: web::Data<Catalog>,
     auth: web::Data<Auth>,
     clock: web::Data<Clock>,

@@ -15,6 +15,7 @@ use crate::catalog::Catalog;
 use crate::catalog::http::{categories, products};
 use crate::clock::Clock;
 use crate::config::ServerSettings;
+use crate::db::Pool;
 use crate::orders::http::purchase_order;
 use crate::orders::intake::Intake;
 use crate::shutdown::Shutdown;
@@ -31,7 +32,6 @@ use actix_web::{App, HttpRequest, HttpResponse, HttpServer, Resource, ResponseEr
 use nix::sys::socket::Backlog;
 use problem::{Kind, Problem};
 use request_line::EscapingStream;
-use sqlx::PgPool;
 use std::io;
 use std::net::TcpListener;
 use std::time::Duration;
@@ -42,7 +42,7 @@ pub struct Services {
     /// True to serve the routes that ezyVet calls; false to serve only the routes for operators.
     pub serves_partner: bool,
     pub settings: ServerSettings,
-    pub pool: PgPool,
+    pub pool: Pool,
     pub clock: Clock,
     pub auth: Auth,
     pub catalog: Catalog,
@@ -81,7 +81,7 @@ pub async fn serve(services: Services, listener: TcpListener, mut shutdown: Shut
     };
     let base_path = base_path(&settings.base_path)?;
     let together = settings.max_orders_per_batch;
-    let connections = services.pool.options().get_max_connections().div_ceil(u32::try_from(threads).unwrap_or(1));
+    let connections = services.pool.max_connections().div_ceil(u32::try_from(threads).unwrap_or(1));
     let app = move || {
         let services = services.clone();
         let base_path = base_path.clone();

@@ -4,11 +4,11 @@
 //! `cargo bench --bench speed -- --only g` measures orders with and without batches (docs/benchmarks.md).
 
 use super::store::{self, NewOrder};
-use crate::db::{PING_AFTER, pool_with};
+use crate::db::{PING_AFTER, Pool};
 use crate::events::Doorbell;
 use futures_util::FutureExt;
 use futures_util::stream::{FuturesUnordered, StreamExt};
-use sqlx::{Connection, PgConnection, PgPool};
+use sqlx::{Connection, PgConnection};
 use std::io;
 use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, OnceLock};
@@ -31,7 +31,7 @@ type Stored = Result<Option<i64>, sqlx::Error>;
 pub(super) struct BatchWriter(Arc<Shared>);
 
 struct Shared {
-    pool: PgPool,
+    pool: Pool,
     max_orders: usize,
     doorbell: Doorbell,
     /// Into the queue of the writer's task, which starts with the first order, on the thread that brings it.
@@ -56,12 +56,12 @@ impl BatchWriter {
     ///
     /// Use a writer on one thread only: its connections are served by the event loop of the thread that opened them, and
     /// a response that crosses threads costs a switch.
-    pub fn new(pool: &PgPool, connections: u32, max_orders: usize) -> Self {
+    pub fn new(pool: &Pool, connections: u32, max_orders: usize) -> Self {
         // A plan is kept for the life of a connection. One made while the tables were empty would scan them for ever, so
         // rows are always looked up by key; and `unnest` of an unknown number of orders would be planned anew every time.
         let plans = [("enable_seqscan", "off"), ("plan_cache_mode", "force_generic_plan")];
         let doorbell = Doorbell::new(pool.clone());
-        let pool = pool_with(pool, connections.max(1), &plans);
+        let pool = pool.another(connections.max(1), &plans);
         Self(Arc::new(Shared { pool, max_orders: max_orders.max(1), doorbell, queue: OnceLock::new() }))
     }
 
@@ -82,8 +82,8 @@ impl BatchWriter {
 }
 
 /// Writes batches until every [`BatchWriter`] of the queue is gone.
-async fn write_batches(pool: PgPool, max_orders: usize, doorbell: Doorbell, mut queue: UnboundedReceiver<Pending>) {
-    let max_in_flight = usize::try_from(pool.options().get_max_connections()).unwrap_or(1);
+async fn write_batches(pool: Pool, max_orders: usize, doorbell: Doorbell, mut queue: UnboundedReceiver<Pending>) {
+    let max_in_flight = usize::try_from(pool.max_connections()).unwrap_or(1);
     let usual_in_flight = if max_orders == 1 { max_in_flight } else { 1 };
     let mut in_flight = FuturesUnordered::new();
     let mut idle: Vec<Idle> = Vec::new();
@@ -135,7 +135,7 @@ fn gather(first: Pending, queue: &mut UnboundedReceiver<Pending>, max_orders: us
 
 /// Stores a batch and responds to each order. Returns the connection if it can be used again, and an error if there was no
 /// connection to be had.
-async fn flush(pool: &PgPool, idle: Option<Idle>, batch: Vec<Pending>) -> Result<Option<Idle>, sqlx::Error> {
+async fn flush(pool: &Pool, idle: Option<Idle>, batch: Vec<Pending>) -> Result<Option<Idle>, sqlx::Error> {
     let (orders, responders): (Vec<_>, Vec<_>) = batch.into_iter().map(|it| (it.order, it.responder)).unzip();
     let mut connection = match live_connection(pool, idle).await {
         Ok(connection) => connection,
@@ -146,7 +146,7 @@ async fn flush(pool: &PgPool, idle: Option<Idle>, batch: Vec<Pending>) -> Result
     };
     metrics::counter!("spsi_order_batches_total").increment(1);
     // A response fails if its receiver has gone; the order is stored all the same.
-    let is_sound = match store::insert(&mut connection, &orders).await {
+    let is_sound = match pool.run_on(&mut connection, async |it| store::insert(it, &orders).await).await {
         Ok(stored) => {
             responders.into_iter().zip(stored).for_each(|(responder, stored)| drop(responder.send(Ok(stored))));
             true
@@ -154,7 +154,7 @@ async fn flush(pool: &PgPool, idle: Option<Idle>, batch: Vec<Pending>) -> Result
         // Postgres refuses one of the orders, or chose this statement to end a deadlock. Nothing is stored: one by one.
         Err(sqlx::Error::Database(_)) if orders.len() > 1 => {
             for (order, responder) in orders.iter().zip(responders) {
-                drop(responder.send(store::insert_one(&mut connection, order).await));
+                drop(responder.send(pool.run_on(&mut connection, async |it| store::insert_one(it, order).await).await));
             }
             false
         }
@@ -171,14 +171,14 @@ async fn flush(pool: &PgPool, idle: Option<Idle>, batch: Vec<Pending>) -> Result
 }
 
 /// Returns the idle connection if it still works, else a new one.
-async fn live_connection(pool: &PgPool, idle: Option<Idle>) -> Result<PgConnection, sqlx::Error> {
+async fn live_connection(pool: &Pool, idle: Option<Idle>) -> Result<PgConnection, sqlx::Error> {
     if let Some(Idle { mut connection, since }) = idle {
-        let limit = pool.options().get_acquire_timeout();
+        let limit = pool.acquire_timeout();
         if since.elapsed() < PING_AFTER || matches!(timeout(limit, connection.ping()).await, Ok(Ok(()))) {
             return Ok(connection);
         }
     }
-    Ok(pool.acquire().await?.detach())
+    pool.detach().await
 }
 
 /// Responds with an error of the same kind: an outage, or not.

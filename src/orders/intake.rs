@@ -27,9 +27,10 @@ use crate::catalog::Catalog;
 use crate::catalog::offers::Offers;
 use crate::clinics::cache::CachedClinic;
 use crate::config::{AskRule, RuleAction};
+use crate::db::Pool;
 use crate::events::Doorbell;
 use crate::ids::ClinicId;
-use sqlx::{PgPool, Postgres, Transaction};
+use sqlx::{Postgres, Transaction};
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use time::OffsetDateTime;
@@ -42,7 +43,7 @@ const MAX_CACHED_ADDRESSES: usize = 10_000;
 /// Places orders. Cheap to clone; clones share their caches.
 #[derive(Clone)]
 pub struct Intake {
-    pool: PgPool,
+    pool: Pool,
     catalog: Catalog,
     batch_writer: BatchWriter,
     doorbell: Doorbell,
@@ -93,8 +94,8 @@ pub struct Placed {
 
 impl Intake {
     /// Stores each order in a statement of its own, over the connections that `pool` may have.
-    pub fn new(pool: PgPool, catalog: Catalog) -> Self {
-        let batch_writer = BatchWriter::new(&pool, pool.options().get_max_connections(), 1);
+    pub fn new(pool: Pool, catalog: Catalog) -> Self {
+        let batch_writer = BatchWriter::new(&pool, pool.max_connections(), 1);
         let doorbell = Doorbell::new(pool.clone());
         Self { pool, catalog, batch_writer, doorbell, hook: OrderHook::disabled(), cache: Arc::default() }
     }

@@ -5,6 +5,7 @@ use super::decide::{ClinicTerms, Decision, ExpectedVersions, Finding, ProductTer
 use super::read::{OrderLine, OrderRequest};
 use crate::clinics::ClinicRow;
 use crate::clinics::cache::CachedClinic;
+use crate::db::Pool;
 use crate::db::row::Row;
 use crate::ids::ClinicId;
 use crate::values::{DECIMAL_PLACES, round};
@@ -13,7 +14,7 @@ use sqlx::encode::IsNull;
 use sqlx::error::BoxDynError;
 use sqlx::postgres::{PgArgumentBuffer, PgHasArrayType, PgTypeInfo};
 use sqlx::types::Json;
-use sqlx::{Encode, PgConnection, PgPool, Postgres, Transaction, Type};
+use sqlx::{Encode, PgConnection, Postgres, Transaction, Type};
 use std::collections::HashMap;
 use std::sync::Arc;
 use time::{Date, OffsetDateTime};
@@ -178,7 +179,7 @@ fn is_visible(clinic: &ClinicRow, code: &String, category: &String) -> bool {
 }
 
 /// Whether staff have mapped this shipping address, for the clinic or for its site.
-pub async fn is_ship_to_mapped(pool: &PgPool, clinic: ClinicId, ezyvet_id: &str) -> Result<bool, sqlx::Error> {
+pub async fn is_ship_to_mapped(pool: &Pool, clinic: ClinicId, ezyvet_id: &str) -> Result<bool, sqlx::Error> {
     sqlx::query_scalar!(
         r#"select exists (select from ezyvet_mapping
                           where kind = 'ship_to' and site_id is null and clinic_id = $1 and ezyvet_id = $2)
@@ -192,7 +193,7 @@ pub async fn is_ship_to_mapped(pool: &PgPool, clinic: ClinicId, ezyvet_id: &str)
 }
 
 /// Returns whether the clinic has an order with this id. Takes no lock.
-pub async fn is_known(pool: &PgPool, clinic: ClinicId, ezyvet_id: &str) -> Result<bool, sqlx::Error> {
+pub async fn is_known(pool: &Pool, clinic: ClinicId, ezyvet_id: &str) -> Result<bool, sqlx::Error> {
     sqlx::query_scalar!(
         r#"select exists (select from purchase_order where clinic_id = $1 and ezyvet_id = $2) as "known!""#,
         clinic as ClinicId,
@@ -203,7 +204,7 @@ pub async fn is_known(pool: &PgPool, clinic: ClinicId, ezyvet_id: &str) -> Resul
 }
 
 /// Draws order numbers from the sequence, ascending.
-pub async fn draw_numbers(pool: &PgPool, count: i32) -> Result<Vec<i64>, sqlx::Error> {
+pub async fn draw_numbers(pool: &Pool, count: i32) -> Result<Vec<i64>, sqlx::Error> {
     sqlx::query_scalar!(r#"select nextval('supplier_order_seq') as "number!" from generate_series(1, $1)"#, count)
         .fetch_all(pool)
         .await

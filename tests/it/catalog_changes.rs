@@ -7,8 +7,7 @@ use spsi_partner::catalog::products::{self, ProductChange, ProductFilter, Produc
 use spsi_partner::clinics::{self, Changes, ClinicDraft, Target};
 use spsi_partner::config::ClinicSettings;
 use spsi_partner::config::Settings;
-use spsi_partner::db::{Page, in_transaction};
-use sqlx::PgPool;
+use spsi_partner::db::{Page, Pool, in_transaction};
 use time::OffsetDateTime;
 use time::macros::{date, datetime};
 
@@ -31,15 +30,15 @@ fn code(code: &str) -> ProductChange {
     ProductChange { code: code.into(), ..ProductChange::default() }
 }
 
-async fn upsert(pool: &PgPool, changes: &[ProductChange]) -> Result<products::UpsertSummary, ProductsError> {
+async fn upsert(pool: &Pool, changes: &[ProductChange]) -> Result<products::UpsertSummary, ProductsError> {
     in_transaction(pool, async |c| products::upsert(c, NOW, "test", "products", changes).await).await
 }
 
-async fn find(pool: &PgPool, code: &str) -> ProductRow {
+async fn find(pool: &Pool, code: &str) -> ProductRow {
     in_transaction(pool, async |c| products::find(c, code).await).await.expect("the product")
 }
 
-async fn version(pool: &PgPool) -> i64 {
+async fn version(pool: &Pool) -> i64 {
     sqlx::query_scalar("select value from data_version where name = 'catalog'").fetch_one(pool).await.expect("version")
 }
 

@@ -8,8 +8,8 @@ use spsi_partner::catalog::import::{
     import,
 };
 use spsi_partner::clinics::{self, ClinicDraft};
-use spsi_partner::db::in_transaction;
-use sqlx::{PgConnection, PgPool};
+use spsi_partner::db::{Pool, in_transaction};
+use sqlx::PgConnection;
 use std::sync::atomic::{AtomicU64, Ordering};
 use time::OffsetDateTime;
 use time::macros::datetime;
@@ -24,7 +24,7 @@ fn file(name: &str, content: impl AsRef<[u8]>) -> Option<SourceFile> {
 }
 
 async fn run(
-    pool: &PgPool,
+    pool: &Pool,
     now: OffsetDateTime,
     files: (Option<SourceFile>, Option<SourceFile>),
     options: &ImportOptions,
@@ -32,23 +32,23 @@ async fn run(
     in_transaction(pool, async |c| import(c, now, "test", files.0, files.1, options, &|_| {}).await).await
 }
 
-async fn full(pool: &PgPool, rows: &str) -> Result<ImportSummary, ImportError> {
+async fn full(pool: &Pool, rows: &str) -> Result<ImportSummary, ImportError> {
     let products = file("products.csv", format!("{HEADER}\n{rows}"));
     run(pool, NOW, (products, None), &ImportOptions::default()).await
 }
 
-async fn exported(pool: &PgPool) -> String {
+async fn exported(pool: &Pool) -> String {
     let mut bytes = Vec::new();
     export(pool, &mut bytes).await.expect("export");
     String::from_utf8(bytes).expect("UTF-8")
 }
 
-async fn version(pool: &PgPool) -> i64 {
+async fn version(pool: &Pool) -> i64 {
     sqlx::query_scalar("select value from data_version where name = 'catalog'").fetch_one(pool).await.expect("version")
 }
 
 /// Returns all contract prices of clinics and price lists, sorted: `vet-1 P001=0.8`.
-async fn contract_prices(pool: &PgPool) -> Vec<String> {
+async fn contract_prices(pool: &Pool) -> Vec<String> {
     sqlx::query_scalar(
         "select c.client_id || ' ' || p.code || '=' || trim_scale(x.contract_price) from clinic_price x
              join clinic c on c.id = x.clinic_id join product p on p.id = x.product_id

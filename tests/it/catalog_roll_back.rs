@@ -9,8 +9,7 @@ use spsi_partner::catalog::imports::{
 };
 use spsi_partner::catalog::products::{self, ProductChange, StockChange};
 use spsi_partner::clinics::{self, ClinicDraft};
-use spsi_partner::db::{Page, in_transaction};
-use sqlx::PgPool;
+use spsi_partner::db::{Page, Pool, in_transaction};
 use time::OffsetDateTime;
 use time::macros::datetime;
 
@@ -40,7 +39,7 @@ fn uploaded(name: &str, content: String) -> Option<UploadedFile> {
     Some(UploadedFile { name: name.to_owned(), content: content.into() })
 }
 
-async fn import_files(pool: &PgPool, products: &str, prices: &str) -> ImportSummary {
+async fn import_files(pool: &Pool, products: &str, prices: &str) -> ImportSummary {
     let options = ImportOptions { allow_withdrawals: true, ..ImportOptions::default() };
     let products = source("products.csv", format!("{HEADER}\n{products}"));
     let prices = source("prices.csv", format!("{PRICES_HEADER}\n{prices}"));
@@ -49,7 +48,7 @@ async fn import_files(pool: &PgPool, products: &str, prices: &str) -> ImportSumm
         .expect("import")
 }
 
-async fn upload(pool: &PgPool, products: &str, prices: &str) -> Result<ImportRecord, ImportsError> {
+async fn upload(pool: &Pool, products: &str, prices: &str) -> Result<ImportRecord, ImportsError> {
     let files = UploadedFiles {
         products: uploaded("products.csv", format!("{HEADER}\n{products}")),
         prices: uploaded("prices.csv", format!("{PRICES_HEADER}\n{prices}")),
@@ -58,15 +57,15 @@ async fn upload(pool: &PgPool, products: &str, prices: &str) -> Result<ImportRec
     in_transaction(pool, async |c| imports::upload(c, NOW, "test", files, &options, Decimal::TEN).await).await
 }
 
-async fn apply(pool: &PgPool, id: i64) -> Result<ImportRecord, ImportsError> {
+async fn apply(pool: &Pool, id: i64) -> Result<ImportRecord, ImportsError> {
     in_transaction(pool, async |c| imports::apply(c, NOW, "test", id, true, Decimal::TEN).await).await
 }
 
-async fn roll_back(pool: &PgPool, id: i64) -> Result<ImportRecord, ImportsError> {
+async fn roll_back(pool: &Pool, id: i64) -> Result<ImportRecord, ImportsError> {
     in_transaction(pool, async |c| imports::roll_back(c, LATER, "test", id).await).await
 }
 
-async fn changes(pool: &PgPool, id: i64) -> Vec<Change> {
+async fn changes(pool: &Pool, id: i64) -> Vec<Change> {
     let (mut all, mut position) = (Vec::new(), None);
     loop {
         let (page, next) =
@@ -81,7 +80,7 @@ async fn changes(pool: &PgPool, id: i64) -> Vec<Change> {
 
 /// Returns everything that an import may change: the export with the times of withdrawal, the contract prices, and the
 /// names of the price lists.
-async fn state(pool: &PgPool) -> Vec<String> {
+async fn state(pool: &Pool) -> Vec<String> {
     let mut bytes = Vec::new();
     export(pool, &mut bytes).await.expect("export");
     let mut state: Vec<String> = String::from_utf8(bytes).expect("UTF-8").lines().map(str::to_owned).collect();

@@ -3,8 +3,7 @@
 use crate::support::database::TestDatabase;
 use crate::support::order::documented;
 use crate::support::supplier::Supplier;
-use spsi_partner::db::Notifications;
-use sqlx::PgPool;
+use spsi_partner::db::{Notifications, Pool};
 use std::time::Duration;
 
 async fn arrive(notifications: &Notifications) -> bool {
@@ -12,7 +11,7 @@ async fn arrive(notifications: &Notifications) -> bool {
 }
 
 /// Returns whether Postgres waits until the listener reads.
-async fn is_listener_blocked(pool: &PgPool) -> bool {
+async fn is_listener_blocked(pool: &Pool) -> bool {
     let blocked = "select count(*) from pg_stat_activity
                    where datname = current_database() and query like 'LISTEN%' and wait_event = 'ClientWrite'";
     sqlx::query_scalar::<_, i64>(blocked).fetch_one(pool).await.expect("a count") > 0

@@ -44,7 +44,7 @@ impl Server {
     /// The rules that staff see noted at the last order with this id.
     async fn findings(&self, ezyvet_id: &str) -> Vec<String> {
         let number = self.shop.number(ezyvet_id).await;
-        let order = orders::show(&mut self.shop.database.pool().acquire().await.expect("a connection"), &number)
+        let order = orders::show(&mut self.shop.database.pool().begin().await.expect("a connection"), &number)
             .await
             .expect("the order");
         let findings = order.revisions.last().expect("a revision").findings.clone();
@@ -87,7 +87,7 @@ async fn a_plain_order_takes_the_fast_path_and_others_are_decided_under_locks() 
     assert_eq!((first.1, &first), (Path::Repeated, &second));
     assert_eq!(server.send(&order("1", &[("A", 3)])).await, (200, Path::Revised));
     let changed = orders::show(
-        &mut server.shop.database.pool().acquire().await.expect("a connection"),
+        &mut server.shop.database.pool().begin().await.expect("a connection"),
         &server.shop.number("1").await,
     )
     .await
@@ -95,7 +95,7 @@ async fn a_plain_order_takes_the_fast_path_and_others_are_decided_under_locks() 
     assert_eq!((changed.revisions.len(), changed.items.len()), (2, 1));
     // Numbers that a repeated or revised order did not need are given to the next orders.
     let all = orders::list(
-        &mut server.shop.database.pool().acquire().await.expect("a connection"),
+        &mut server.shop.database.pool().begin().await.expect("a connection"),
         &orders::Filter::default(),
         Page::default(),
     )
@@ -124,7 +124,7 @@ async fn copies_that_arrive_together_are_one_order_whichever_path_they_take() {
         assert!(replies.iter().all(|reply| *reply == replies[0]), "{replies:?}");
     }
     let all = orders::list(
-        &mut server.shop.database.pool().acquire().await.expect("a connection"),
+        &mut server.shop.database.pool().begin().await.expect("a connection"),
         &orders::Filter::default(),
         Page::default(),
     )
@@ -173,7 +173,7 @@ async fn waiting_orders_share_a_transaction_and_each_is_stored_whole() {
     assert!(transactions <= 12, "{transactions} transactions");
     for id in 0..40 {
         let found = orders::show(
-            &mut server.shop.database.pool().acquire().await.expect("a connection"),
+            &mut server.shop.database.pool().begin().await.expect("a connection"),
             &server.shop.number(&format!("o{id}")).await,
         )
         .await;

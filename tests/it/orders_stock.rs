@@ -87,7 +87,7 @@ impl Shop {
     /// Returns the supplier's number of the order with this ezyVet id.
     pub async fn number(&self, ezyvet_id: &str) -> String {
         let orders = orders::list(
-            &mut self.database.pool().acquire().await.expect("a connection"),
+            &mut self.database.pool().begin().await.expect("a connection"),
             &Filter::default(),
             Page::default(),
         )
@@ -297,7 +297,7 @@ async fn every_line_is_stored_once_and_no_stock_is_promised_twice() {
             .map(|_| (["A", "B", "C", "D", "E", "A", "B", "C", "D", "E", "X"][next(11) as usize], 1 + next(6) as i64))
             .collect();
         let status = shop.order(&id, &lines).await;
-        let order = orders::show(&mut pool.acquire().await.expect("a connection"), &shop.number(&id).await)
+        let order = orders::show(&mut pool.begin().await.expect("a connection"), &shop.number(&id).await)
             .await
             .expect("the order");
         if status != 409 {

@@ -7,13 +7,13 @@
 mod store;
 
 use crate::audit;
-use crate::db::OnConstraint;
+use crate::db::{OnConstraint, Pool};
 use crate::secret::{Plain, SecretError, random_text};
 use aws_lc_rs::constant_time::verify_slices_are_equal;
 use aws_lc_rs::digest::{SHA256, digest};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
-use sqlx::{PgConnection, PgPool};
+use sqlx::PgConnection;
 use std::fmt;
 use std::time::Duration;
 use time::OffsetDateTime;
@@ -173,7 +173,7 @@ pub async fn add(
 }
 
 /// Returns every key, newest first, revoked ones too.
-pub async fn list(pool: &PgPool, now: OffsetDateTime) -> Result<Vec<ApiKey>, KeyError> {
+pub async fn list(pool: &Pool, now: OffsetDateTime) -> Result<Vec<ApiKey>, KeyError> {
     Ok(store::list(pool, now).await?)
 }
 
@@ -193,7 +193,7 @@ pub async fn revoke(
 }
 
 /// Returns the caller behind a key, or `None` if the key is malformed, unknown, expired or revoked.
-pub async fn authenticate(pool: &PgPool, now: OffsetDateTime, key: &str) -> Result<Option<Caller>, sqlx::Error> {
+pub async fn authenticate(pool: &Pool, now: OffsetDateTime, key: &str) -> Result<Option<Caller>, sqlx::Error> {
     let Some((role, public_id, secret)) = split(key) else { return Ok(None) };
     let Some(found) = store::find_live(pool, public_id, now).await? else { return Ok(None) };
     let is_right = verify_slices_are_equal(&found.secret_hash, &hash(secret)).is_ok();

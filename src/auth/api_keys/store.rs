@@ -1,7 +1,8 @@
 //! SQL of API keys.
 
 use super::{ApiKey, Role};
-use sqlx::{PgConnection, PgPool};
+use crate::db::Pool;
+use sqlx::PgConnection;
 use time::OffsetDateTime;
 
 pub(super) async fn insert(
@@ -28,7 +29,7 @@ pub(super) async fn insert(
 }
 
 /// Returns every key, newest first.
-pub(super) async fn list(pool: &PgPool, now: OffsetDateTime) -> Result<Vec<ApiKey>, sqlx::Error> {
+pub(super) async fn list(pool: &Pool, now: OffsetDateTime) -> Result<Vec<ApiKey>, sqlx::Error> {
     sqlx::query_as!(
         ApiKey,
         r#"select id, name, role,
@@ -79,7 +80,7 @@ pub(super) struct LiveKey {
 }
 
 pub(super) async fn find_live(
-    pool: &PgPool,
+    pool: &Pool,
     public_id: &str,
     now: OffsetDateTime,
 ) -> Result<Option<LiveKey>, sqlx::Error> {
@@ -94,7 +95,7 @@ pub(super) async fn find_live(
     .await
 }
 
-pub(super) async fn touch(pool: &PgPool, id: i64, now: OffsetDateTime) -> Result<(), sqlx::Error> {
+pub(super) async fn touch(pool: &Pool, id: i64, now: OffsetDateTime) -> Result<(), sqlx::Error> {
     sqlx::query!("update api_key set last_used_at = greatest(last_used_at, $2) where id = $1", id, now)
         .execute(pool)
         .await

@@ -18,12 +18,12 @@ use super::import::changes::store::delete_changes;
 use super::import::store::version;
 use super::import::{self, ImportError, ImportState, ImportSummary, Run, SourceFile, SourceFiles};
 use crate::audit;
-use crate::db::Page;
+use crate::db::{Page, Pool};
 use bytes::Bytes;
 use rust_decimal::Decimal;
 use serde::Serialize;
 use serde_json::json;
-use sqlx::{PgConnection, PgPool};
+use sqlx::PgConnection;
 use std::io::Cursor;
 use time::{Duration, OffsetDateTime};
 use utoipa::ToSchema;
@@ -180,7 +180,7 @@ pub async fn list(connection: &mut PgConnection, page: Page) -> Result<Vec<Impor
 }
 
 /// Deletes what is no longer needed: uploads that nobody has applied, and the differences of older imports.
-pub async fn prune(pool: &PgPool, now: OffsetDateTime) -> Result<(), sqlx::Error> {
+pub async fn prune(pool: &Pool, now: OffsetDateTime) -> Result<(), sqlx::Error> {
     store::expire_uploads(pool, now - UPLOAD_KEPT_FOR).await?;
     store::delete_old_changes(pool, KEPT_IMPORTS).await
 }

@@ -4,9 +4,9 @@ use super::options::UploadOptions;
 use super::roll_back::RollBackSummary;
 use super::{ImportRecord, UploadedFile, UploadedFiles};
 use crate::catalog::import::{ImportState, ImportSummary};
-use crate::db::Page;
+use crate::db::{Page, Pool};
+use sqlx::PgConnection;
 use sqlx::types::Json;
-use sqlx::{PgConnection, PgPool};
 use time::OffsetDateTime;
 
 /// An uploaded file is stored in pieces of this size, so that no message to Postgres holds the whole file.
@@ -112,7 +112,7 @@ pub(super) async fn find(
 }
 
 /// Deletes the files and the differences of uploads from before `before`.
-pub(super) async fn expire_uploads(pool: &PgPool, before: OffsetDateTime) -> Result<(), sqlx::Error> {
+pub(super) async fn expire_uploads(pool: &Pool, before: OffsetDateTime) -> Result<(), sqlx::Error> {
     sqlx::query!(
         "with expired as (
              update catalog_import set state = 'expired' where state = 'checked' and created_at < $1 returning id),
@@ -127,7 +127,7 @@ pub(super) async fn expire_uploads(pool: &PgPool, before: OffsetDateTime) -> Res
 }
 
 /// Deletes the differences of all but the last `kept` applied imports.
-pub(super) async fn delete_old_changes(pool: &PgPool, kept: i64) -> Result<(), sqlx::Error> {
+pub(super) async fn delete_old_changes(pool: &Pool, kept: i64) -> Result<(), sqlx::Error> {
     sqlx::query!(
         "with old as (
              update catalog_import set is_undo_kept = false

@@ -15,12 +15,12 @@ use super::import::problems::{Problems, join};
 use super::import::store::{bump_version, delete_staged};
 use super::import::{self, CODE_CHARACTERS, InvalidField, TEXT_CHARACTERS, cells, copy::CopyLines, rows::not_negative};
 use crate::audit;
-use crate::db::OnConstraint;
+use crate::db::{OnConstraint, Pool};
 use crate::ids::ClinicId;
 use rust_decimal::Decimal;
 use serde::Serialize;
 use serde_json::json;
-use sqlx::{PgConnection, PgPool};
+use sqlx::PgConnection;
 use time::{Date, OffsetDateTime};
 use utoipa::ToSchema;
 
@@ -82,12 +82,12 @@ pub fn serialize_day<S: serde::Serializer>(day: &Option<Date>, serializer: S) ->
 }
 
 /// Lists the price lists by name.
-pub async fn list(pool: &PgPool) -> Result<Vec<PriceList>, sqlx::Error> {
+pub async fn list(pool: &Pool) -> Result<Vec<PriceList>, sqlx::Error> {
     store::find(pool, None).await
 }
 
 /// Finds a price list by its name.
-pub async fn find(pool: &PgPool, name: &str) -> Result<PriceList, PriceListsError> {
+pub async fn find(pool: &Pool, name: &str) -> Result<PriceList, PriceListsError> {
     let mut found = store::find(pool, Some(name)).await?;
     found.pop().ok_or_else(|| PriceListsError::NoPriceList(name.to_owned()))
 }
@@ -100,7 +100,7 @@ pub async fn find_clinic(connection: &mut PgConnection, which: &str) -> Result<P
 
 /// Lists contract prices by code and first day, after the given ones.
 pub async fn prices(
-    pool: &PgPool,
+    pool: &Pool,
     owner: &PriceOwner,
     after: Option<(String, Option<Date>)>,
     limit: i64,

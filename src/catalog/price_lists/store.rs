@@ -1,10 +1,11 @@
 //! SQL of price lists and contract prices.
 
 use super::serialize_day;
+use crate::db::Pool;
 use crate::ids::ClinicId;
 use rust_decimal::Decimal;
 use serde::Serialize;
-use sqlx::{PgConnection, PgPool};
+use sqlx::PgConnection;
 use time::Date;
 use utoipa::ToSchema;
 
@@ -39,7 +40,7 @@ pub struct ContractPrice {
 }
 
 /// Finds one price list or all, by name.
-pub(super) async fn find(pool: &PgPool, name: Option<&str>) -> Result<Vec<PriceList>, sqlx::Error> {
+pub(super) async fn find(pool: &Pool, name: Option<&str>) -> Result<Vec<PriceList>, sqlx::Error> {
     sqlx::query_as!(
         PriceList,
         r#"select id, name, (select count(*) from price_list_price p where p.price_list_id = l.id) as "prices!",
@@ -66,7 +67,7 @@ pub(super) async fn find_clinic(connection: &mut PgConnection, which: &str) -> R
 }
 
 pub(super) async fn list_prices(
-    pool: &PgPool,
+    pool: &Pool,
     name: &str,
     code: &str,
     day: Option<Date>,
@@ -89,7 +90,7 @@ pub(super) async fn list_prices(
 }
 
 pub(super) async fn clinic_prices(
-    pool: &PgPool,
+    pool: &Pool,
     clinic: ClinicId,
     code: &str,
     day: Option<Date>,

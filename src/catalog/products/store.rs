@@ -1,11 +1,11 @@
 //! SQL of single products.
 
 use super::StockChange;
-use crate::db::{IMPORT_LOCK, Page};
+use crate::db::{IMPORT_LOCK, Page, Pool};
 use crate::ids::ProductId;
 use rust_decimal::Decimal;
 use serde::Serialize;
-use sqlx::{PgConnection, PgPool};
+use sqlx::PgConnection;
 use std::collections::HashMap;
 use time::OffsetDateTime;
 use utoipa::ToSchema;
@@ -80,7 +80,7 @@ pub struct ProductFilter {
 }
 
 /// Lists products, newest first.
-pub async fn list(pool: &PgPool, filter: &ProductFilter, page: Page) -> Result<Vec<ProductRow>, sqlx::Error> {
+pub async fn list(pool: &Pool, filter: &ProductFilter, page: Page) -> Result<Vec<ProductRow>, sqlx::Error> {
     let text = filter.text.as_deref();
     let pattern = text.map(|text| format!("%{}%", text.replace('\\', r"\\").replace('%', r"\%").replace('_', r"\_")));
     sqlx::query_as!(

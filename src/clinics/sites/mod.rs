@@ -12,12 +12,12 @@ use super::changes::{setting_key, text};
 use super::{Changes, InvalidFields, Stale, Target};
 use crate::audit;
 use crate::config::{Overrides, SiteSettings};
-use crate::db::Page;
+use crate::db::{Page, Pool};
 use crate::ezyvet::Credentials;
 use crate::ids::SiteId;
 use crate::secret::{KeyRing, Plain, SecretError};
 use serde_json::{Value, json};
-use sqlx::{PgConnection, PgExecutor, PgPool};
+use sqlx::{PgConnection, PgExecutor};
 use time::OffsetDateTime;
 
 /// The fields of which a change deletes the stored token.
@@ -319,7 +319,7 @@ fn check_state(state: String) -> Result<String, String> {
 
 /// Returns what is needed to call the site, with decrypted credentials. Only the holder of the lease may use it.
 pub async fn connection(
-    pool: &PgPool,
+    pool: &Pool,
     keys: &KeyRing,
     defaults: &SiteSettings,
     id: SiteId,
@@ -341,7 +341,7 @@ pub async fn connection(
 }
 
 /// Encrypts secrets that an older key encrypted with the active key. Returns how many it changed.
-pub async fn reseal(pool: &PgPool, keys: &KeyRing) -> Result<u64, SiteError> {
+pub async fn reseal(pool: &Pool, keys: &KeyRing) -> Result<u64, SiteError> {
     let mut resealed = 0;
     for (id, old) in store::list_secrets(pool).await? {
         if keys.is_stale(&old) {

@@ -2,10 +2,10 @@
 
 use super::{Filter, NewSite, Site, SiteError};
 use crate::config::Overrides;
-use crate::db::{OnConstraint, Page};
+use crate::db::{OnConstraint, Page, Pool};
 use crate::ids::SiteId;
 use sqlx::types::Json;
-use sqlx::{PgConnection, PgExecutor, PgPool};
+use sqlx::{PgConnection, PgExecutor};
 use time::OffsetDateTime;
 
 pub(super) struct ConnectionRow {
@@ -152,7 +152,7 @@ pub(super) async fn delete_token(connection: &mut PgConnection, id: SiteId) -> R
     sqlx::query!("delete from site_token where site_id = $1", id.0).execute(connection).await.map(drop)
 }
 
-pub(super) async fn find_connection(pool: &PgPool, id: SiteId) -> Result<Option<ConnectionRow>, sqlx::Error> {
+pub(super) async fn find_connection(pool: &Pool, id: SiteId) -> Result<Option<ConnectionRow>, sqlx::Error> {
     sqlx::query_as!(
         ConnectionRow,
         r#"select name, base_url, token_path, partner_id, client_id, client_secret, site_uid,
@@ -164,13 +164,13 @@ pub(super) async fn find_connection(pool: &PgPool, id: SiteId) -> Result<Option<
     .await
 }
 
-pub(super) async fn list_secrets(pool: &PgPool) -> Result<Vec<(SiteId, Vec<u8>)>, sqlx::Error> {
+pub(super) async fn list_secrets(pool: &Pool) -> Result<Vec<(SiteId, Vec<u8>)>, sqlx::Error> {
     let rows = sqlx::query!("select id, client_secret from site order by id").fetch_all(pool).await?;
     Ok(rows.into_iter().map(|row| (SiteId(row.id), row.client_secret)).collect())
 }
 
 /// Replaces a secret, unless it changed since it was read. Returns how many rows changed.
-pub(super) async fn replace_secret(pool: &PgPool, id: SiteId, old: &[u8], new: &[u8]) -> Result<u64, sqlx::Error> {
+pub(super) async fn replace_secret(pool: &Pool, id: SiteId, old: &[u8], new: &[u8]) -> Result<u64, sqlx::Error> {
     sqlx::query!("update site set client_secret = $3 where id = $1 and client_secret = $2", id.0, old, new)
         .execute(pool)
         .await

@@ -6,11 +6,11 @@
 pub(super) mod store;
 
 use crate::config::Retention;
-use sqlx::PgPool;
+use crate::db::Pool;
 use time::{Duration, OffsetDateTime};
 
 /// Deletes attempts of deliveries that are done and that are older than `kept_for`. Returns how many it deleted.
-pub(super) async fn prune(pool: &PgPool, kept_for: Retention, now: OffsetDateTime) -> Result<u64, sqlx::Error> {
+pub(super) async fn prune(pool: &Pool, kept_for: Retention, now: OffsetDateTime) -> Result<u64, sqlx::Error> {
     let Retention::Time(span) = kept_for else { return Ok(0) };
     // A span that reaches before the first representable time keeps everything.
     let before = Duration::try_from(span.0).ok().and_then(|span| now.checked_sub(span));

@@ -1,7 +1,8 @@
 //! SQL of the attempts.
 
+use crate::db::Pool;
 use crate::ids::DeliveryId;
-use sqlx::{PgConnection, PgPool};
+use sqlx::{PgConnection, PgExecutor};
 use time::OffsetDateTime;
 
 pub(in crate::delivery) async fn insert(
@@ -31,7 +32,7 @@ pub(in crate::delivery) struct AttemptResult<'a> {
 }
 
 pub(in crate::delivery) async fn finish(
-    connection: &mut PgConnection,
+    executor: impl PgExecutor<'_>,
     attempt: i64,
     result: &AttemptResult<'_>,
     now: OffsetDateTime,
@@ -46,7 +47,7 @@ pub(in crate::delivery) async fn finish(
         result.outcome,
         result.detail.replace('\0', "\u{fffd}")
     )
-    .execute(connection)
+    .execute(executor)
     .await
     .map(drop)
 }
@@ -60,11 +61,7 @@ pub(in crate::delivery) struct Pruned {
 
 /// Deletes attempts of deliveries that are done and that started `before`, among the next 5,000 after an id. Walking the
 /// primary key needs no further index, and ends at the first page that is too young.
-pub(in crate::delivery) async fn prune(
-    pool: &PgPool,
-    after: i64,
-    before: OffsetDateTime,
-) -> Result<Pruned, sqlx::Error> {
+pub(in crate::delivery) async fn prune(pool: &Pool, after: i64, before: OffsetDateTime) -> Result<Pruned, sqlx::Error> {
     let row = sqlx::query!(
         r#"with page as (
                select id, delivery_id, started_at from delivery_attempt where id > $1 order by id limit 5000),

@@ -1,9 +1,10 @@
 //! SQL of the lists and mappings of a site.
 
+use crate::db::Pool;
 use crate::ezyvet::InventoryProduct;
 use crate::ezyvet::answers::Separation;
 use crate::ids::SiteId;
-use sqlx::{PgConnection, PgExecutor, PgPool};
+use sqlx::{PgConnection, PgExecutor};
 use time::OffsetDateTime;
 
 /// A list of a site that is stored as a whole.
@@ -25,7 +26,7 @@ impl List {
 
 /// Returns product id and uid of those products that are pinned, or mapped by a list read since `remapped_at`.
 pub(in crate::delivery) async fn find_products(
-    pool: &PgPool,
+    pool: &Pool,
     site: SiteId,
     product_ids: &[String],
     remapped_at: Option<OffsetDateTime>,
@@ -45,7 +46,7 @@ pub(in crate::delivery) async fn find_products(
 
 /// Returns the code of a product without a uid, and when ezyVet gave it.
 pub(in crate::delivery) async fn find_code(
-    pool: &PgPool,
+    pool: &Pool,
     site: SiteId,
     product_id: &str,
 ) -> Result<Option<(String, OffsetDateTime)>, sqlx::Error> {
@@ -61,7 +62,7 @@ pub(in crate::delivery) async fn find_code(
 
 /// Stores a product's code and, if one was found, its uid. Leaves a pinned product unchanged.
 pub(in crate::delivery) async fn save_product(
-    pool: &PgPool,
+    pool: &Pool,
     site: SiteId,
     product_id: &str,
     code: &str,
@@ -107,7 +108,7 @@ pub(in crate::delivery) async fn pin_product(
 }
 
 pub(in crate::delivery) async fn find_separation(
-    pool: &PgPool,
+    pool: &Pool,
     site: SiteId,
     id: &str,
     remapped_at: Option<OffsetDateTime>,
@@ -140,7 +141,7 @@ pub(in crate::delivery) async fn list_separations(
 
 /// Replaces the separations of a site, and makes its unmapped deliveries due.
 pub(in crate::delivery) async fn save_separations(
-    pool: &PgPool,
+    pool: &Pool,
     site: SiteId,
     all: &[Separation],
     read_at: OffsetDateTime,
@@ -169,7 +170,7 @@ pub(in crate::delivery) async fn save_separations(
 
 /// Returns up to five inventory products that have exactly this code.
 pub(in crate::delivery) async fn find_inventory_products(
-    pool: &PgPool,
+    pool: &Pool,
     site: SiteId,
     code: &str,
 ) -> Result<Vec<InventoryProduct>, sqlx::Error> {
@@ -186,7 +187,7 @@ pub(in crate::delivery) async fn find_inventory_products(
 /// Returns up to five likely inventory products if none has the code: by the supplier's own code, by the same code in other
 /// letter case, by our barcode or by our name.
 pub(in crate::delivery) async fn find_candidates(
-    pool: &PgPool,
+    pool: &Pool,
     site: SiteId,
     supplier_code: &str,
     code: &str,
@@ -207,7 +208,7 @@ pub(in crate::delivery) async fn find_candidates(
 
 /// Returns when a list was last read in full, empty or not. Returns `None` if it was never read.
 pub(in crate::delivery) async fn find_read_at(
-    pool: &PgPool,
+    pool: &Pool,
     site: SiteId,
     list: List,
 ) -> Result<Option<OffsetDateTime>, sqlx::Error> {
@@ -253,7 +254,7 @@ pub(in crate::delivery) async fn wake_unmapped(
 
 /// Replaces the inventory products of a site, and makes its unmapped deliveries due.
 pub(in crate::delivery) async fn save_inventory_products(
-    pool: &PgPool,
+    pool: &Pool,
     site: SiteId,
     all: &[InventoryProduct],
     read_at: OffsetDateTime,

@@ -6,8 +6,8 @@
 
 pub(super) mod store;
 
+use crate::db::Pool;
 use crate::ids::SiteId;
-use sqlx::PgPool;
 use std::time::Duration;
 use time::OffsetDateTime;
 
@@ -33,7 +33,7 @@ pub struct AcquiredLease {
 
 /// Acquires up to `max_sites` sites that nobody holds and that have due work, those served longest ago first.
 pub async fn acquire_due(
-    pool: &PgPool,
+    pool: &Pool,
     now: OffsetDateTime,
     lease: Duration,
     max_sites: usize,
@@ -49,7 +49,7 @@ pub async fn acquire_due(
 /// Acquires one site for a staff command, whether or not work is due. Returns `None` if another holds the site; the
 /// worker is then asked to release the site.
 pub async fn acquire_for_staff(
-    pool: &PgPool,
+    pool: &Pool,
     site: SiteId,
     now: OffsetDateTime,
     lease: Duration,

@@ -1,9 +1,10 @@
 //! SQL of `site_lease` and `site_token`.
 
 use super::{AcquiredLease, Lease};
+use crate::db::Pool;
 use crate::events;
 use crate::ids::{DeliveryId, SiteId};
-use sqlx::{PgConnection, PgPool};
+use sqlx::PgConnection;
 use time::OffsetDateTime;
 
 struct Row {
@@ -160,11 +161,7 @@ pub(in crate::delivery) async fn extend_and_save(
 }
 
 /// Extends the lease. Returns `false` if the lease was lost.
-pub(in crate::delivery) async fn renew(
-    pool: &PgPool,
-    lease: Lease,
-    until: OffsetDateTime,
-) -> Result<bool, sqlx::Error> {
+pub(in crate::delivery) async fn renew(pool: &Pool, lease: Lease, until: OffsetDateTime) -> Result<bool, sqlx::Error> {
     let renewed = sqlx::query!(
         "update site_lease set lease_until = $3 where site_id = $1 and lease_token = $2 and lease_until is not null",
         lease.site.0,
@@ -220,7 +217,7 @@ pub(in crate::delivery) async fn begin_outage(
 
 /// Returns the sealed token and its expiry.
 pub(in crate::delivery) async fn find_token(
-    pool: &PgPool,
+    pool: &Pool,
     site: SiteId,
 ) -> Result<Option<(Vec<u8>, OffsetDateTime)>, sqlx::Error> {
     let row = sqlx::query!("select token, expires_at from site_token where site_id = $1", site.0)
@@ -236,7 +233,7 @@ pub(in crate::delivery) async fn delete_token(connection: &mut PgConnection, sit
 
 /// Stores a new token if the lease still holds.
 pub(in crate::delivery) async fn store_token(
-    pool: &PgPool,
+    pool: &Pool,
     lease: Lease,
     sealed: &[u8],
     expires_at: OffsetDateTime,

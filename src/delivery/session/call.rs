@@ -4,7 +4,7 @@ use super::{Session, StopReason};
 use crate::delivery::attempts::store::{self as attempts, AttemptResult};
 use crate::delivery::store::{self, DueDelivery};
 use crate::ezyvet::{Exchange, Outcome, Request};
-use sqlx::PgConnection;
+use sqlx::PgExecutor;
 use std::time::Duration;
 
 /// Maximum number of characters of ezyVet's answer that an attempt stores.
@@ -153,12 +153,11 @@ impl Session {
 
     /// Stores how a call ended, whether or not the lease still holds: attempts are history.
     pub async fn finish(&self, result: &CallResult) -> Result<(), StopReason> {
-        let mut connection = self.context.pool.acquire().await?;
-        Ok(self.finish_in(&mut connection, result).await?)
+        Ok(self.finish_in(&self.context.pool, result).await?)
     }
 
     /// As [`Self::finish`], in the transaction of a settlement.
-    pub async fn finish_in(&self, connection: &mut PgConnection, result: &CallResult) -> Result<(), sqlx::Error> {
+    pub async fn finish_in(&self, executor: impl PgExecutor<'_>, result: &CallResult) -> Result<(), sqlx::Error> {
         let (Some(attempt), exchange) = (result.attempt, &result.exchange) else { return Ok(()) };
         let response: String = exchange.body.chars().take(MAX_STORED_ANSWER).collect();
         let detail = exchange.outcome.to_string();
@@ -168,6 +167,6 @@ impl Session {
             outcome: exchange.outcome.name(),
             detail: &detail,
         };
-        attempts::finish(connection, attempt, &result, self.now()).await
+        attempts::finish(executor, attempt, &result, self.now()).await
     }
 }

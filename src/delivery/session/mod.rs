@@ -16,10 +16,11 @@ use super::lease::{AcquiredLease, Lease, store as lease_store};
 use super::policy::Policy;
 use crate::clinics::sites::{Connection, SiteError};
 use crate::clock::Clock;
+use crate::db::Pool;
 use crate::events::{self, Doorbell};
 use crate::ezyvet::{Client, Endpoint, Limits, Outcome, RateHeaders, Request};
 use crate::secret::{KeyRing, random_bytes};
-use sqlx::{PgConnection, PgPool, Postgres, Transaction};
+use sqlx::{PgConnection, Postgres, Transaction};
 use std::ops::{Deref, DerefMut};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -54,7 +55,7 @@ pub enum StopReason {
 /// What all sessions of a worker share.
 #[derive(Clone, Debug)]
 pub(super) struct WorkerContext {
-    pub pool: PgPool,
+    pub pool: Pool,
     pub client: Client,
     pub keys: KeyRing,
     pub clock: Clock,

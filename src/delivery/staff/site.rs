@@ -2,6 +2,7 @@
 
 use super::StaffError;
 use crate::config::Span;
+use crate::db::Pool;
 use crate::delivery::inventory_mapping::store::{self as mapping_store, List};
 use crate::delivery::inventory_mapping::{self, MappingError};
 use crate::delivery::lease;
@@ -9,7 +10,6 @@ use crate::delivery::session::{Session, StopReason};
 use crate::delivery::worker::Worker;
 use crate::ezyvet::{Outcome, Request, answers::Separation};
 use crate::ids::SiteId;
-use sqlx::PgPool;
 use std::time::Duration;
 use time::OffsetDateTime;
 
@@ -47,7 +47,7 @@ pub struct StoredSeparations {
 }
 
 /// Returns the stored separations of a site, without a call to ezyVet.
-pub async fn stored_separations(pool: &PgPool, site: SiteId) -> Result<StoredSeparations, StaffError> {
+pub async fn stored_separations(pool: &Pool, site: SiteId) -> Result<StoredSeparations, StaffError> {
     let separations = mapping_store::list_separations(pool, site).await?;
     Ok(StoredSeparations { separations, read_at: mapping_store::find_read_at(pool, site, List::Separations).await? })
 }

@@ -10,10 +10,11 @@ use super::{OrderError, accept, decline};
 use crate::audit;
 use crate::clock::Clock;
 use crate::config::{AskDefault, ClinicSettings};
+use crate::db::Pool;
 use crate::events;
 use crate::shutdown::Shutdown;
 use serde_json::json;
-use sqlx::{PgConnection, PgPool};
+use sqlx::PgConnection;
 use std::time::Duration;
 use store::Overdue;
 use time::OffsetDateTime;
@@ -23,7 +24,7 @@ const ACTOR: &str = "spsi";
 const REASON: &str = "no decision was made in time";
 
 /// Applies defaults when they are due, until the shutdown begins.
-pub async fn run(pool: PgPool, clock: Clock, defaults: ClinicSettings, poll: Duration, shutdown: Shutdown) {
+pub async fn run(pool: Pool, clock: Clock, defaults: ClinicSettings, poll: Duration, shutdown: Shutdown) {
     while !shutdown.has_begun() {
         let pause = match apply_all(&pool, clock.now(), &defaults).await {
             Ok(next) => next.map_or(poll, |at| Duration::try_from(at - clock.now()).unwrap_or_default().min(poll)),
@@ -44,7 +45,7 @@ pub async fn run(pool: PgPool, clock: Clock, defaults: ClinicSettings, poll: Dur
 
 /// Applies the defaults that are due at `now`. Returns the next deadline.
 pub async fn apply_all(
-    pool: &PgPool,
+    pool: &Pool,
     now: OffsetDateTime,
     defaults: &ClinicSettings,
 ) -> Result<Option<OffsetDateTime>, OrderError> {
@@ -53,7 +54,7 @@ pub async fn apply_all(
 }
 
 /// Applies one default. Returns false if none is due.
-async fn apply_next(pool: &PgPool, now: OffsetDateTime, defaults: &ClinicSettings) -> Result<bool, OrderError> {
+async fn apply_next(pool: &Pool, now: OffsetDateTime, defaults: &ClinicSettings) -> Result<bool, OrderError> {
     let mut transaction = pool.begin().await?;
     let Some(overdue) = store::lock_overdue(&mut transaction, now).await? else { return Ok(false) };
     let default = apply(&mut transaction, now, defaults, &overdue).await?;

@@ -1,7 +1,8 @@
 //! SQL of orders that wait for a decision, across all clinics.
 
+use crate::db::Pool;
 use crate::ids::OrderId;
-use sqlx::{PgConnection, PgPool};
+use sqlx::PgConnection;
 use time::OffsetDateTime;
 
 /// An order whose time to decide is over, locked.
@@ -44,6 +45,6 @@ pub async fn clear_deadline(
 
 /// Returns when the next order is due after `now`, or `None` if no order waits. Orders that are overdue are left out,
 /// because somebody has them locked.
-pub async fn next_deadline(pool: &PgPool, now: OffsetDateTime) -> Result<Option<OffsetDateTime>, sqlx::Error> {
+pub async fn next_deadline(pool: &Pool, now: OffsetDateTime) -> Result<Option<OffsetDateTime>, sqlx::Error> {
     sqlx::query_scalar!("select min(decide_by) from purchase_order where decide_by > $1", now).fetch_one(pool).await
 }

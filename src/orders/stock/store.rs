@@ -1,8 +1,9 @@
 //! SQL of reservations, across clinics: for staff, and for transactions that hold the order's lock.
 
 use super::BackOrder;
+use crate::db::Pool;
 use crate::ids::{OrderId, ShipmentId};
-use sqlx::{PgConnection, PgExecutor, PgPool};
+use sqlx::{PgConnection, PgExecutor};
 use time::OffsetDateTime;
 
 /// Recomputes the reservations of an order from its state and lines. The caller holds the order's lock.
@@ -60,7 +61,7 @@ pub(crate) async fn lower_on_hand(
 }
 
 /// Counts lines whose reservation differs from what their order requires. Always 0 between transactions.
-pub async fn wrong_reservations(pool: &PgPool) -> Result<i64, sqlx::Error> {
+pub async fn wrong_reservations(pool: &Pool) -> Result<i64, sqlx::Error> {
     sqlx::query_scalar!(
         r#"select count(*) as "count!" from purchase_order o join purchase_order_line l on l.order_id = o.id
            where l.reserved <> case when o.state in ('accepted', 'held', 'part_shipped')

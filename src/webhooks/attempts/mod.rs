@@ -4,10 +4,9 @@ pub(super) mod store;
 
 use super::policy::Outcome;
 use crate::config::Retention;
-use crate::db::Page;
+use crate::db::{Page, Pool};
 use crate::events::EventId;
 use serde::Serialize;
-use sqlx::PgPool;
 use time::OffsetDateTime;
 
 /// How many characters of an answer are stored.
@@ -61,12 +60,12 @@ pub fn stored_answer(body: &str) -> String {
 }
 
 /// Returns the calls to an endpoint, newest first.
-pub async fn list(pool: &PgPool, endpoint: i64, page: Page) -> Result<Vec<Attempt>, sqlx::Error> {
+pub async fn list(pool: &Pool, endpoint: i64, page: Page) -> Result<Vec<Attempt>, sqlx::Error> {
     store::list(pool, endpoint, page).await
 }
 
 /// Deletes attempts that are older than `kept_for`. Returns how many.
-pub async fn prune(pool: &PgPool, kept_for: Retention, now: OffsetDateTime) -> Result<u64, sqlx::Error> {
+pub async fn prune(pool: &Pool, kept_for: Retention, now: OffsetDateTime) -> Result<u64, sqlx::Error> {
     let Retention::Time(kept_for) = kept_for else { return Ok(0) };
     let mut total = 0;
     loop {

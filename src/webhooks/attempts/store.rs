@@ -1,13 +1,13 @@
 //! SQL of attempts.
 
 use super::{Attempt, NewAttempt};
-use crate::db::Page;
+use crate::db::{Page, Pool};
 use crate::events::EventId;
-use sqlx::{PgConnection, PgPool};
+use sqlx::PgExecutor;
 use time::OffsetDateTime;
 
 /// Stores calls. Leaves out those to endpoints that were removed meanwhile. Returns the ids.
-pub async fn insert(connection: &mut PgConnection, attempts: &[&NewAttempt]) -> Result<Vec<i64>, sqlx::Error> {
+pub async fn insert(executor: impl PgExecutor<'_>, attempts: &[&NewAttempt]) -> Result<Vec<i64>, sqlx::Error> {
     let column = |value: fn(&NewAttempt) -> i64| attempts.iter().map(|new| value(new)).collect::<Vec<_>>();
     let text = |value: fn(&NewAttempt) -> Option<&str>| {
         attempts.iter().map(|new| value(new).map(str::to_owned)).collect::<Vec<_>>()
@@ -36,11 +36,11 @@ pub async fn insert(connection: &mut PgConnection, attempts: &[&NewAttempt]) -> 
         &text(|new| new.error.as_deref()) as &[Option<String>],
         &text(|new| new.response.as_deref()) as &[Option<String>]
     )
-    .fetch_all(connection)
+    .fetch_all(executor)
     .await
 }
 
-pub(super) async fn list(pool: &PgPool, endpoint: i64, page: Page) -> Result<Vec<Attempt>, sqlx::Error> {
+pub(super) async fn list(pool: &Pool, endpoint: i64, page: Page) -> Result<Vec<Attempt>, sqlx::Error> {
     sqlx::query_as!(
         Attempt,
         r#"select id, endpoint_id as webhook, event_id as "event: EventId", event_type, attempt, started_at, duration_ms, outcome,
@@ -54,7 +54,7 @@ pub(super) async fn list(pool: &PgPool, endpoint: i64, page: Page) -> Result<Vec
     .await
 }
 
-pub async fn find(pool: &PgPool, id: i64) -> Result<Option<Attempt>, sqlx::Error> {
+pub async fn find(pool: &Pool, id: i64) -> Result<Option<Attempt>, sqlx::Error> {
     sqlx::query_as!(
         Attempt,
         r#"select id, endpoint_id as webhook, event_id as "event: EventId", event_type, attempt, started_at, duration_ms, outcome,
@@ -67,7 +67,7 @@ pub async fn find(pool: &PgPool, id: i64) -> Result<Option<Attempt>, sqlx::Error
 }
 
 /// Deletes attempts that started `before`, among the 5,000 oldest, by walking the primary key from its start.
-pub(super) async fn prune(pool: &PgPool, before: OffsetDateTime) -> Result<u64, sqlx::Error> {
+pub(super) async fn prune(pool: &Pool, before: OffsetDateTime) -> Result<u64, sqlx::Error> {
     let deleted = sqlx::query!(
         "with oldest as materialized (select id, started_at from webhook_attempt order by id limit 5000)
          delete from webhook_attempt a using oldest where a.id = oldest.id and oldest.started_at < $1",

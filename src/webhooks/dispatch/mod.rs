@@ -20,12 +20,11 @@ use super::client::{Client, ClientError};
 use super::{attempts, fan_out};
 use crate::clock::Clock;
 use crate::config::{Settings, WebhookSettings};
-use crate::db::Notifications;
+use crate::db::{Notifications, Pool};
 use crate::events;
 use crate::secret::KeyRing;
 use crate::shutdown::Shutdown;
 use in_flight::{CallClass, InFlight};
-use sqlx::PgPool;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -54,7 +53,7 @@ pub enum DispatchError {
 /// Sends messages. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Dispatcher {
-    pool: PgPool,
+    pool: Pool,
     client: Client,
     keys: KeyRing,
     clock: Clock,
@@ -74,7 +73,7 @@ type Cursors = [i64; 2];
 
 impl Dispatcher {
     /// Creates a dispatcher. It makes no call before [`Dispatcher::run`] or [`Dispatcher::run_once`].
-    pub fn new(pool: PgPool, keys: KeyRing, clock: Clock, settings: &Settings) -> Result<Self, DispatchError> {
+    pub fn new(pool: Pool, keys: KeyRing, clock: Clock, settings: &Settings) -> Result<Self, DispatchError> {
         let client = Client::new(settings.webhooks.webhook_allow_private)?;
         let poll = settings.worker.worker_poll.0;
         Ok(Self { pool, client, keys, clock, settings: Arc::new(settings.webhooks.clone()), poll })

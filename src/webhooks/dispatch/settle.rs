@@ -4,11 +4,12 @@ use super::Sent;
 use super::store::{self, Health, Settled};
 use crate::audit;
 use crate::config::WebhookSettings;
+use crate::db::Pool;
 use crate::secret::random_bytes;
 use crate::webhooks::policy::{Next, Outcome, decide};
 use crate::webhooks::{attempts, fan_out};
 use serde_json::json;
-use sqlx::{PgConnection, PgPool};
+use sqlx::PgConnection;
 use std::collections::BTreeMap;
 use time::OffsetDateTime;
 
@@ -22,7 +23,7 @@ fn jitter() -> f64 {
 
 /// Settles calls in one transaction, in the order in which they ended.
 pub(super) async fn settle(
-    pool: &PgPool,
+    pool: &Pool,
     settings: &WebhookSettings,
     now: OffsetDateTime,
     sent: &[Sent],
@@ -54,7 +55,7 @@ pub(super) async fn settle(
     // A statement of its own: the next one sees every message that was made before the lock was free.
     fan_out::store::lock_shared(&mut transaction).await?;
     let given_up = store::settle(&mut transaction, &messages, now).await?;
-    attempts::store::insert(&mut transaction, &attempts).await?;
+    attempts::store::insert(&mut *transaction, &attempts).await?;
     let recovered = store::note_health(&mut transaction, &health, now).await?;
     fan_out::store::hurry(&mut transaction, &recovered, now).await?;
     let endpoints: Vec<i64> = health.keys().copied().collect();

@@ -16,12 +16,12 @@ use super::client::Client;
 use super::fan_out;
 use super::signature::SigningSecret;
 use crate::audit;
-use crate::db::Page;
+use crate::db::{Page, Pool};
 use crate::events::{EventError, Kind};
 use crate::secret::{KeyRing, SecretError, random_text};
 use serde::Serialize;
 use serde_json::json;
-use sqlx::{PgConnection, PgPool};
+use sqlx::PgConnection;
 use std::time::Duration;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
@@ -290,7 +290,7 @@ pub async fn remove(
 
 /// Sends a message of the type `webhook.test`, whatever the endpoint's state, and returns the attempt. Changes nothing else.
 pub async fn test(
-    pool: &PgPool,
+    pool: &Pool,
     client: &Client,
     keys: &KeyRing,
     now: OffsetDateTime,
@@ -305,7 +305,7 @@ pub async fn test(
     let message =
         Message { id: message_id, event: None, event_type: TEST_TYPE.to_owned(), body: body.to_string(), attempt: 1 };
     let made = call(client, keys, &target, message, now, deadline).await;
-    let stored = attempts::store::insert(&mut *pool.acquire().await?, &[&made]).await?;
+    let stored = attempts::store::insert(pool, &[&made]).await?;
     let attempt = match stored.first() {
         Some(attempt) => attempts::store::find(pool, *attempt).await?,
         None => None,
@@ -314,7 +314,7 @@ pub async fn test(
 }
 
 /// Seals the stored secrets with the active key. Returns how many were sealed with another.
-pub async fn reseal(pool: &PgPool, keys: &KeyRing) -> Result<u64, EndpointError> {
+pub async fn reseal(pool: &Pool, keys: &KeyRing) -> Result<u64, EndpointError> {
     let mut resealed = 0;
     for (id, secret, previous) in store::list_secrets(pool).await? {
         let owner = secret_owner(id);

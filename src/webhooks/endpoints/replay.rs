@@ -2,10 +2,11 @@
 
 use super::{EndpointError, find, store};
 use crate::audit;
+use crate::db::Pool;
 use crate::events::{self, EventError};
 use crate::webhooks::fan_out;
 use serde_json::json;
-use sqlx::{PgConnection, PgPool};
+use sqlx::PgConnection;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
@@ -20,7 +21,7 @@ pub enum ReplayFrom {
 
 impl ReplayFrom {
     /// Returns the position before the first event to send. `None`: there is no such event.
-    pub async fn position(&self, pool: &PgPool) -> Result<Option<i64>, EventError> {
+    pub async fn position(&self, pool: &Pool) -> Result<Option<i64>, EventError> {
         events::sequence(pool).await?;
         match self {
             Self::Event(id) => Ok(Some(events::find_position(pool, id).await? - 1)),

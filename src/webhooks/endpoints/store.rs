@@ -1,9 +1,9 @@
 //! SQL of endpoints.
 
 use super::{Checked, Endpoint};
-use crate::db::Page;
+use crate::db::{Page, Pool};
 use crate::webhooks::call::Target;
-use sqlx::{PgConnection, PgPool};
+use sqlx::PgConnection;
 use time::OffsetDateTime;
 
 pub(super) async fn next_id(connection: &mut PgConnection) -> Result<i64, sqlx::Error> {
@@ -142,7 +142,7 @@ pub(super) async fn go_back(connection: &mut PgConnection, id: i64, position: i6
     Ok(moved.rows_affected() == 1)
 }
 
-pub(super) async fn find_target(pool: &PgPool, id: i64) -> Result<Option<Target>, sqlx::Error> {
+pub(super) async fn find_target(pool: &Pool, id: i64) -> Result<Option<Target>, sqlx::Error> {
     let row = sqlx::query!(
         "select id, url, secret, previous_secret, previous_secret_until from webhook_endpoint where id = $1",
         id
@@ -171,7 +171,7 @@ pub(super) async fn find_clinic(connection: &mut PgConnection, which: &str) -> R
 /// A secret and the one before it, both sealed.
 type Secrets = (i64, Vec<u8>, Option<Vec<u8>>);
 
-pub(super) async fn list_secrets(pool: &PgPool) -> Result<Vec<Secrets>, sqlx::Error> {
+pub(super) async fn list_secrets(pool: &Pool) -> Result<Vec<Secrets>, sqlx::Error> {
     let rows =
         sqlx::query!("select id, secret, previous_secret from webhook_endpoint order by id").fetch_all(pool).await?;
     Ok(rows.into_iter().map(|row| (row.id, row.secret, row.previous_secret)).collect())
@@ -179,7 +179,7 @@ pub(super) async fn list_secrets(pool: &PgPool) -> Result<Vec<Secrets>, sqlx::Er
 
 /// Stores the same secrets under another key, unless they were rotated meanwhile.
 pub(super) async fn reseal(
-    pool: &PgPool,
+    pool: &Pool,
     id: i64,
     old: &[u8],
     new: &[u8],

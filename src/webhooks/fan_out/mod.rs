@@ -9,8 +9,8 @@
 
 pub(super) mod store;
 
+use crate::db::Pool;
 use crate::events;
-use sqlx::PgPool;
 use time::OffsetDateTime;
 
 /// How many messages for endpoints of all clinics one transaction inserts at most, as far as one event allows.
@@ -22,7 +22,7 @@ const MAX_BEHIND: i64 = 100;
 
 /// Makes the messages of new events, and lets endpoints that are behind catch up by a batch each. Returns whether more is to
 /// be done.
-pub async fn fan_out(pool: &PgPool, now: OffsetDateTime) -> Result<bool, sqlx::Error> {
+pub async fn fan_out(pool: &Pool, now: OffsetDateTime) -> Result<bool, sqlx::Error> {
     let last = events::sequence(pool).await?;
     let mut is_behind = false;
     if last > store::fanned_out_through(pool).await? {

@@ -1,6 +1,7 @@
 //! SQL of the messages' birth.
 
-use sqlx::{PgConnection, PgPool};
+use crate::db::Pool;
+use sqlx::PgConnection;
 use time::OffsetDateTime;
 
 /// Advisory lock ("spsi", 4): fan-out and changes of endpoints hold it exclusively, settlements share it, until their
@@ -23,7 +24,7 @@ pub async fn commit_without_flush(connection: &mut PgConnection) -> Result<(), s
     sqlx::query_scalar!("select set_config('synchronous_commit', 'off', true)").fetch_one(connection).await.map(drop)
 }
 
-pub async fn fanned_out_through(pool: &PgPool) -> Result<i64, sqlx::Error> {
+pub async fn fanned_out_through(pool: &Pool) -> Result<i64, sqlx::Error> {
     sqlx::query_scalar!("select fanned_out_through from webhook_log").fetch_one(pool).await
 }
 
@@ -92,7 +93,7 @@ pub async fn fan_out(connection: &mut PgConnection, now: OffsetDateTime, limit: 
 }
 
 /// Returns endpoints that have to catch up, those with the longest way to go last.
-pub async fn list_behind(pool: &PgPool, limit: i64) -> Result<Vec<i64>, sqlx::Error> {
+pub async fn list_behind(pool: &Pool, limit: i64) -> Result<Vec<i64>, sqlx::Error> {
     sqlx::query_scalar!(
         "select id from webhook_endpoint where state = 'active' and caught_up_through is not null
          order by caught_up_through desc limit $1",

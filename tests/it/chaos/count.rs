@@ -1,12 +1,11 @@
 //! Counts the final state of both sides.
 
 use super::scene::Site;
-use crate::support::database::in_own_runtime;
+use crate::support::database::{in_own_runtime, open_pool};
 use serde_json::Value;
 use spsi_partner::db::Page;
 use spsi_partner::delivery::staff::{self, Delivery, Filter};
 use spsi_partner::shipments::{self, Shipment};
-use sqlx::PgPool;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The final state of the product's database.
@@ -24,16 +23,16 @@ pub struct Count {
 impl Count {
     pub fn take(url: &str) -> Self {
         in_own_runtime(|| async {
-            let pool = PgPool::connect(url).await.expect("the database");
+            let pool = open_pool(url);
             let listed = shipments::list(
-                &mut pool.acquire().await.expect("a connection"),
+                &mut pool.begin().await.expect("a connection"),
                 &shipments::Filter::default(),
                 Page::default(),
             )
             .await
             .expect("shipments");
             let deliveries =
-                staff::list(&mut pool.acquire().await.expect("a connection"), &Filter::default(), Page::default())
+                staff::list(&mut pool.begin().await.expect("a connection"), &Filter::default(), Page::default())
                     .await
                     .expect("deliveries");
             let held = "select id from delivery where state = 'unclear' and kind = 'receive_invoice' and looks > 2";
@@ -77,7 +76,7 @@ impl Count {
                      join delivery d on d.id = a.delivery_id
                      where d.invoice_number = $1 and d.kind = 'receive_invoice' order by a.id";
         let calls: Vec<String> = in_own_runtime(|| async {
-            let pool = PgPool::connect(&self.url).await.expect("the database");
+            let pool = open_pool(&self.url);
             sqlx::query_scalar(calls).bind(number).fetch_all(&pool).await.expect("calls")
         });
         calls.join("\n")

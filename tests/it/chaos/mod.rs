@@ -8,6 +8,7 @@ mod count;
 mod scene;
 
 use crate::support::client::Response;
+use crate::support::database::open_pool;
 use crate::support::until;
 use clap::Parser;
 use count::Count;
@@ -18,7 +19,6 @@ use spsi_partner::config::SiteSettings;
 use spsi_partner::db::in_transaction;
 use spsi_partner::sandbox::clock::Chance;
 use spsi_partner::shipments::{self, NewShipment, Requested};
-use sqlx::PgPool;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -89,7 +89,7 @@ fn kills_disconnects_and_faults_neither_lose_nor_duplicate_an_order_or_invoice()
 /// acknowledged order.
 fn trade(site: &Site, url: &str, shipments: u64, mut chance: Chance) -> Vec<(String, String)> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-    let pool = runtime.block_on(PgPool::connect(url)).expect("the database, without the proxy");
+    let pool = runtime.block_on(async { open_pool(url) });
     let (mut acknowledged, mut shipped) = (Vec::new(), 0);
     while shipped < shipments {
         for (order, number) in place(site, &mut chance) {

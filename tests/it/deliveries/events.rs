@@ -4,6 +4,7 @@ use super::scene::Scene;
 use super::{MINUTE, SENT};
 use crate::support::ezyvet::Fault;
 use serde::de::DeserializeOwned;
+use spsi_partner::db::in_transaction;
 use spsi_partner::delivery::staff;
 use spsi_partner::events::{self, DeliveryEvent, Filter, InvoiceDiffers, OrderEvent, ShipmentEvent, SiteUnreachable};
 use std::time::Duration;
@@ -73,8 +74,8 @@ async fn a_delivery_that_needs_staff_is_told_once() {
     );
     // Cancelling it leaves those that follow it to staff.
     let id = scene.deliveries().await[0].id;
-    let mut connection = scene.pool().acquire().await.expect("a connection");
-    staff::cancel(&mut connection, scene.clock.now(), "test", id, None).await.expect("cancelled");
+    let cancel = async |c: &mut _| staff::cancel(c, scene.clock.now(), "test", id, None).await;
+    in_transaction(scene.pool(), cancel).await.expect("cancelled");
     let all = kinds(&scene).await;
     assert!(all.iter().filter(|kind| *kind == "delivery.attention").count() >= 2, "{all:?}");
 }

@@ -64,7 +64,7 @@ async fn a_shipment_becomes_an_invoice_and_stock_and_is_received_when_the_clinic
     scene.step_after(60 * MINUTE).await;
     assert_eq!(scene.deliveries().await.iter().filter(|d| d.state == "confirmed").count(), 2);
     assert_eq!(
-        shipments::find(&mut scene.pool().acquire().await.unwrap(), &first.id.to_string()).await.unwrap().state,
+        shipments::find(&mut scene.pool().begin().await.unwrap(), &first.id.to_string()).await.unwrap().state,
         "received"
     );
     assert_eq!(scene.order_state(&order).await, "received");
@@ -332,7 +332,7 @@ async fn an_invoice_that_differs_in_ezyvet_is_flagged_with_the_differences() {
     assert_eq!(detail.differences, expected);
     let differing = staff::Filter { differing: true, ..staff::Filter::default() };
     assert_eq!(
-        staff::list(&mut scene.pool().acquire().await.expect("a connection"), &differing, Page::default())
+        staff::list(&mut scene.pool().begin().await.expect("a connection"), &differing, Page::default())
             .await
             .unwrap()
             .len(),
@@ -349,7 +349,7 @@ async fn an_invoice_that_the_clinic_never_approves_becomes_stale() {
     }
     let stale = staff::Filter { stale: true, ..staff::Filter::default() };
     let found =
-        staff::list(&mut scene.pool().acquire().await.expect("a connection"), &stale, Page::default()).await.unwrap();
+        staff::list(&mut scene.pool().begin().await.expect("a connection"), &stale, Page::default()).await.unwrap();
     assert_eq!(found.len(), 1);
     assert_eq!((found[0].state.as_str(), found[0].stale, found[0].due_at), ("delivered", true, None));
 }
@@ -416,7 +416,7 @@ async fn an_invoice_that_did_not_arrive_is_reissued_under_a_new_number_and_its_s
     let [states, sent] = [scene.states().await, SENT.map(str::to_owned).to_vec()];
     assert_eq!(states, ["receive_invoice cancelled", &sent[1], &sent[2], &sent[0]]);
     assert!(scene.deliveries().await[0].last_error.as_ref().unwrap().contains("INV-000002"));
-    let numbers = shipments::find(&mut scene.pool().acquire().await.unwrap(), &shipment.id.to_string())
+    let numbers = shipments::find(&mut scene.pool().begin().await.unwrap(), &shipment.id.to_string())
         .await
         .unwrap()
         .invoice_numbers;
@@ -433,7 +433,7 @@ async fn deliveries_are_counted_and_retried_by_a_filter() {
         scene.shipped().await;
     }
     scene.step().await;
-    let counts = staff::count(&mut scene.pool().acquire().await.expect("a connection"), &staff::Filter::default())
+    let counts = staff::count(&mut scene.pool().begin().await.expect("a connection"), &staff::Filter::default())
         .await
         .unwrap();
     let counts: Vec<_> = counts.iter().map(|c| (c.state.as_str(), c.count, c.receive_invoice, c.supplied)).collect();

@@ -8,12 +8,11 @@ use spsi_partner::clinics::sites::{self, NewSite};
 use spsi_partner::clinics::{self, Changes, ClinicError, ClinicInFull};
 use spsi_partner::clock::Clock;
 use spsi_partner::config::Settings;
-use spsi_partner::db::{Page, in_transaction};
+use spsi_partner::db::{Page, Pool, in_transaction};
 use spsi_partner::delivery::{Worker, staff};
 use spsi_partner::ids::{DeliveryId, SiteId};
 use spsi_partner::secret::{KeyRing, Plain};
 use spsi_partner::shipments::{self, NewShipment, Requested, ShipError, Shipment};
-use sqlx::PgPool;
 use std::time::Duration;
 use time::OffsetDateTime;
 use time::macros::datetime;
@@ -78,7 +77,7 @@ impl Scene {
         Self { database, ezyvet, settings, clock, worker }
     }
 
-    pub fn pool(&self) -> &PgPool {
+    pub fn pool(&self) -> &Pool {
         self.database.pool()
     }
 
@@ -124,7 +123,7 @@ impl Scene {
 
     /// Returns a delivery as `spsi delivery show` prints it.
     pub async fn shown(&self, id: DeliveryId) -> staff::Detail {
-        let mut connection = self.pool().acquire().await.expect("a connection");
+        let mut connection = self.pool().begin().await.expect("a connection");
         staff::show(&mut connection, &self.settings.site, id).await.expect("the delivery")
     }
 
@@ -166,7 +165,7 @@ impl Scene {
 
     pub async fn deliveries(&self) -> Vec<staff::Delivery> {
         let mut all = staff::list(
-            &mut self.pool().acquire().await.expect("a connection"),
+            &mut self.pool().begin().await.expect("a connection"),
             &staff::Filter::default(),
             Page::default(),
         )

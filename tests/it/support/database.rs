@@ -3,15 +3,14 @@
 //! The server is the one in `DATABASE_URL`, or else one private cluster for all test processes of this user. The last test
 //! process stops the private cluster in an exit handler. After a kill or Ctrl-C, a watchdog process stops the cluster.
 //!
-//! `SPSI_TEST_PGBOUNCER=session` puts a PgBouncer in session mode between the program under test and the server. With
-//! `transaction` it works in transaction mode; PgBouncer must be 1.21 or later, and the tests need
-//! `SPSI_DB_POOLING=transaction` too. `PATH` decides which PgBouncer runs.
+//! `SPSI_TEST_PGBOUNCER=session` puts a PgBouncer in session mode between the tests and the server. With `transaction` it
+//! works in transaction mode; the tests need `SPSI_DB_POOLING=transaction` too. `PATH` decides which PgBouncer runs.
 
 use super::pgbouncer::PgBouncer;
-use spsi_partner::db::MIGRATIONS;
+use spsi_partner::config::Settings as Configuration;
+use spsi_partner::db::{MIGRATIONS, Pool};
 use spsi_partner::postgres::{self, Embedded, PostgresError, Settings};
-use sqlx::postgres::PgConnectOptions;
-use sqlx::{AssertSqlSafe, Connection, PgConnection, PgPool};
+use sqlx::{AssertSqlSafe, Connection, PgConnection};
 use std::hash::{BuildHasher, RandomState};
 use std::io::Read;
 use std::os::unix::process::CommandExt;
@@ -33,7 +32,7 @@ pub struct TestDatabase {
     name: String,
     direct_url: String,
     url: String,
-    pool: PgPool,
+    pool: Pool,
 }
 
 #[derive(Debug)]
@@ -55,10 +54,7 @@ impl TestDatabase {
         admin.close().await.expect("close");
         let direct_url: String = with_database(&cluster.admin, &name).into();
         let url = cluster.pgbouncer.as_ref().map_or_else(|| direct_url.clone(), |pooler| pooler.url(&name).into());
-        // Tests arrange with session settings and locks of their own, which need a session.
-        let is_session = std::env::var(PGBOUNCER).is_ok_and(|mode| mode == "session");
-        let options: PgConnectOptions = if is_session { &url } else { &direct_url }.parse().expect("a URL");
-        let pool = PgPool::connect_with(options.extra_float_digits(None)).await.expect("the copy answers");
+        let pool = open_pool(&url);
         Self { name, direct_url, url, pool }
     }
 
@@ -78,7 +74,7 @@ impl TestDatabase {
     }
 
     /// For arranging, and for checks of what no command or route shows.
-    pub fn pool(&self) -> &PgPool {
+    pub fn pool(&self) -> &Pool {
         &self.pool
     }
 }
@@ -169,6 +165,12 @@ fn fingerprint() -> String {
         context.update(&migration.checksum);
     }
     context.finish().as_ref().iter().take(8).map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Opens a pool as the program does, by the settings in the environment.
+pub fn open_pool(url: &str) -> Pool {
+    let settings = Configuration::from_environment().expect("settings");
+    Pool::new(url, &settings.database).expect("a URL")
 }
 
 fn with_database(url: &Url, name: &str) -> Url {

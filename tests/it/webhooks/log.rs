@@ -2,10 +2,11 @@
 
 use crate::support::database::TestDatabase;
 use spsi_partner::config::{Retention, Span};
+use spsi_partner::db::Pool;
 use spsi_partner::events::{self, EventError, Filter, Kind, NewEvent, Subject};
 use spsi_partner::ids::SiteId;
 use spsi_partner::webhooks;
-use sqlx::{PgConnection, PgPool};
+use sqlx::PgConnection;
 use std::time::Duration;
 use time::OffsetDateTime;
 use time::macros::datetime;
@@ -22,7 +23,13 @@ async fn record(connection: &mut PgConnection, at: OffsetDateTime, number: i64) 
     events::record(connection, at, &event).await.expect("recorded");
 }
 
-async fn read(pool: &PgPool, after: Option<i64>) -> (Vec<i64>, Option<i64>) {
+async fn record_now(pool: &Pool, at: OffsetDateTime, number: i64) {
+    let mut transaction = pool.begin().await.expect("begun");
+    record(&mut transaction, at, number).await;
+    transaction.commit().await.expect("committed");
+}
+
+async fn read(pool: &Pool, after: Option<i64>) -> (Vec<i64>, Option<i64>) {
     let events = events::list(pool, after, &Filter::default(), 1_000).await.expect("listed");
     let numbers = events.iter().map(|event| event.data["id"].as_i64().expect("a number")).collect();
     (numbers, events.last().map(|event| event.position).or(after))
@@ -34,7 +41,7 @@ async fn a_cursor_misses_no_event_of_a_transaction_that_commits_late() {
     let pool = database.pool();
     let mut late = pool.begin().await.expect("begun");
     record(&mut late, NOW, 1).await;
-    record(&mut pool.acquire().await.expect("a connection"), NOW, 2).await;
+    record_now(pool, NOW, 2).await;
     let (seen, cursor) = read(pool, None).await;
     assert_eq!(seen, [2], "the first event has a lower id and is not committed yet");
     late.commit().await.expect("committed");
@@ -80,7 +87,7 @@ async fn a_reader_of_some_types_passes_over_the_others_and_a_page_continues_behi
     let database = TestDatabase::new().await;
     let pool = database.pool();
     for number in 1..=10 {
-        record(&mut pool.acquire().await.expect("a connection"), NOW, number).await;
+        record_now(pool, NOW, number).await;
     }
     let filter = Filter { kinds: vec![Kind::SiteUnreachable] };
     let page = events::list(pool, None, &filter, 3).await.expect("listed");
@@ -101,7 +108,7 @@ async fn a_cursor_behind_which_events_were_deleted_is_refused() {
     let pool = database.pool();
     for number in 0..20 {
         let at = NOW + Duration::from_secs(3600 * number as u64);
-        record(&mut pool.acquire().await.expect("a connection"), at, number).await;
+        record_now(pool, at, number).await;
     }
     let all = events::list(pool, None, &Filter::default(), 100).await.expect("listed");
     let kept_for = Retention::Time(Span(Duration::from_secs(3600 * 10)));
@@ -119,8 +126,7 @@ async fn a_cursor_behind_which_events_were_deleted_is_refused() {
     let since = events::find_since(pool, NOW + Duration::from_secs(3600 * 15)).await.expect("found");
     assert_eq!(since, Some(all[15].position));
     assert_eq!(events::find_since(pool, now).await.expect("found"), None);
-    let mut connection = pool.acquire().await.expect("a connection");
-    record(&mut connection, now, 21).await;
+    record_now(pool, now, 21).await;
     let page = events::list(pool, Some(all[19].position), &Filter::default(), 100).await.expect("listed");
     assert_eq!(page.len(), 1);
 }
