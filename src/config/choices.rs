@@ -54,6 +54,7 @@ macro_rules! choice {
         }
     };
 }
+pub(crate) use choice;
 
 choice!(
     /// How a declined order is answered (SPSI.md 5.1).
@@ -145,8 +146,10 @@ choice!(
     }
 );
 choice!(
-    /// What becomes of an order if the order hook gives no valid answer.
-    HookDefault {
+    /// What becomes of an order: the answer of the order hook, or the default if there is no valid answer.
+    #[derive(serde::Deserialize)]
+    #[serde(rename_all = "lowercase")]
+    HookDecision {
         /// As with the rule `ask`.
         Ask = "ask",
         Accept = "accept",

@@ -20,7 +20,7 @@ pub struct OrderHookSettings {
     /// Decision if the order hook gives no valid answer in time: `ask` (held until decided by the API, as with
     /// `rule_ask=ask`), `accept`, `hold` or `decline`
     #[arg(long, env = "SPSI_ORDER_HOOK_DEFAULT", default_value = "ask")]
-    pub order_hook_default: HookDefault,
+    pub order_hook_default: HookDecision,
     /// Number of consecutive failures after which the circuit breaker stops calls to the order hook
     #[validate(range(min = 1, message = "must be at least 1"))]
     #[arg(long, env = "SPSI_ORDER_HOOK_FAILURES", default_value = "5")]

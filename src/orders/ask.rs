@@ -13,9 +13,6 @@ use super::read::OrderRequest;
 use crate::config::{AskDefault, AskRule, ClinicSettings};
 use time::OffsetDateTime;
 
-/// The code of the finding on an order that waits for a decision.
-const RULE: &str = "rule_ask";
-
 /// Decides about an order by every rule. Returns `None` if the order hook decides and has not been called yet.
 pub(super) fn decide(
     now: OffsetDateTime,
@@ -29,7 +26,7 @@ pub(super) fn decide(
         let waits = match settings.rule_ask {
             AskRule::Off => false,
             AskRule::Ask => true,
-            AskRule::Hook => hook?.apply(order, &mut decision),
+            AskRule::Hook => hook?.apply(&mut decision),
         };
         if waits {
             hold_until_decided(&mut decision, now, settings);
@@ -48,49 +45,21 @@ fn hold_until_decided(decision: &mut Decision, now: OffsetDateTime, settings: &C
     };
     let text = format!("The order waits for a decision. If none is made within {}, {then}", settings.ask_within);
     decision.verdict = Verdict::Held;
-    decision.pending = Some(Pending { decide_by: now.saturating_add(time_of(settings)), default });
-    decision.findings.push(Finding { rule: RULE, action: "ask", field: ROOT.to_owned(), text });
-}
-
-fn time_of(settings: &ClinicSettings) -> time::Duration {
-    time::Duration::try_from(settings.ask_within.0).unwrap_or(time::Duration::MAX)
+    let within = time::Duration::try_from(settings.ask_within.0).unwrap_or(time::Duration::MAX);
+    decision.pending = Some(Pending { decide_by: now.saturating_add(within), default });
+    decision.findings.push(Finding { rule: "rule_ask", action: "ask", field: ROOT.to_owned(), text });
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::HookDefault;
-    use crate::orders::decide::{ClinicTerms, ProductTerms};
+    use crate::config::HookDecision;
+    use crate::orders::decide::tests::{order, settings, terms};
     use crate::orders::hook::HookFailure;
-    use clap::Parser;
-    use std::collections::HashMap;
     use time::macros::datetime;
 
-    const NOW: OffsetDateTime = datetime!(2026-03-01 12:00 UTC);
-
-    #[derive(Parser)]
-    struct Settings {
-        #[command(flatten)]
-        settings: ClinicSettings,
-    }
-
     fn decided(arguments: &[&str], hook: Option<&Consulted>) -> Option<Decision> {
-        let settings = Settings::try_parse_from([&["x"], arguments].concat()).unwrap().settings;
-        let body = r#"{"purchaseorder": {"id": 1, "total": "4", "purchase_order_item_list": [
-            {"id": 9, "supplier_code": "A", "quantity": 1, "price_per_unit": 4}]}}"#;
-        let order = crate::orders::read::read(body.as_bytes(), 10).unwrap();
-        let product = ProductTerms {
-            visible: true,
-            active: true,
-            restricted: false,
-            units_per_outer: 1.into(),
-            price_per_unit: 4.into(),
-            stock_free: 9.into(),
-        };
-        let clinic =
-            ClinicTerms { restricted_licence: false, on_hold: false, number_used_before: false, ship_to_mapped: true };
-        let terms = Terms { clinic, products: HashMap::from([("A".to_owned(), product)]), expected: None };
-        decide(NOW, &order, &terms, &settings, hook)
+        decide(datetime!(2026-03-01 12:00 UTC), &order(), &terms(), &settings(arguments), hook)
     }
 
     #[test]
@@ -102,19 +71,19 @@ mod tests {
         assert_eq!((asked.verdict, asked.pending), (Verdict::Held, Some(pending)));
         let text = &asked.findings[0].text;
         assert_eq!(text, "The order waits for a decision. If none is made within 90m, it is accepted");
-        let refused = decided(&["--rule-ask", "ask", "--minimum-order", "5"], None).unwrap();
+        let refused = decided(&["--rule-ask", "ask", "--minimum-order", "50"], None).unwrap();
         assert_eq!((refused.verdict, refused.pending), (Verdict::Declined, None));
     }
 
     #[test]
     fn the_hook_is_needed_only_where_it_decides() {
         assert!(decided(&["--rule-ask", "hook"], None).is_none());
-        assert!(decided(&["--rule-ask", "hook", "--minimum-order", "5"], None).is_some());
-        let failed = Consulted::Failed { failure: HookFailure::Timeout, default: HookDefault::Ask };
+        assert!(decided(&["--rule-ask", "hook", "--minimum-order", "50"], None).is_some());
+        let failed = Consulted::without_answer(&HookFailure::Timeout, HookDecision::Ask);
         let asked = decided(&["--rule-ask", "hook"], Some(&failed)).unwrap();
         assert!(asked.verdict == Verdict::Held && asked.pending.is_some());
         // The rules changed their mind while the hook was called.
-        let refused = decided(&["--rule-ask", "hook", "--minimum-order", "5"], Some(&failed)).unwrap();
+        let refused = decided(&["--rule-ask", "hook", "--minimum-order", "50"], Some(&failed)).unwrap();
         assert_eq!(refused.findings.len(), 1);
     }
 }

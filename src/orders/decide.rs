@@ -303,4 +303,4 @@ fn cents(count: usize) -> Decimal {
 #[cfg(test)]
 mod properties;
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

@@ -49,17 +49,11 @@ pub fn rules(deployment: &ClinicSettings, clinic: &Overrides, in_environment: im
 #[cfg(test)]
 mod tests {
     use super::*;
-    use clap::Parser;
-
-    #[derive(Parser)]
-    struct Defaults {
-        #[command(flatten)]
-        settings: ClinicSettings,
-    }
+    use crate::orders::decide::tests::settings;
 
     #[test]
     fn every_rule_reports_its_action_and_where_it_is_set() {
-        let deployment = Defaults::try_parse_from(["x", "--rule-pack-size", "decline"]).unwrap().settings;
+        let deployment = settings(&["--rule-pack-size", "decline"]);
         let clinic = Overrides::from([("rule_return".into(), "note".into())]);
         let rules = rules(&deployment, &clinic, |variable| variable == "SPSI_MINIMUM_ORDER");
         let of = |id: &str| {

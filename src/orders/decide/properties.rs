@@ -1,8 +1,8 @@
 //! Random orders over random catalogues against the rules written once more, plainly, in whole cents.
 
 use super::*;
+use crate::orders::echo::echo;
 use crate::orders::read::{OrderRequest, read};
-use clap::Parser;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
@@ -25,12 +25,6 @@ const RULES: [&str; 15] = [
     "rule_return",
 ];
 const ACTIONS: [&str; 4] = ["off", "note", "hold", "decline"];
-
-#[derive(Parser)]
-struct Defaults {
-    #[command(flatten)]
-    settings: ClinicSettings,
-}
 
 /// Prices in cents, quantities in whole units.
 #[derive(Clone, Debug)]
@@ -78,22 +72,17 @@ fn mostly<T: Clone + std::fmt::Debug + 'static>(
 }
 
 fn product() -> impl Strategy<Value = Product> {
-    (
-        mostly(true, Just(false)),
-        mostly(true, Just(false)),
-        mostly(false, Just(true)),
-        1..4_i64,
-        1..2_000_i64,
-        -5..60_i64,
-    )
-        .prop_map(|(visible, active, restricted, units, price, stock)| Product {
+    let mostly = |usual: bool| mostly(usual, Just(!usual));
+    (mostly(true), mostly(true), mostly(false), 1..4_i64, 1..2_000_i64, -5..60_i64).prop_map(
+        |(visible, active, restricted, units, price, stock)| Product {
             visible,
             active,
             restricted,
             units,
             price,
             stock,
-        })
+        },
+    )
 }
 
 fn line(products: Vec<Product>) -> impl Strategy<Value = Line> {
@@ -113,14 +102,9 @@ fn line(products: Vec<Product>) -> impl Strategy<Value = Line> {
 }
 
 fn case() -> impl Strategy<Value = Case> {
-    let clinic = (any::<bool>(), any::<bool>(), any::<bool>(), any::<bool>()).prop_map(
-        |(restricted_licence, on_hold, number_used_before, ship_to_mapped)| ClinicTerms {
-            restricted_licence,
-            on_hold,
-            number_used_before,
-            ship_to_mapped,
-        },
-    );
+    let clinic = any::<[bool; 4]>().prop_map(|[restricted_licence, on_hold, number_used_before, ship_to_mapped]| {
+        ClinicTerms { restricted_licence, on_hold, number_used_before, ship_to_mapped }
+    });
     prop::collection::vec(product(), 1..6).prop_flat_map(move |products| {
         let lines = prop::collection::vec(line(products.clone()), 1..8);
         let amounts = (mostly(0, -20..20_i64), mostly(0, -20..20_i64), 0..500_i64, 0..50_i64);
@@ -196,7 +180,7 @@ impl Case {
     }
 
     fn settings(&self) -> ClinicSettings {
-        let mut settings = Defaults::try_parse_from(["x"]).unwrap().settings;
+        let mut settings = super::tests::settings(&[]);
         for (rule, action) in RULES.iter().zip(&self.actions) {
             settings.set(rule, ACTIONS[*action]).unwrap();
         }
@@ -291,7 +275,7 @@ proptest! {
         let sent: Vec<_> = case.lines.iter().map(|line| (case.code(line), line.quantity.into())).collect();
         let read: Vec<(String, Decimal)> = order.lines.iter().map(|line| (line.supplier_code.clone(), line.quantity)).collect();
         prop_assert_eq!(read, sent);
-        let answer: serde_json::Value = serde_json::from_str(&order.echo.with_number("SO-1")).unwrap();
+        let answer: serde_json::Value = serde_json::from_str(&echo(order.document, "SO-1")).unwrap();
         let echoed = answer[ROOT][LINES].as_array().unwrap();
         let ids: Vec<_> = echoed.iter().map(|line| line["id"].as_str().unwrap().to_owned()).collect();
         let expected: Vec<_> = (1..=case.lines.len()).map(|id| id.to_string()).collect();

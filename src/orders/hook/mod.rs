@@ -10,24 +10,23 @@
 
 mod answer;
 mod breaker;
-mod keyed_mutex;
 mod request;
 
-pub use answer::{Consulted, HookAnswer, HookDecision, HookFailure, LineReason};
-pub use request::{LineToDecide, OrderDecide, OrderToDecide};
+pub use answer::{Consulted, HookFailure};
 
 use super::read::OrderRequest;
 use crate::clinics::cache::CachedClinic;
-use crate::config::{HookDefault, OrderHookSettings};
+use crate::config::{HookDecision, OrderHookSettings};
 use crate::ids::ClinicId;
 use crate::webhooks::address::{BadUrl, check_url};
 use crate::webhooks::client::{Client, Failure};
 use crate::webhooks::signature::{self, BadSecret, SigningSecret};
-use breaker::{Breaker, State};
-use keyed_mutex::{KeyGuard, KeyedMutex};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use breaker::Breaker;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 use time::OffsetDateTime;
+use tokio::sync::OwnedMutexGuard;
 use tokio::time::Instant;
 
 /// Why the order hook cannot be set up.
@@ -46,9 +45,9 @@ pub enum HookSetupError {
 pub struct OrderHook {
     /// `None`: SPSI_ORDER_HOOK_URL is not set, and the default decides.
     target: Option<Arc<Target>>,
-    default: HookDefault,
-    /// An order that is being decided keeps its copies waiting.
-    orders: Arc<KeyedMutex<(ClinicId, String)>>,
+    default: HookDecision,
+    /// The locks of the orders that are being decided.
+    orders: Arc<Mutex<HashMap<(ClinicId, String), Weak<tokio::sync::Mutex<()>>>>>,
 }
 
 /// The supplier's system.
@@ -60,9 +59,6 @@ struct Target {
     breaker: Mutex<Breaker>,
 }
 
-/// The lock of one order. While it is held, copies of the order wait.
-pub(super) type OrderLock = KeyGuard<(ClinicId, String)>;
-
 impl OrderHook {
     /// Creates the hook from its settings. `allow_private` permits `http://` and private addresses.
     pub fn new(settings: &OrderHookSettings, client: Client, allow_private: bool) -> Result<Self, HookSetupError> {
@@ -70,7 +66,7 @@ impl OrderHook {
             None => None,
             Some(url) => {
                 let secret = settings.order_hook_secret.as_ref().ok_or(HookSetupError::NoSecret)?;
-                let breaker = Breaker::new(settings.order_hook_failures, settings.order_hook_pause.0, Instant::now());
+                let breaker = Breaker::new(settings.order_hook_failures, settings.order_hook_pause.0);
                 Some(Arc::new(Target {
                     client,
                     url: check_url(url, allow_private)?.into(),
@@ -85,12 +81,22 @@ impl OrderHook {
 
     /// Creates a hook without a target: the default `ask` decides about every order.
     pub fn disabled() -> Self {
-        Self { target: None, default: HookDefault::Ask, orders: Arc::default() }
+        Self { target: None, default: HookDecision::Ask, orders: Arc::default() }
     }
 
-    /// Waits until no copy of the order is being decided in this process.
-    pub(super) async fn lock_order(&self, clinic: ClinicId, ezyvet_id: &str) -> OrderLock {
-        self.orders.lock((clinic, ezyvet_id.to_owned())).await
+    /// Waits until no copy of the order is being decided in this process. The copies wait while the guard is held.
+    pub(super) async fn lock_order(&self, clinic: ClinicId, ezyvet_id: &str) -> OwnedMutexGuard<()> {
+        let order = {
+            let mut orders = self.orders.lock().unwrap_or_else(PoisonError::into_inner);
+            orders.retain(|_, order| order.strong_count() > 0);
+            let entry = orders.entry((clinic, ezyvet_id.to_owned())).or_default();
+            entry.upgrade().unwrap_or_else(|| {
+                let order = Arc::default();
+                *entry = Arc::downgrade(&order);
+                order
+            })
+        };
+        order.lock_owned().await
     }
 
     /// Asks the supplier's system about an order. Ends within the timeout, and never fails.
@@ -101,14 +107,11 @@ impl OrderHook {
         };
         let outcome = answer.as_ref().map_or_else(HookFailure::as_str, |answer| answer.decision.as_str());
         metrics::counter!("spsi_order_hook_calls_total", "outcome" => outcome).increment(1);
-        match answer {
-            Ok(answer) => Consulted::Answered(answer),
-            Err(failure) => {
-                tracing::warn!(order = order.ezyvet_id, clinic = clinic.row.name, %failure, default = %self.default,
-                    "the order hook gave no valid answer");
-                Consulted::Failed { failure, default: self.default }
-            }
-        }
+        answer.unwrap_or_else(|failure| {
+            tracing::warn!(order = order.ezyvet_id, clinic = clinic.row.name, %failure, default = %self.default,
+                "the order hook gave no valid answer");
+            Consulted::without_answer(&failure, self.default)
+        })
     }
 }
 
@@ -118,7 +121,7 @@ impl Target {
         now: OffsetDateTime,
         clinic: &CachedClinic,
         order: &OrderRequest,
-    ) -> Result<HookAnswer, HookFailure> {
+    ) -> Result<Consulted, HookFailure> {
         let began = Instant::now();
         if !self.breaker().permit(began) {
             return Err(HookFailure::BreakerOpen);
@@ -126,9 +129,9 @@ impl Target {
         let answer = self.call(now, clinic, order).await;
         metrics::histogram!("spsi_order_hook_duration_seconds").record(began.elapsed().as_secs_f64());
         let changed = self.breaker().settle(answer.is_ok(), Instant::now());
-        if let Some(state) = changed {
-            tracing::warn!(?state, "the circuit breaker of the order hook changed its state");
-            metrics::gauge!("spsi_order_hook_breaker_open").set(if state == State::Closed { 0.0 } else { 1.0 });
+        if let Some(is_open) = changed {
+            tracing::warn!(is_open, "the circuit breaker of the order hook changed its state");
+            metrics::gauge!("spsi_order_hook_breaker_open").set(if is_open { 1.0 } else { 0.0 });
         }
         answer
     }
@@ -138,16 +141,12 @@ impl Target {
         now: OffsetDateTime,
         clinic: &CachedClinic,
         order: &OrderRequest,
-    ) -> Result<HookAnswer, HookFailure> {
-        let request = OrderDecide::new(now, clinic, order);
-        let body = serde_json::to_string(&request).map_err(|error| HookFailure::Call(error.to_string()))?;
+    ) -> Result<Consulted, HookFailure> {
+        let (id, body) = request::order_decide(now, clinic, order);
         let timestamp = now.unix_timestamp();
-        let signature = self.secret.sign(&request.id, timestamp, body.as_bytes());
-        let headers = [
-            (signature::ID, request.id.clone()),
-            (signature::TIMESTAMP, timestamp.to_string()),
-            (signature::SIGNATURE, signature),
-        ];
+        let signature = self.secret.sign(&id, timestamp, body.as_bytes());
+        let headers =
+            [(signature::ID, id), (signature::TIMESTAMP, timestamp.to_string()), (signature::SIGNATURE, signature)];
         match self.client.post(&self.url, &headers, body, self.timeout).await {
             Ok(response) => answer::parse(response.status, response.body.as_bytes(), order),
             Err(Failure::Timeout(_)) => Err(HookFailure::Timeout),
