@@ -13,7 +13,7 @@ use spsi_partner::clinics::{self, Changes, ClinicDraft};
 use spsi_partner::config::Settings;
 use spsi_partner::db::{Page, in_transaction};
 use spsi_partner::orders::intake::Intake;
-use spsi_partner::orders::{self, CancelledLine, Filter, OrderError, read::read, stock};
+use spsi_partner::orders::{self, Action, CancelledLine, Filter, OrderError, read::read, stock};
 use spsi_partner::shipments::{self, NewShipment};
 use std::sync::Arc;
 use time::OffsetDateTime;
@@ -134,22 +134,26 @@ async fn stock_follows_the_life_of_an_order() {
     assert_eq!((short[0].supplier_code.as_str(), short[0].short), ("B", 10.into()));
     assert_eq!(short[0].order_numbers, [number.as_str()]);
 
-    in_transaction(pool, async |c: &mut _| orders::hold(c, NOW, "test", &number, "wait", None).await)
-        .await
-        .expect("held");
+    in_transaction(pool, async |c: &mut _| {
+        orders::change(c, NOW, "test", &number, Action::Hold, Some("wait"), None).await
+    })
+    .await
+    .expect("held");
     assert_eq!(shop.stock("A").await, pair("20", "7"), "a held order keeps what it reserved");
     let everything = NewShipment { order: number.clone(), ..NewShipment::default() };
     let refused =
         in_transaction(pool, async |c: &mut _| shipments::ship(c, &shop.settings.site, NOW, "test", &everything).await)
             .await;
     assert!(refused.is_err(), "a held order is not shipped");
-    in_transaction(pool, async |c: &mut _| orders::accept(c, NOW, "test", &number, Some("go"), None).await)
-        .await
-        .expect("accepted");
+    in_transaction(pool, async |c: &mut _| {
+        orders::change(c, NOW, "test", &number, Action::Accept, Some("go"), None).await
+    })
+    .await
+    .expect("accepted");
 
     let line = |item: &str, units: Option<i64>| CancelledLine { item: item.into(), units: units.map(Into::into) };
     let order = in_transaction(pool, async |c: &mut _| {
-        orders::cancel(c, NOW, "test", &number, &[line("3", Some(12))], "short", None).await
+        orders::change(c, NOW, "test", &number, Action::Cancel(&[line("3", Some(12))]), Some("short"), None).await
     })
     .await
     .expect("in part");
@@ -162,24 +166,29 @@ async fn stock_follows_the_life_of_an_order() {
     shop.order("2", &[("C", 3)]).await;
     let second = shop.number("2").await;
     in_transaction(pool, async |c: &mut _| {
-        orders::decline(c, NOW, "test", &shop.settings.clinic, &second, "no", None).await
+        orders::change(c, NOW, "test", &second, Action::Decline { defaults: &shop.settings.clinic }, Some("no"), None)
+            .await
     })
     .await
     .expect("declined");
     assert_eq!(shop.stock("C").await, pair("20", "0"));
     shop.order("3", &[("C", 3), ("D", 3)]).await;
     let third = shop.number("3").await;
-    let all = in_transaction(pool, async |c: &mut _| orders::cancel(c, NOW, "test", &third, &[], "closed", None).await)
-        .await
-        .expect("cancelled");
+    let all = in_transaction(pool, async |c: &mut _| {
+        orders::change(c, NOW, "test", &third, Action::Cancel(&[]), Some("closed"), None).await
+    })
+    .await
+    .expect("cancelled");
     assert_eq!((all.order.state.as_str(), shop.stock("C").await), ("cancelled", pair("20", "0")));
-    let again =
-        in_transaction(pool, async |c: &mut _| orders::cancel(c, NOW, "test", &third, &[], "closed", None).await).await;
+    let again = in_transaction(pool, async |c: &mut _| {
+        orders::change(c, NOW, "test", &third, Action::Cancel(&[]), Some("closed"), None).await
+    })
+    .await;
     assert!(matches!(again, Err(OrderError::State { .. })), "{again:?}");
     // A return reserves nothing, and returned goods are not for sale until the warehouse counts them.
     shop.order("4", &[("E", -2)]).await;
     let back = shop.number("4").await;
-    in_transaction(pool, async |c: &mut _| orders::accept(c, NOW, "test", &back, None, None).await)
+    in_transaction(pool, async |c: &mut _| orders::change(c, NOW, "test", &back, Action::Accept, None, None).await)
         .await
         .expect("accepted");
     assert_eq!(shop.stock("E").await, pair("20", "0"));
@@ -236,21 +245,30 @@ async fn reservations_match_the_orders_whatever_staff_and_clinics_do_concurrentl
                 0 => shop.ship(&number).await,
                 1 => drop(
                     in_transaction(pool, async |c: &mut _| {
-                        orders::cancel(c, NOW, "test", &number, &[line], "less", None).await
+                        orders::change(c, NOW, "test", &number, Action::Cancel(&[line]), Some("less"), None).await
                     })
                     .await
                     .expect("cancelled"),
                 ),
                 2 => drop(
                     in_transaction(pool, async |c: &mut _| {
-                        orders::cancel(c, NOW, "test", &number, &[], "none", None).await
+                        orders::change(c, NOW, "test", &number, Action::Cancel(&[]), Some("none"), None).await
                     })
                     .await
                     .expect("cancelled"),
                 ),
                 3 => drop(
                     in_transaction(pool, async |c: &mut _| {
-                        orders::decline(c, NOW, "test", &shop.settings.clinic, &number, "no", None).await
+                        orders::change(
+                            c,
+                            NOW,
+                            "test",
+                            &number,
+                            Action::Decline { defaults: &shop.settings.clinic },
+                            Some("no"),
+                            None,
+                        )
+                        .await
                     })
                     .await
                     .expect("declined"),
@@ -259,7 +277,7 @@ async fn reservations_match_the_orders_whatever_staff_and_clinics_do_concurrentl
                 _ => {
                     // Two concurrent commands: one may be refused, and nothing is counted twice.
                     let cancel = in_transaction(pool, async |c: &mut _| {
-                        orders::cancel(c, NOW, "test", &number, &[], "none", None).await
+                        orders::change(c, NOW, "test", &number, Action::Cancel(&[]), Some("none"), None).await
                     });
                     let new = NewShipment { order: number.clone(), ..NewShipment::default() };
                     let ship = in_transaction(pool, async |c: &mut _| {
@@ -312,7 +330,8 @@ async fn every_line_is_stored_once_and_no_stock_is_promised_twice() {
         }
         if next(4) == 0 && order.order.state == "accepted" {
             in_transaction(pool, async |c: &mut _| {
-                orders::cancel(c, NOW, "test", &order.order.supplier_order_number, &[], "", None).await
+                orders::change(c, NOW, "test", &order.order.supplier_order_number, Action::Cancel(&[]), Some(""), None)
+                    .await
             })
             .await
             .expect("cancelled");

@@ -1,14 +1,14 @@
 //! Applies the defaults of orders about which nobody decided in time.
 //!
 //! Each order is decided in a transaction of its own, under the order's row lock, with its audit entry: a killed worker leaves
-//! the order to the next one, and of several workers one decides. A decision by staff that commits first wins. The task sleeps
-//! until the next deadline, and looks for new deadlines every `SPSI_WORKER_POLL`.
+//! the order to the next one, and of several workers one decides. A decision by staff that commits first wins. The task looks
+//! for deadlines every `SPSI_WORKER_POLL`.
 
 mod store;
 
-use super::{OrderError, accept, decline};
+use super::{Action, OrderError, change};
 use crate::audit;
-use crate::clock::Clock;
+use crate::clock::{Clock, rfc3339};
 use crate::config::{AskDefault, ClinicSettings};
 use crate::db::Pool;
 use crate::events;
@@ -26,31 +26,19 @@ const REASON: &str = "no decision was made in time";
 /// Applies defaults when they are due, until the shutdown begins.
 pub async fn run(pool: Pool, clock: Clock, defaults: ClinicSettings, poll: Duration, shutdown: Shutdown) {
     while !shutdown.has_begun() {
-        let pause = match apply_all(&pool, clock.now(), &defaults).await {
-            Ok(next) => next.map_or(poll, |at| Duration::try_from(at - clock.now()).unwrap_or_default().min(poll)),
+        match apply_next(&pool, clock.now(), &defaults).await {
+            Ok(true) => continue,
+            Ok(false) => {}
             Err(error) => {
-                tracing::warn!(
-                    error = format!("{:#}", anyhow::Error::from(error)),
-                    "cannot apply the defaults of overdue orders"
-                );
-                poll
+                let error = format!("{:#}", anyhow::Error::from(error));
+                tracing::warn!(error, "cannot apply the defaults of overdue orders");
             }
-        };
+        }
         tokio::select! {
-            () = tokio::time::sleep(pause) => {}
+            () = tokio::time::sleep(poll) => {}
             () = shutdown.begun() => {}
         }
     }
-}
-
-/// Applies the defaults that are due at `now`. Returns the next deadline.
-pub async fn apply_all(
-    pool: &Pool,
-    now: OffsetDateTime,
-    defaults: &ClinicSettings,
-) -> Result<Option<OffsetDateTime>, OrderError> {
-    while apply_next(pool, now, defaults).await? {}
-    Ok(store::next_deadline(pool, now).await?)
 }
 
 /// Applies one default. Returns false if none is due.
@@ -80,16 +68,12 @@ async fn apply(
             events::record_order(connection, now, events::Kind::OrderHeld, *id, Some(REASON)).await?;
         }
         AskDefault::Accept => {
-            accept(connection, now, ACTOR, number, Some(REASON), None).await?;
+            change(connection, now, ACTOR, number, Action::Accept, Some(REASON), None).await?;
         }
         AskDefault::Decline => {
             let reason = "The supplier did not confirm the order in time";
-            decline(connection, now, ACTOR, defaults, number, reason, None).await?;
+            change(connection, now, ACTOR, number, Action::Decline { defaults }, Some(reason), None).await?;
         }
     }
     Ok(default)
-}
-
-fn rfc3339(time: OffsetDateTime) -> Option<String> {
-    time.format(&time::format_description::well_known::Rfc3339).ok()
 }

@@ -1,6 +1,5 @@
 //! SQL of orders that wait for a decision, across all clinics.
 
-use crate::db::Pool;
 use crate::ids::OrderId;
 use sqlx::PgConnection;
 use time::OffsetDateTime;
@@ -41,10 +40,4 @@ pub async fn clear_deadline(
     .execute(connection)
     .await
     .map(drop)
-}
-
-/// Returns when the next order is due after `now`, or `None` if no order waits. Orders that are overdue are left out,
-/// because somebody has them locked.
-pub async fn next_deadline(pool: &Pool, now: OffsetDateTime) -> Result<Option<OffsetDateTime>, sqlx::Error> {
-    sqlx::query_scalar!("select min(decide_by) from purchase_order where decide_by > $1", now).fetch_one(pool).await
 }

@@ -1,4 +1,4 @@
-//! Staff commands on orders: list, show, accept, hold, decline, cancel outstanding units. Every change writes an
+//! Staff commands on orders: list, show, and change: accept, hold, decline, cancel outstanding units. Every change writes an
 //! audit entry with its reason and settles the reservations, in the caller's transaction, under the lock of the order's row.
 //!
 //! Two people may work on one order: a change that names the version it is based on ([`Order::version`]) is refused if the
@@ -10,15 +10,15 @@ mod store;
 
 use super::answer;
 use super::decide::Finding;
-use super::json::Node;
+use super::document::ROOT;
 use super::revisions::{Change, difference};
 use super::{OrderError, stock};
 use crate::audit;
 use crate::config::{ClinicSettings, Overrides};
 use crate::db::Page;
 use crate::events;
-use crate::ids::OrderId;
-use crate::values::text;
+use crate::ids::{OrderId, OrderLineId};
+use crate::values::{plain, text};
 use rust_decimal::Decimal;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
@@ -27,7 +27,7 @@ use time::OffsetDateTime;
 use utoipa::ToSchema;
 
 pub use cancel::{CancelProblem, CancelledLine, WrongLine};
-pub use filter::Filter;
+pub use filter::{Filter, OrderState};
 
 /// An order in lists.
 #[derive(Debug, Serialize, ToSchema)]
@@ -175,111 +175,96 @@ pub async fn show(connection: &mut PgConnection, which: &str) -> Result<OrderInF
     Ok(OrderInFull { order, items: store::lines(connection, id).await?, purchaseorder, revisions })
 }
 
-/// Accepts a held order, in the caller's transaction. `expected` is the version that the caller has seen.
-pub async fn accept(
+/// A decision of staff, or of the supplier's system, about an order. ezyVet has no call to receive it: the same order
+/// submitted again gets the answer.
+#[derive(Clone, Copy)]
+pub enum Action<'a> {
+    /// Accepts a held order.
+    Accept,
+    /// Holds an accepted order. It keeps its reservations and cannot be shipped until it is accepted again.
+    Hold,
+    /// Declines an order of which nothing has shipped. The clinic's staff see the reason.
+    Decline { defaults: &'a ClinicSettings },
+    /// Cancels outstanding units: those of these lines, or all if there are no lines. An order without outstanding units
+    /// becomes shipped if anything was shipped, else cancelled.
+    Cancel(&'a [CancelledLine]),
+}
+
+impl Action<'_> {
+    /// The verb, the states of orders that it can change, and the event.
+    fn rule(self) -> (&'static str, &'static [&'static str], events::Kind) {
+        match self {
+            Self::Accept => ("accept", &["held"], events::Kind::OrderAccepted),
+            Self::Hold => ("hold", &["accepted"], events::Kind::OrderHeld),
+            Self::Decline { .. } => ("decline", &["held", "accepted"], events::Kind::OrderDeclined),
+            Self::Cancel(_) => ("cancel", &["accepted", "held", "part_shipped"], events::Kind::OrderCancelled),
+        }
+    }
+}
+
+/// Changes an order in the caller's transaction. `expected` is the version that the caller has seen.
+pub async fn change(
     connection: &mut PgConnection,
     now: OffsetDateTime,
     actor: &str,
     which: &str,
+    action: Action<'_>,
     reason: Option<&str>,
     expected: Option<&str>,
 ) -> Result<OrderInFull, OrderError> {
-    change(connection, now, actor, which, ("accept", "accepted", &["held"]), reason, expected).await
-}
-
-/// Holds an accepted order, in the caller's transaction. The order keeps its reservations and cannot be shipped until it is
-/// accepted again.
-pub async fn hold(
-    connection: &mut PgConnection,
-    now: OffsetDateTime,
-    actor: &str,
-    which: &str,
-    reason: &str,
-    expected: Option<&str>,
-) -> Result<OrderInFull, OrderError> {
-    change(connection, now, actor, which, ("hold", "held", &["accepted"]), Some(reason), expected).await
-}
-
-async fn change(
-    connection: &mut PgConnection,
-    now: OffsetDateTime,
-    actor: &str,
-    which: &str,
-    (verb, to, from): (&'static str, &str, &'static [&'static str]),
-    reason: Option<&str>,
-    expected: Option<&str>,
-) -> Result<OrderInFull, OrderError> {
-    let locked = lock(connection, which, (verb, from), expected).await?;
-    store::set_state(connection, now, locked.id, to, None).await?;
-    stock::settle(connection, now, locked.id).await?;
-    let detail = json!({"was": locked.state, "reason": reason});
-    audit::record(connection, now, actor, &format!("order.{verb}"), ("order", Some(locked.id.0)), detail).await?;
-    let kind = if to == "held" { events::Kind::OrderHeld } else { events::Kind::OrderAccepted };
-    events::record_order(connection, now, kind, locked.id, reason).await?;
-    show(connection, which).await
-}
-
-/// Locks the order's row, and then checks that the order is as the caller has seen it and that its state allows the change.
-async fn lock(
-    connection: &mut PgConnection,
-    which: &str,
-    (verb, allowed): (&'static str, &'static [&'static str]),
-    expected: Option<&str>,
-) -> Result<store::Locked, OrderError> {
     let id = find(&mut *connection, which).await?;
     let locked = store::lock(connection, id).await?;
     if expected.is_some_and(|expected| expected != version(&locked.state, locked.revision, locked.changed_at)) {
         return Err(OrderError::Stale { order: locked.number });
     }
+    let (verb, allowed, event) = action.rule();
     if !allowed.contains(&locked.state.as_str()) {
         return Err(OrderError::State { order: locked.number, state: locked.state, verb, allowed });
     }
-    Ok(locked)
-}
-
-/// Declines an order of which nothing has shipped, in the caller's transaction. ezyVet has no call to receive that; the same
-/// order submitted again gets the decline as its answer.
-pub async fn decline(
-    connection: &mut PgConnection,
-    now: OffsetDateTime,
-    actor: &str,
-    defaults: &ClinicSettings,
-    which: &str,
-    reason: &str,
-    expected: Option<&str>,
-) -> Result<OrderInFull, OrderError> {
-    let locked = lock(connection, which, ("decline", &["held", "accepted"]), expected).await?;
-    let overrides: Overrides =
-        serde_json::from_value(store::clinic_overrides(connection, locked.clinic).await?).unwrap_or_default();
-    let settings = defaults.overridden(&overrides);
-    let finding =
-        Finding { rule: "staff", action: "decline", field: super::document::ROOT.into(), text: reason.to_owned() };
-    let answer = answer::declined(
-        || Node::from(locked.body.clone()).into_object(),
-        &locked.number,
-        &[finding],
-        settings.decline_answer,
-    );
-    store::set_state(connection, now, locked.id, "declined", Some(&answer)).await?;
-    stock::settle(connection, now, locked.id).await?;
-    let detail = json!({"was": locked.state, "reason": reason});
-    audit::record(connection, now, actor, "order.decline", ("order", Some(locked.id.0)), detail).await?;
-    events::record_order(connection, now, events::Kind::OrderDeclined, locked.id, Some(reason)).await?;
+    let mut detail = json!({"was": locked.state, "reason": reason});
+    let mut answer = None;
+    let state = match action {
+        Action::Accept => "accepted".to_owned(),
+        Action::Hold => "held".to_owned(),
+        Action::Decline { defaults } => {
+            answer = Some(decline_answer(connection, &locked, defaults, reason).await?);
+            "declined".to_owned()
+        }
+        Action::Cancel(lines) => {
+            let (state, cancelled) = cancel_lines(connection, &locked, lines).await?;
+            (detail["state"], detail["lines"]) = (json!(state), cancelled);
+            state
+        }
+    };
+    store::set_state(connection, now, id, &state, answer.as_ref()).await?;
+    stock::settle(connection, now, id).await?;
+    audit::record(connection, now, actor, &format!("order.{verb}"), ("order", Some(id.0)), detail).await?;
+    events::record_order(connection, now, event, id, reason).await?;
     show(connection, which).await
 }
 
-/// Cancels outstanding units of an order, in the caller's transaction: those of `lines`, or all if `lines` is empty. An order
-/// without outstanding units becomes shipped if anything was shipped, else cancelled. ezyVet has no call to receive that.
-pub async fn cancel(
+/// Returns the answer to the order if it is submitted again.
+async fn decline_answer(
     connection: &mut PgConnection,
-    now: OffsetDateTime,
-    actor: &str,
-    which: &str,
+    locked: &store::Locked,
+    defaults: &ClinicSettings,
+    reason: Option<&str>,
+) -> Result<answer::Reply, OrderError> {
+    let overrides: Overrides =
+        serde_json::from_value(store::clinic_overrides(connection, locked.clinic).await?).unwrap_or_default();
+    let settings = defaults.overridden(&overrides);
+    let text = reason.unwrap_or("The supplier declined the order").to_owned();
+    let finding = Finding { rule: "staff", action: "decline", field: ROOT.into(), text };
+    let order = locked.body.as_object().cloned().unwrap_or_default();
+    Ok(answer::declined(&order, &locked.number, &[finding], settings.decline_answer))
+}
+
+/// Cancels units of lines. Returns the state that the order gets, and the cancelled units for the audit entry.
+async fn cancel_lines(
+    connection: &mut PgConnection,
+    locked: &store::Locked,
     lines: &[CancelledLine],
-    reason: &str,
-    expected: Option<&str>,
-) -> Result<OrderInFull, OrderError> {
-    let locked = lock(connection, which, ("cancel", &["accepted", "held", "part_shipped"]), expected).await?;
+) -> Result<(String, Value), OrderError> {
     let open = store::open_lines(connection, locked.id).await?;
     let cancelled = cancel::cancelled(&open, lines).map_err(OrderError::WrongLines)?;
     store::cancel_lines(connection, &cancelled.lines).await?;
@@ -288,15 +273,9 @@ pub async fn cancel(
         (true, "part_shipped") => store::state_of_shipped(connection, locked.id).await?,
         (true, _) => "cancelled".to_owned(),
     };
-    store::set_state(connection, now, locked.id, &state, None).await?;
-    stock::settle(connection, now, locked.id).await?;
-    let units = |(line, units): &(crate::ids::OrderLineId, Decimal)| {
-        let item = open.iter().find(|open| open.id == *line).map(|open| open.item.clone());
-        json!({"item": item, "units": crate::values::plain(*units)})
+    let units = |(line, units): &(OrderLineId, Decimal)| {
+        let item = open.iter().find(|open| open.id == *line).map(|open| &open.item);
+        json!({"item": item, "units": plain(*units)})
     };
-    let lines: Vec<Value> = cancelled.lines.iter().map(units).collect();
-    let detail = json!({"was": locked.state, "state": state, "lines": lines, "reason": reason});
-    audit::record(connection, now, actor, "order.cancel", ("order", Some(locked.id.0)), detail).await?;
-    events::record_order(connection, now, events::Kind::OrderCancelled, locked.id, Some(reason)).await?;
-    show(connection, which).await
+    Ok((state, cancelled.lines.iter().map(units).collect()))
 }

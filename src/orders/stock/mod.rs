@@ -14,11 +14,10 @@ mod store;
 
 use rust_decimal::Decimal;
 use serde::Serialize;
-use sqlx::PgExecutor;
 use time::OffsetDateTime;
 
 pub(crate) use store::lower_on_hand;
-pub use store::{settle, wrong_reservations};
+pub use store::{back_orders, settle, wrong_reservations};
 
 /// A product with more units on open orders than on hand.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
@@ -42,9 +41,4 @@ pub struct BackOrder {
     pub since: OffsetDateTime,
     /// Numbers of these orders, oldest first.
     pub order_numbers: Vec<String>,
-}
-
-/// Returns the products with more units on open orders than on hand, largest shortage first.
-pub async fn back_orders(executor: impl PgExecutor<'_>) -> Result<Vec<BackOrder>, sqlx::Error> {
-    store::back_orders(executor).await
 }

@@ -73,7 +73,8 @@ pub async fn wrong_reservations(pool: &Pool) -> Result<i64, sqlx::Error> {
     .await
 }
 
-pub(super) async fn back_orders(executor: impl PgExecutor<'_>) -> Result<Vec<BackOrder>, sqlx::Error> {
+/// Returns the products with more units on open orders than on hand, largest shortage first.
+pub async fn back_orders(executor: impl PgExecutor<'_>) -> Result<Vec<BackOrder>, sqlx::Error> {
     sqlx::query_as!(
         BackOrder,
         r#"select r.supplier_code as "supplier_code!", coalesce(p.name, '') as "name!", coalesce(p.stock_available, 0) as "on_hand!",
