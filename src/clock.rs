@@ -1,6 +1,7 @@
 //! The source of time. Pure functions take `now` as an argument; long-lived parts hold a [`Clock`], which tests move by
 //! hand.
 
+use serde::de::{Deserialize, Deserializer, Error};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use time::format_description::well_known::Rfc3339;
@@ -48,6 +49,11 @@ impl Clock {
     }
 }
 
+/// Formats a time for JSON.
+pub fn rfc3339(time: OffsetDateTime) -> String {
+    time.format(&Rfc3339).unwrap_or_default()
+}
+
 /// Parses the start of a period: a day or a moment. A day starts at midnight UTC.
 pub fn parse_since(text: &str) -> Result<OffsetDateTime, String> {
     parse_moment(text, 0)
@@ -56,6 +62,16 @@ pub fn parse_since(text: &str) -> Result<OffsetDateTime, String> {
 /// Parses the end of a period: a day or a moment. A day ends at the next midnight UTC.
 pub fn parse_until(text: &str) -> Result<OffsetDateTime, String> {
     parse_moment(text, 1)
+}
+
+/// Reads an optional text with [`parse_since`].
+pub fn read_since<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<OffsetDateTime>, D::Error> {
+    Option::<String>::deserialize(deserializer)?.map(|text| parse_since(&text).map_err(D::Error::custom)).transpose()
+}
+
+/// Reads an optional text with [`parse_until`].
+pub fn read_until<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<OffsetDateTime>, D::Error> {
+    Option::<String>::deserialize(deserializer)?.map(|text| parse_until(&text).map_err(D::Error::custom)).transpose()
 }
 
 fn parse_moment(text: &str, days: i64) -> Result<OffsetDateTime, String> {

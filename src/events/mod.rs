@@ -20,14 +20,14 @@ pub use data::{
 };
 pub use doorbell::{CHANNEL, Doorbell};
 pub use facts::{record_delivery, record_invoice_differs, record_order, record_shipment, record_site_unreachable};
-pub use kind::{Kind, UnknownKind};
+pub use kind::Kind;
+pub use store::record;
 
 use crate::config::Retention;
 use crate::db::Pool;
-use crate::ids::{ClinicId, OrderId, SiteId};
 use serde::Serialize;
 use serde_json::Value;
-use sqlx::PgConnection;
+use sqlx::{PgConnection, PgExecutor};
 use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
@@ -80,44 +80,6 @@ impl Serialize for EventId {
     }
 }
 
-/// What an event is about. Events of one subject are read and delivered in order.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Subject {
-    /// An order, with its shipments, deliveries and invoices.
-    Order(OrderId),
-    Site(SiteId),
-    Catalog,
-}
-
-impl Subject {
-    fn columns(self) -> (&'static str, i64) {
-        match self {
-            Self::Order(id) => ("order", id.0),
-            Self::Site(id) => ("site", id.0),
-            Self::Catalog => ("catalog", 0),
-        }
-    }
-}
-
-/// An event to record. `data` is one of the structs of this module, as JSON.
-#[derive(Clone, Debug)]
-pub struct NewEvent {
-    pub kind: Kind,
-    pub subject: Subject,
-    /// `None`: the event concerns no single clinic.
-    pub clinic: Option<ClinicId>,
-    pub data: Value,
-}
-
-impl NewEvent {
-    /// An import of products or prices.
-    pub fn catalog_imported(data: &CatalogImported) -> Self {
-        // Serialising a struct of numbers and texts cannot fail.
-        let data = serde_json::to_value(data).unwrap_or_default();
-        Self { kind: Kind::CatalogImported, subject: Subject::Catalog, clinic: None, data }
-    }
-}
-
 /// A recorded event, as readers and webhooks get it.
 #[derive(Clone, Debug, PartialEq, Serialize, utoipa::ToSchema)]
 pub struct Event {
@@ -140,36 +102,27 @@ pub struct Event {
     pub clinic_id: Option<i64>,
 }
 
-/// Selects events. An empty filter selects all.
-#[derive(Clone, Debug, Default)]
-pub struct Filter {
-    pub kinds: Vec<Kind>,
-}
-
-/// Records an event in the caller's transaction.
-pub async fn record(connection: &mut PgConnection, now: OffsetDateTime, event: &NewEvent) -> Result<(), sqlx::Error> {
-    store::insert(connection, now, event).await
-}
-
-/// Returns up to `limit` events after a position, in order. `None` starts with the oldest event kept. Continue after the
-/// position of the last event.
-pub async fn list(pool: &Pool, after: Option<i64>, filter: &Filter, limit: i64) -> Result<Vec<Event>, EventError> {
+/// Returns up to `limit` events of these kinds, or of all if there are none, after a position, in order. `None` starts with
+/// the oldest event kept. Continue after the position of the last event.
+pub async fn list(pool: &Pool, after: Option<i64>, kinds: &[Kind], limit: i64) -> Result<Vec<Event>, EventError> {
     sequence(pool).await?;
-    let after = match after {
-        None => 0,
-        Some(after) => {
-            if after < store::deleted_through(pool).await? {
-                return Err(EventError::CursorExpired(after.to_string()));
-            }
-            after
-        }
-    };
-    let kinds: Vec<String> = filter.kinds.iter().map(ToString::to_string).collect();
+    if let Some(after) = after
+        && !are_kept_after(pool, after).await?
+    {
+        return Err(EventError::CursorExpired(after.to_string()));
+    }
+    let after = after.unwrap_or(0);
+    let kinds: Vec<String> = kinds.iter().map(ToString::to_string).collect();
     Ok(if kinds.is_empty() {
         store::list(pool, after, limit).await?
     } else {
         store::list_of_kinds(pool, after, &kinds, limit).await?
     })
+}
+
+/// Whether no event after a position has been deleted because of its age.
+pub async fn are_kept_after(pool: &Pool, position: i64) -> Result<bool, sqlx::Error> {
+    Ok(store::deleted_through(pool).await? <= position)
 }
 
 /// Returns the position behind which a reader continues. `cursor` is the id of the last event read, or the position that a
@@ -188,14 +141,8 @@ pub async fn find_position(pool: &Pool, cursor: &str) -> Result<i64, EventError>
 }
 
 /// Returns one event.
-pub async fn find(pool: &Pool, id: &str) -> Result<Event, EventError> {
-    let event = store::find(pool, id.parse()?).await?;
-    event.ok_or_else(|| EventError::Unknown(id.to_owned()))
-}
-
-/// Returns one event in the caller's transaction.
-pub async fn find_in(connection: &mut PgConnection, id: &str) -> Result<Event, EventError> {
-    let event = store::find(connection, id.parse()?).await?;
+pub async fn find(executor: impl PgExecutor<'_>, id: &str) -> Result<Event, EventError> {
+    let event = store::find(executor, id.parse()?).await?;
     event.ok_or_else(|| EventError::Unknown(id.to_owned()))
 }
 

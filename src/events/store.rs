@@ -1,31 +1,37 @@
 //! SQL of the event log.
 
-use super::{Event, EventId, NewEvent};
+use super::{Event, EventId, Kind};
 use crate::db::Pool;
+use crate::ids::ClinicId;
+use serde_json::Value;
 use sqlx::{PgConnection, PgExecutor};
 use time::OffsetDateTime;
 
 /// Advisory lock ("spsi", 3): held by the sequencer until its transaction ends.
 const SEQUENCER_LOCK: i64 = 0x7370_7369_0003;
 
-pub(super) async fn insert(
+/// Records an event in the caller's transaction. `data` is one of the structs of [`super::data`], as JSON. Events of one
+/// subject, a kind of row and its id, are read and delivered in order. `clinic`: the one that the event concerns, if any.
+pub async fn record(
     connection: &mut PgConnection,
     now: OffsetDateTime,
-    event: &NewEvent,
+    kind: Kind,
+    subject: (&str, i64),
+    clinic: Option<ClinicId>,
+    data: Value,
 ) -> Result<(), sqlx::Error> {
-    let (subject_kind, subject_id) = event.subject.columns();
     sqlx::query!(
         "with recorded as (
              insert into event (kind, subject_kind, subject_id, clinic_id, created_at, data)
              values ($1, $2, $3, $4, $5, $6) returning id)
          select pg_notify('spsi_events', '') from recorded where $7",
-        event.kind.name(),
-        subject_kind,
-        subject_id,
-        event.clinic.map(|clinic| clinic.0),
+        kind.as_str(),
+        subject.0,
+        subject.1,
+        clinic as Option<ClinicId>,
         now,
-        event.data,
-        event.kind.notifies()
+        data,
+        kind.notifies()
     )
     .execute(connection)
     .await

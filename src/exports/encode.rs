@@ -14,13 +14,15 @@ pub trait Row: Serialize {
 }
 
 /// The format of an export.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum Format {
     /// A header, then a line for each row.
     Csv,
     /// A JSON object on each line.
+    #[value(name = "jsonl")]
     JsonLines,
     /// One JSON list.
+    #[value(skip)]
     Json,
 }
 

@@ -13,14 +13,12 @@ pub use encode::Format;
 pub use rows::{InvoiceRow, OrderRow, ShipmentRow};
 
 use crate::db::Pool;
-use crate::events::{self, EventError};
+use crate::events;
 use crate::orders::Filter;
 use bytes::Bytes;
 use encode::{Encoder, Row};
 use futures_util::{Stream, TryStreamExt};
 use sqlx::PgConnection;
-use std::fmt;
-use std::str::FromStr;
 
 /// Why an export stopped.
 #[derive(Debug, thiserror::Error)]
@@ -30,7 +28,7 @@ pub enum ExportError {
     #[error(
         "the changes since cursor `{0}` are no longer known (SPSI_EVENTS_KEPT_FOR); export everything, without a cursor"
     )]
-    CursorExpired(Cursor),
+    CursorExpired(i64),
     /// The reader has gone.
     #[error("the rows cannot be written")]
     Write(#[source] std::io::Error),
@@ -40,23 +38,10 @@ pub enum ExportError {
     Database(#[from] sqlx::Error),
 }
 
-/// A position in the event log: everything before it is exported.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Cursor(i64);
-
-impl fmt::Display for Cursor {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
-    }
-}
-
-impl FromStr for Cursor {
-    type Err = ExportError;
-
-    fn from_str(text: &str) -> Result<Self, ExportError> {
-        let position = text.trim().parse().ok().filter(|position| *position >= 0);
-        position.map(Self).ok_or_else(|| ExportError::BadCursor(text.trim().to_owned()))
-    }
+/// Parses a cursor: the position in the event log before which everything is exported.
+pub fn parse_cursor(text: &str) -> Result<i64, ExportError> {
+    let position = text.trim().parse().ok().filter(|position| *position >= 0);
+    position.ok_or_else(|| ExportError::BadCursor(text.trim().to_owned()))
 }
 
 /// What is exported.
@@ -74,24 +59,18 @@ pub enum Rows {
 #[derive(Debug)]
 pub struct Export {
     rows: Rows,
-    since: Option<Cursor>,
+    since: Option<i64>,
     /// The cursor of the next export.
-    pub next: Cursor,
+    pub next: i64,
 }
 
 /// Fixes the extent of an export: everything, or what is new or changed since a cursor.
-pub async fn prepare(pool: &Pool, rows: Rows, since: Option<Cursor>) -> Result<Export, ExportError> {
-    if let Some(cursor) = since {
-        events::list(pool, Some(cursor.0), &events::Filter::default(), 0).await.map_err(|error| match error {
-            EventError::CursorExpired(_) => ExportError::CursorExpired(cursor),
-            EventError::Database(error) => error.into(),
-            EventError::BadCursor(text) | EventError::Unknown(text) => ExportError::BadCursor(text),
-        })?;
-    }
-    let next = Cursor(events::sequence(pool).await?);
-    // A cursor of another database: the log has never been that long.
+pub async fn prepare(pool: &Pool, rows: Rows, since: Option<i64>) -> Result<Export, ExportError> {
+    let next = events::sequence(pool).await?;
     match since {
-        Some(cursor) if cursor.0 > next.0 => Err(ExportError::BadCursor(cursor.to_string())),
+        // A cursor of another database: the log has never been that long.
+        Some(cursor) if cursor > next => Err(ExportError::BadCursor(cursor.to_string())),
+        Some(cursor) if !events::are_kept_after(pool, cursor).await? => Err(ExportError::CursorExpired(cursor)),
         _ => Ok(Export { rows, since, next }),
     }
 }
@@ -104,7 +83,7 @@ impl Export {
         format: Format,
         write: impl AsyncFnMut(Bytes) -> std::io::Result<()>,
     ) -> Result<(), ExportError> {
-        let changes = store::Changes { since: self.since.map(|cursor| cursor.0), until: self.next.0 };
+        let changes = store::Changes { since: self.since, until: self.next };
         match &self.rows {
             Rows::Orders(filter) => copy(store::orders(connection, changes, filter), format, write).await,
             Rows::Shipments => copy(store::shipments(connection, changes), format, write).await,

@@ -24,7 +24,7 @@ pub async fn record_order(
              from purchase_order o join clinic c on c.id = o.clinic_id where o.id = $3
              returning id)
          select pg_notify('spsi_events', '') from recorded where $5",
-        kind.name(),
+        kind.as_str(),
         now,
         order.0,
         reason,
@@ -54,7 +54,7 @@ pub async fn record_shipment(
              where s.id = $3
              returning id)
          select pg_notify('spsi_events', '') from recorded where $4",
-        kind.name(),
+        kind.as_str(),
         now,
         shipment.0,
         kind.notifies()
@@ -80,7 +80,7 @@ pub async fn record_delivery(
          from delivery d join shipment p on p.id = d.shipment_id join purchase_order o on o.id = p.order_id
          join clinic c on c.id = d.clinic_id left join site s on s.id = d.site_id
          where d.id = $3",
-        kind.name(),
+        kind.as_str(),
         now,
         delivery.0
     )
@@ -104,7 +104,7 @@ pub async fn record_invoice_differs(
          from delivery d join shipment p on p.id = d.shipment_id join purchase_order o on o.id = p.order_id
          join clinic c on c.id = d.clinic_id left join site s on s.id = d.site_id
          where d.id = $3",
-        Kind::InvoiceDiffers.name(),
+        Kind::InvoiceDiffers.as_str(),
         now,
         delivery.0
     )
@@ -126,7 +126,7 @@ pub async fn record_site_unreachable(
              'version', 1, 'id', id, 'name', name, 'failures', $4::int,
              'since', to_char($2::timestamptz at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"'))
          from site where id = $3"#,
-        Kind::SiteUnreachable.name(),
+        Kind::SiteUnreachable.as_str(),
         now,
         site.0,
         failures

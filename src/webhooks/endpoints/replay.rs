@@ -66,7 +66,7 @@ pub async fn resend(
     fan_out::store::lock(connection).await?;
     let endpoint = find(connection, id).await?;
     events::sequence_in(connection).await?;
-    let found = events::find_in(connection, event).await?;
+    let found = events::find(&mut *connection, event).await?;
     if fan_out::store::resend(connection, id, found.id.0, now).await? {
         let detail = json!({ "event": found.id });
         audit::record(connection, now, actor, "webhook.resend", ("webhook", Some(id)), detail).await?;
