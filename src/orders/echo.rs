@@ -2,11 +2,9 @@
 //! supplier's order number.
 
 use super::document::{LINES, ROOT};
-use super::json::{Node, Object};
-use serde::ser::{Serialize, Serializer};
-use std::cell::Cell;
+use serde_json::{Map, Value};
+use std::borrow::Cow;
 
-const NUMBER: &str = "supplier_order_number";
 const HEADER: [&str; 17] = [
     "id",
     "active",
@@ -40,171 +38,53 @@ const LINE: [&str; 11] = [
     "ownership_id",
 ];
 
-/// The answer to an accepted order without the supplier's number.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Echo {
-    text: String,
-    /// Byte offset of the number in `text`.
-    number_offset: usize,
-}
-
-impl Echo {
-    /// Echoes the order. Documented scalars become strings (SPSI.md 1), unknown fields stay as received. `replaced` fields
-    /// take the place of the order's own, or follow at the end.
-    pub(super) fn new(order: &Object<'_>, replaced: &[(&str, &str)]) -> Self {
-        Self::with_body(order, replaced).0
+/// Returns the order under the supplier's `number`, as JSON.
+pub(super) fn echo(mut order: Map<String, Value>, number: &str) -> String {
+    order.insert("supplier_order_number".to_owned(), number.into());
+    write_as_strings(&mut order, &HEADER);
+    let lines = order.get_mut(LINES).and_then(Value::as_array_mut);
+    for line in lines.into_iter().flatten().filter_map(Value::as_object_mut) {
+        write_as_strings(line, &LINE);
     }
-
-    /// Returns the echo and the order as received, as JSON. Both are nearly always the same text, which is written once.
-    pub(super) fn with_body(order: &Object<'_>, replaced: &[(&str, &str)]) -> (Self, String) {
-        let is_as_received = Cell::new(true);
-        let replaced = [(NUMBER, "")].iter().chain(replaced).map(|(key, text)| (*key, Node::Text((*text).into())));
-        let replaced: Vec<_> = replaced.collect();
-        let find = |key: &str| replaced.iter().find(|(name, _)| *name == key).map(|(_, text)| text);
-        let fields = order.iter().map(|(key, value)| (key, find(key).unwrap_or(value)));
-        let added = replaced.iter().filter(|(key, _)| !order.contains(key)).map(|(key, text)| (*key, text));
-        let before = format!("{{\"{ROOT}\":");
-        let mut text = Vec::with_capacity(4_096);
-        text.extend_from_slice(before.as_bytes());
-        text.push(b'{');
-        let mut number_offset = 0;
-        for (index, (key, value)) in fields.chain(added).enumerate() {
-            if index > 0 {
-                text.push(b',');
-            }
-            write(&mut text, key);
-            text.push(b':');
-            match value {
-                Node::List(lines) if key == LINES => {
-                    let line = |line| Line { line, is_as_received: &is_as_received };
-                    write(&mut text, &lines.iter().map(line).collect::<Vec<_>>());
-                }
-                value => write(&mut text, &Field { key, value, documented: &HEADER, is_as_received: &is_as_received }),
-            }
-            if key == NUMBER {
-                number_offset = text.len() - 1;
-            }
-        }
-        text.extend_from_slice(b"}}");
-        // serde_json writes UTF-8 only.
-        let text = String::from_utf8(text).unwrap_or_default();
-        let is_unchanged = |(key, text): &(&str, Node<'_>)| order.get(key) == Some(text);
-        let body = if is_as_received.get() && replaced.iter().all(is_unchanged) {
-            text[before.len()..text.len() - 1].to_owned()
-        } else {
-            serde_json::to_string(order).unwrap_or_default()
-        };
-        (Self { text, number_offset }, body)
-    }
-
-    /// Returns the answer with the supplier's number, which needs no escaping.
-    pub fn with_number(&self, number: &str) -> String {
-        let (before, after) = self.text.split_at(self.number_offset);
-        [before, number, after].concat()
-    }
+    format!("{{\"{ROOT}\":{}}}", to_json(&order))
 }
 
-fn write(out: &mut Vec<u8>, value: &(impl Serialize + ?Sized)) {
-    // Cannot fail: writing to memory does not, and all keys are strings.
-    let _ = serde_json::to_writer(out, value);
-}
-
-/// Serializes a line, its documented scalars as strings.
-struct Line<'a> {
-    line: &'a Node<'a>,
-    is_as_received: &'a Cell<bool>,
-}
-
-impl Serialize for Line<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        match self.line {
-            Node::Object(fields) => {
-                let is_as_received = self.is_as_received;
-                let field = |(key, value)| (key, Field { key, value, documented: &LINE, is_as_received });
-                serializer.collect_map(fields.iter().map(field))
-            }
-            other => other.serialize(serializer),
+fn write_as_strings(fields: &mut Map<String, Value>, documented: &[&str]) {
+    for (key, value) in fields.iter_mut().filter(|(_, value)| !value.is_string()) {
+        if let Some(text) = scalar(value).filter(|_| documented.contains(&key.as_str())) {
+            *value = text.into_owned().into();
         }
     }
 }
 
-struct Field<'a> {
-    key: &'a str,
-    value: &'a Node<'a>,
-    documented: &'a [&'a str],
-    /// Set to false if the field is written in another form than received.
-    is_as_received: &'a Cell<bool>,
+/// Returns a scalar as PHP converts it to a string: `null` is empty, `true` is 1, `false` is 0. `None` for lists and objects.
+pub(super) fn scalar(value: &Value) -> Option<Cow<'_, str>> {
+    match value {
+        Value::String(text) => Some(text.into()),
+        Value::Number(number) => Some(number.to_string().into()),
+        Value::Bool(true) => Some("1".into()),
+        Value::Bool(false) => Some("0".into()),
+        Value::Null => Some("".into()),
+        Value::Array(_) | Value::Object(_) => None,
+    }
 }
 
-impl Serialize for Field<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        match self.value {
-            Node::Text(text) => serializer.serialize_str(text),
-            value => match value.scalar().filter(|_| self.documented.contains(&self.key)) {
-                Some(text) => {
-                    self.is_as_received.set(false);
-                    serializer.serialize_str(&text)
-                }
-                None => value.serialize(serializer),
-            },
-        }
-    }
+/// Writes an order as JSON. Keys keep their order.
+pub(super) fn to_json(order: &Map<String, Value>) -> String {
+    // Cannot fail: all keys are strings.
+    serde_json::to_string(order).unwrap_or_default()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::{Value, json};
-
-    fn order() -> Value {
-        json!({"id": 12, "total": 4.4, "comments": null, "active": true, "extra": {"a": 1}, "status": "Approved",
-            "purchase_order_item_list": [{"id": 9, "quantity": "1", "note": 5}]})
-    }
-
-    fn tree(value: Value) -> Object<'static> {
-        match value.into() {
-            Node::Object(object) => object,
-            other => panic!("{other:?} is no object"),
-        }
-    }
+    use serde_json::json;
 
     #[test]
-    fn documented_scalars_are_strings_and_unknown_fields_stay() {
-        let expected = json!({"purchaseorder": {"id": "12", "total": "4.4", "comments": "", "active": "1", "extra": {"a": 1},
-            "status": "Approved", "supplier_order_number": "SO-1", "purchase_order_item_list": [{"id": "9", "quantity": "1", "note": 5}]}});
-        let echo = Echo::new(&tree(order()), &[]).with_number("SO-1");
-        assert_eq!(serde_json::from_str::<Value>(&echo).unwrap(), expected);
-        // A field that is there already receives the number; a nested one of the same name does not.
-        let mut again = order();
-        again["extra"] = json!({"supplier_order_number": ""});
-        again["supplier_order_number"] = Value::Null;
-        again["last"] = 1.into();
-        let echo = Echo::new(&tree(again), &[]).with_number("SO-1");
-        assert!(echo.contains(r#""extra":{"supplier_order_number":""}"#), "{}", echo);
-        assert!(echo.ends_with(r#""supplier_order_number":"SO-1","last":1}}"#), "{}", echo);
-    }
-
-    #[test]
-    fn the_body_is_the_order_as_received_whatever_its_formatting() {
-        let plain = json!({"id": "1", "total": "4.4", "supplier_order_number": "", "x": {"y": 1}, "purchase_order_item_list":
-            [{"id": "9", "quantity": "1", "note": 5}, "odd"], "last": "é\"\n"});
-        let mut orders = vec![plain.clone(), order()];
-        for (path, value) in [
-            ("/supplier_order_number", json!("SO-1")),
-            ("/supplier_order_number", json!(null)),
-            ("/total", json!(4.4)),
-            ("/purchase_order_item_list/0/quantity", json!(1)),
-            ("/purchase_order_item_list/0/id", json!(null)),
-            ("/purchase_order_item_list", json!({"0": 1})),
-        ] {
-            let mut order = plain.clone();
-            *order.pointer_mut(path).unwrap() = value;
-            orders.push(order);
-        }
-        for order in orders {
-            let (echo, body) = Echo::with_body(&tree(order.clone()), &[]);
-            assert_eq!(body, order.to_string());
-            assert_eq!(echo, Echo::new(&tree(order), &[]));
-        }
+    fn documented_scalars_are_strings_and_everything_else_stays_in_its_place() {
+        let order = json!({"id": 12, "total": 4.4, "comments": null, "active": true, "supplier_order_number": null,
+            "extra": {"supplier_order_number": ""}, "purchase_order_item_list": [{"id": 9, "quantity": "1", "note": 5}, "odd"]});
+        let expected = r#"{"purchaseorder":{"id":"12","total":"4.4","comments":"","active":"1","supplier_order_number":"SO-1","extra":{"supplier_order_number":""},"purchase_order_item_list":[{"id":"9","quantity":"1","note":5},"odd"]}}"#;
+        assert_eq!(echo(order.as_object().unwrap().clone(), "SO-1"), expected);
     }
 }

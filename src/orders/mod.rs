@@ -16,7 +16,6 @@ mod form;
 pub mod hook;
 pub mod http;
 pub mod intake;
-mod json;
 pub mod number;
 pub mod overdue;
 pub mod read;
@@ -31,8 +30,8 @@ use crate::clinics::cache::CachedClinic;
 
 pub use revisions::Change;
 pub use staff::{
-    CancelProblem, CancelledLine, Filter, Order, OrderInFull, OrderLine, Revision, WrongLine, accept, cancel, decline,
-    find, hold, list, show,
+    Action, CancelProblem, CancelledLine, Filter, Order, OrderInFull, OrderLine, OrderState, Revision, WrongLine, change, find, list,
+    show,
 };
 
 /// Why an order cannot be placed, or a staff command about an order cannot be carried out.
