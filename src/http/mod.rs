@@ -28,7 +28,7 @@ use actix_web::http::header;
 use actix_web::middleware::{Compress, from_fn};
 use actix_web::rt::net::TcpStream;
 use actix_web::web::{self, ServiceConfig};
-use actix_web::{App, HttpRequest, HttpResponse, HttpServer, Resource, ResponseError};
+use actix_web::{App, HttpRequest, HttpResponse, HttpServer, Resource, ResponseError, Route, guard};
 use nix::sys::socket::Backlog;
 use problem::{Kind, Problem};
 use request_line::EscapingStream;
@@ -53,20 +53,20 @@ pub struct Services {
 /// The routes that ezyVet calls (SPSI.md 1).
 fn partner(config: &mut ServiceConfig) {
     config
-        .service(resource("/accesstoken", "POST").post(access_token))
-        .service(resource("/categories", "GET, HEAD").get(categories).head(categories))
-        .service(resource("/products", "GET, HEAD").get(products).head(products))
-        .service(resource("/purchaseorder", "POST").post(purchase_order));
+        .service(resource("/accesstoken", "POST").route(web::post().to(access_token)))
+        .service(resource("/categories", "GET, HEAD").route(get_or_head().to(categories)))
+        .service(resource("/products", "GET, HEAD").route(get_or_head().to(products)))
+        .service(resource("/purchaseorder", "POST").route(web::post().to(purchase_order)));
 }
 
 /// The routes for operators and integrators.
 fn operations(config: &mut ServiceConfig) {
     config
-        .service(resource("/", "GET, HEAD").get(health::front_page).head(health::front_page))
-        .service(resource("/healthz", "GET, HEAD").get(health::alive).head(health::alive))
-        .service(resource("/readyz", "GET, HEAD").get(health::ready).head(health::ready))
-        .service(resource("/openapi.json", "GET, HEAD").get(openapi::document).head(openapi::document))
-        .service(resource("/docs", "GET, HEAD").get(openapi::to_explorer).head(openapi::to_explorer))
+        .service(resource("/", "GET, HEAD").route(get_or_head().to(health::front_page)))
+        .service(resource("/healthz", "GET, HEAD").route(get_or_head().to(health::alive)))
+        .service(resource("/readyz", "GET, HEAD").route(get_or_head().to(health::ready)))
+        .service(resource("/openapi.json", "GET, HEAD").route(get_or_head().to(openapi::document)))
+        .service(resource("/docs", "GET, HEAD").route(get_or_head().to(openapi::to_explorer)))
         .service(openapi::explorer());
 }
 
@@ -105,7 +105,7 @@ pub async fn serve(services: Services, listener: TcpListener, mut shutdown: Shut
                     config.service(web::scope(path).configure(partner));
                 }
                 if !has_metrics_server {
-                    config.service(resource("/metrics", "GET").get(health::metrics));
+                    config.service(metrics());
                 }
             })
             .default_service(web::to(not_found))
@@ -150,8 +150,7 @@ fn accept(stream: TcpStream) -> EscapingStream<TcpStream> {
 
 /// Serves only `/metrics`, at an address of its own (`SPSI_METRICS_BIND`).
 pub async fn serve_metrics(listener: TcpListener, mut shutdown: Shutdown) -> io::Result<()> {
-    let app =
-        || App::new().service(resource("/metrics", "GET").get(health::metrics)).default_service(web::to(not_found));
+    let app = || App::new().service(metrics()).default_service(web::to(not_found));
     let server = HttpServer::new(app).tcp_nodelay(true).workers(1).disable_signals().listen(listener)?.run();
     until_shutdown(server, &mut shutdown).await
 }
@@ -177,50 +176,21 @@ fn base_path(text: &str) -> io::Result<Option<String>> {
     Ok((!path.is_empty()).then(|| format!("/{path}")))
 }
 
-/// Creates a route that answers 405 with `Allow` to methods without a handler. `allow` lists the methods with one.
-fn resource(path: &str, allow: &'static str) -> Route {
+/// Creates a resource that answers 405 with `Allow` to methods without a route. `allow` lists the methods with one.
+fn resource(path: &str, allow: &'static str) -> Resource {
     let refuse = move |request: HttpRequest| async move {
         let text = format!("{} does not support {}. Supported: {allow}.", request.path(), request.method());
         Problem { allow: Some(allow), ..Problem::new(Kind::MethodNotAllowed, text) }.error_response()
     };
-    Route(web::resource(path.to_owned()).default_service(web::to(refuse)))
+    web::resource(path.to_owned()).default_service(web::to(refuse))
 }
 
-struct Route(Resource);
-
-impl Route {
-    fn get<F, A>(self, handler: F) -> Self
-    where
-        F: actix_web::Handler<A>,
-        A: actix_web::FromRequest + 'static,
-        F::Output: actix_web::Responder + 'static,
-    {
-        Self(self.0.route(web::get().to(handler)))
-    }
-
-    fn head<F, A>(self, handler: F) -> Self
-    where
-        F: actix_web::Handler<A>,
-        A: actix_web::FromRequest + 'static,
-        F::Output: actix_web::Responder + 'static,
-    {
-        Self(self.0.route(web::head().to(handler)))
-    }
-
-    fn post<F, A>(self, handler: F) -> Self
-    where
-        F: actix_web::Handler<A>,
-        A: actix_web::FromRequest + 'static,
-        F::Output: actix_web::Responder + 'static,
-    {
-        Self(self.0.route(web::post().to(handler)))
-    }
+fn get_or_head() -> Route {
+    web::route().guard(guard::Any(guard::Get()).or(guard::Head()))
 }
 
-impl actix_web::dev::HttpServiceFactory for Route {
-    fn register(self, config: &mut actix_web::dev::AppService) {
-        self.0.register(config);
-    }
+fn metrics() -> Resource {
+    resource("/metrics", "GET").route(web::get().to(health::metrics))
 }
 
 async fn not_found(request: HttpRequest) -> HttpResponse {
