@@ -5,9 +5,8 @@ use actix_web::body::MessageBody;
 use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::http::header::{HeaderName, HeaderValue};
 use actix_web::middleware::Next;
-use metrics::{Counter, Histogram};
 use std::borrow::Cow;
-use std::cell::{Cell, RefCell};
+use std::cell::Cell;
 use std::time::Instant;
 use tracing::Instrument;
 
@@ -34,7 +33,9 @@ pub async fn observe(
     response.headers_mut().insert(REQUEST_ID, id);
     let status = response.status().as_u16();
     let seconds = began.elapsed().as_secs_f64();
-    record(&route, status, seconds);
+    metrics::counter!("spsi_http_requests_total", "route" => route.clone(), "status" => status.to_string())
+        .increment(1);
+    metrics::histogram!("spsi_http_request_duration_seconds", "route" => route).record(seconds);
     span.in_scope(|| {
         if status >= 500 {
             tracing::warn!(status, seconds, "answered")
@@ -54,35 +55,6 @@ fn create_id() -> HeaderValue {
     let number = COUNTER.replace(COUNTER.get() + 1);
     let id = PREFIX.with(|prefix| HeaderValue::try_from(format!("{prefix}{number:06x}")));
     id.unwrap_or(HeaderValue::from_static("unknown"))
-}
-
-/// The metrics of one route and status.
-struct RouteMetrics {
-    route: String,
-    status: u16,
-    requests: Counter,
-    durations: Histogram,
-}
-
-/// Records a request. Each thread caches its metrics, because a lookup by labels is slow.
-fn record(route: &str, status: u16, seconds: f64) {
-    thread_local! {
-        static CACHE: RefCell<Vec<RouteMetrics>> = const { RefCell::new(Vec::new()) };
-    }
-    CACHE.with_borrow_mut(|cache| {
-        let metrics = match cache.iter().position(|cached| cached.status == status && cached.route == route) {
-            Some(index) => &cache[index],
-            None => {
-                let (labels, route) = ([("route", route.to_owned()), ("status", status.to_string())], route.to_owned());
-                let requests = metrics::counter!("spsi_http_requests_total", &labels);
-                let durations = metrics::histogram!("spsi_http_request_duration_seconds", "route" => route.clone());
-                cache.push(RouteMetrics { route, status, requests, durations });
-                &cache[cache.len() - 1]
-            }
-        };
-        metrics.requests.increment(1);
-        metrics.durations.record(seconds);
-    });
 }
 
 /// Returns true for visible ASCII of up to 128 characters, which is safe to log.
