@@ -1,6 +1,7 @@
 //! `POST /accesstoken`, and [`Caller`], the extractor that authenticates a request.
 
-use super::{Auth, AuthError, TokenRequestError, request};
+use super::request::{self, TokenRequestError};
+use super::{Auth, AuthError};
 use crate::clinics::cache::CachedClinic;
 use crate::config::ServerSettings;
 use crate::http::address::client_address;

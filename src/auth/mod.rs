@@ -32,8 +32,8 @@ const MAX_CONCURRENT_HASHES: usize = 2;
 /// Maximum number of tokens whose verified signature is cached, 100 bytes each. Expiry and revocation are checked on every
 /// request regardless.
 const MAX_VERIFIED_TOKENS: usize = 10_000;
-
-pub use request::{TokenRequest, TokenRequestError};
+/// Window in which failed token requests are counted. A blocked client waits until the window ends.
+const TRIES_WINDOW: Duration = Duration::from_secs(60);
 
 /// Why a token request or a token is refused.
 #[derive(Debug, thiserror::Error)]
@@ -77,11 +77,8 @@ impl Auth {
         clock: Clock,
     ) -> Result<Self, SecretError> {
         let verifier = Verifier::new(VERIFIED_SECRET_TTL, MAX_CONCURRENT_HASHES)?;
-        let throttle = Throttle::new(
-            settings.token_tries_per_client,
-            settings.token_tries_per_address,
-            settings.token_tries_window.0,
-        );
+        let throttle =
+            Throttle::new(settings.token_tries_per_client, settings.token_tries_per_address, TRIES_WINDOW);
         let verified = VerifiedTokens::new(MAX_VERIFIED_TOKENS);
         Ok(Self {
             clinic_cache,
@@ -143,7 +140,7 @@ impl Auth {
     /// Verifies a token and returns its clinic.
     pub fn check(&self, token: &str) -> Result<Arc<CachedClinic>, AuthError> {
         let now = self.clock.now();
-        let claims = self.verified.claims(token, now, || token::check(&self.keys, token))?;
+        let claims = self.verified.claims(token, || token::check(&self.keys, token))?;
         if claims.is_expired(now) {
             return Err(token::TokenError::Expired.into());
         }

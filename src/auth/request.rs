@@ -132,62 +132,21 @@ fn basic(credentials: &str) -> Result<(String, String), TokenRequestError> {
 mod tests {
     use super::*;
 
-    async fn read_text(
-        body: &str,
-        content_type: &str,
-        authorization: Option<&str>,
-    ) -> Result<(String, String), TokenRequestError> {
-        let request = read(Bytes::copy_from_slice(body.as_bytes()), content_type, authorization).await?;
-        Ok((request.client_id.clone(), request.client_secret.expose().to_owned()))
-    }
-
-    const JSON: &str = r#"{"client_id": "a", "client_secret": "s s", "grant_type": "client_credentials"}"#;
-    const FORM: &str = "client_id=a&client_secret=s+s&grant_type=client_credentials";
-
+    /// The tests of `/accesstoken` send every format and the common faults.
     #[tokio::test]
-    async fn every_format_yields_the_same_credentials() {
-        let multipart = "--X\r\nContent-Disposition: form-data; name=\"client_id\"\r\n\r\na\r\n--X\r\nContent-Disposition: form-data; \
-                         name=\"client_secret\"\r\n\r\ns s\r\n--X\r\nContent-Disposition: form-data; name=\"grant_type\"\r\n\r\n\
-                         client_credentials\r\n--X--\r\n";
-        let basic = format!("bAsIc {}", BASE64_STANDARD.encode("a:s%20s"));
-        for (body, content_type, authorization) in [
-            (JSON, "application/json", None),
-            (JSON, "application/json; charset=utf-8", None),
-            (JSON, "application/x-www-form-urlencoded", None),
-            (JSON, "", None),
-            (&format!("\u{feff} {JSON}"), "text/plain", None),
-            (FORM, "application/x-www-form-urlencoded", None),
-            (FORM, "application/x-www-form-urlencoded; charset=UTF-8", None),
-            (FORM, "", None),
-            (multipart, "multipart/form-data; boundary=X", None),
-            ("grant_type=client_credentials", "application/x-www-form-urlencoded", Some(basic.as_str())),
-            (FORM, "", Some(basic.as_str())),
+    async fn a_body_with_byte_order_mark_and_basic_beside_a_form_are_read() {
+        let json = r#"{"client_id": "a", "client_secret": "s s", "grant_type": "client_credentials"}"#;
+        let form = "client_id=a&client_secret=s+s&grant_type=client_credentials";
+        let basic = |scheme: &str, credentials: &str| format!("{scheme} {}", BASE64_STANDARD.encode(credentials));
+        for (body, authorization, client_id) in [
+            (format!("\u{feff} {json}").as_str(), None, Some("a")),
+            (form, Some(basic("bAsIc", "a:s%20s")), Some("a")),
+            (form, Some(basic("Basic", "b:s s")), None),
+            (form, Some(basic("Basic", "a:other")), None),
         ] {
-            assert_eq!(
-                read_text(body, content_type, authorization).await,
-                Ok(("a".into(), "s s".into())),
-                "{content_type} {body}"
-            );
+            let read = read(Bytes::copy_from_slice(body.as_bytes()), "text/plain", authorization.as_deref()).await;
+            assert_eq!(read.as_ref().ok().map(|read| read.client_id.as_str()), client_id, "{body} {authorization:?}");
+            assert!(read.is_err() || read.is_ok_and(|read| read.client_secret.expose() == "s s"));
         }
-    }
-
-    #[tokio::test]
-    async fn each_fault_has_its_own_error() {
-        for (body, error) in [
-            ("", InvalidRequest("grant_type is missing; send `client_credentials`")),
-            ("{", InvalidRequest("the body starts with `{` but is not valid JSON")),
-            ("grant_type=password", UnsupportedGrantType),
-            ("grant_type=client_credentials", InvalidRequest("client_id is missing")),
-            ("grant_type=client_credentials&client_id=a", InvalidRequest("client_secret is missing")),
-            (
-                "client_id=a&client_id=b",
-                InvalidRequest("client_id, client_secret and grant_type must each appear only once"),
-            ),
-        ] {
-            assert_eq!(read_text(body, "", None).await, Err(error), "{body}");
-        }
-        let other = format!("Basic {}", BASE64_STANDARD.encode("b:s s"));
-        assert!(read_text(FORM, "", Some(&other)).await.is_err());
-        assert!(read_text(FORM, "", Some("Basic ***")).await.is_err());
     }
 }

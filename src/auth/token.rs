@@ -89,30 +89,4 @@ mod tests {
         assert_eq!((claims.sub.as_str(), claims.generation), ("clinic-a", 3));
         assert!(!claims.is_expired(NOW + LIFE - Duration::from_secs(1)) && claims.is_expired(NOW + LIFE));
     }
-
-    #[test]
-    fn tokens_survive_a_key_rotation_but_not_the_removal_of_their_key() {
-        let old = KeyRing::generate().unwrap();
-        let token = issue(&old, "clinic-a", 1, NOW, LIFE).unwrap();
-        assert!(check(&old.rotated().unwrap(), &token).is_ok());
-        assert!(matches!(check(&KeyRing::generate().unwrap(), &token), Err(TokenError::Malformed)));
-    }
-
-    #[test]
-    fn a_forged_or_unsigned_token_is_refused() {
-        let keys = KeyRing::generate().unwrap();
-        let token = issue(&keys, "clinic-a", 1, NOW, LIFE).unwrap();
-        let (head, signature) = token.rsplit_once('.').unwrap();
-        let none = base64::Engine::encode(&base64::prelude::BASE64_URL_SAFE_NO_PAD, br#"{"alg":"none","kid":"x"}"#);
-        let body = head.split_once('.').unwrap().1;
-        for bad in [
-            String::new(),
-            "a.b.c".into(),
-            format!("{head}."),
-            format!("{none}.{body}."),
-            format!("{none}.{body}.{signature}"),
-        ] {
-            assert!(matches!(check(&keys, &bad), Err(TokenError::Malformed)), "{bad}");
-        }
-    }
 }

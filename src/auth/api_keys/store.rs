@@ -2,7 +2,7 @@
 
 use super::{ApiKey, Role};
 use crate::db::Pool;
-use sqlx::PgConnection;
+use sqlx::{PgConnection, PgExecutor};
 use time::OffsetDateTime;
 
 pub(super) async fn insert(
@@ -29,7 +29,7 @@ pub(super) async fn insert(
 }
 
 /// Returns every key, newest first.
-pub(super) async fn list(pool: &Pool, now: OffsetDateTime) -> Result<Vec<ApiKey>, sqlx::Error> {
+pub(super) async fn list(executor: impl PgExecutor<'_>, now: OffsetDateTime) -> Result<Vec<ApiKey>, sqlx::Error> {
     sqlx::query_as!(
         ApiKey,
         r#"select id, name, role,
@@ -38,7 +38,7 @@ pub(super) async fn list(pool: &Pool, now: OffsetDateTime) -> Result<Vec<ApiKey>
            from api_key order by id desc"#,
         now
     )
-    .fetch_all(pool)
+    .fetch_all(executor)
     .await
 }
 
@@ -48,18 +48,9 @@ pub(super) async fn find(
     now: OffsetDateTime,
     which: &str,
 ) -> Result<Option<ApiKey>, sqlx::Error> {
-    sqlx::query_as!(
-        ApiKey,
-        r#"select id, name, role,
-                  case when revoked_at is not null then 'revoked' when expires_at <= $1 then 'expired' else 'active' end as "state!",
-                  'spsi_' || role || '_' || public_id as "prefix!", created_at, expires_at, last_used_at, revoked_at
-           from api_key where id::text = $2 or name = $2 or 'spsi_' || role || '_' || public_id = $2
-           order by revoked_at is null desc, id desc limit 1"#,
-        now,
-        which
-    )
-    .fetch_optional(connection)
-    .await
+    let keys = list(connection, now).await?.into_iter();
+    let matching = keys.filter(|key| key.id.to_string() == which || key.name == which || key.prefix == which);
+    Ok(matching.min_by_key(|key| key.revoked_at.is_some()))
 }
 
 /// Revokes a key. Returns false if it was revoked before.
