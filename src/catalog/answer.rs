@@ -47,7 +47,7 @@ impl ClinicView {
 
     /// Returns the body of `/categories`: the distinct categories of the visible products, in byte order.
     pub fn categories(&self) -> Bytes {
-        let products = &self.snapshot.products;
+        let products = &self.snapshot.products.rows;
         let mut is_visible = vec![false; products.category_names.len()];
         for position in self.visible.iter_from(0) {
             is_visible[products.categories[position as usize] as usize] = true;
@@ -143,7 +143,8 @@ impl ClinicView {
         let length = |position: u32| {
             let index = position as usize;
             let contract = self.contract_price(position);
-            self.snapshot.products.templates[index].length(&self.settings, contract, self.snapshot.stock[index]) as u64
+            self.snapshot.products.rows.templates[index].length(&self.settings, contract, self.snapshot.stock[index])
+                as u64
         };
         let products: u64 = self.selected(selection, 0).map(length).sum();
         (PREFIX.len() + SUFFIX.len()) as u64 + count.saturating_sub(1) + products
@@ -171,7 +172,7 @@ impl ClinicView {
 
     /// Appends the JSON of a product.
     pub(super) fn write(&self, out: &mut Vec<u8>, position: u32) {
-        let (products, index) = (&self.snapshot.products, position as usize);
+        let (products, index) = (&self.snapshot.products.rows, position as usize);
         let (contract, stock) = (self.contract_price(position), self.snapshot.stock[index]);
         products.templates[index].write(out, &products.json, &self.settings, contract, stock);
     }
@@ -181,16 +182,12 @@ impl ClinicView {
 #[derive(Debug)]
 pub struct ProductsAnswer {
     pub(super) view: Arc<ClinicView>,
+    /// Number of products.
     pub(super) count: u64,
     pub(super) selection: Selection,
 }
 
 impl ProductsAnswer {
-    /// Returns the number of products in the answer.
-    pub fn product_count(&self) -> u64 {
-        self.count
-    }
-
     /// Returns true if the body is short enough to be written in one go.
     pub fn is_short(&self) -> bool {
         self.count <= MAX_SHORT
@@ -203,49 +200,27 @@ impl ProductsAnswer {
         body.into()
     }
 
-    /// Returns the body in chunks that are never empty; each chunk is written when it is requested.
-    pub fn chunks(self) -> BodyChunks {
-        let view = &self.view;
-        let length = match self.selection {
+    /// Returns the length of the body in bytes, and the body in chunks that are never empty; each chunk is written when it is
+    /// requested.
+    pub fn chunks(self) -> (u64, impl Iterator<Item = Bytes>) {
+        let Self { view, count, selection } = self;
+        let length = match selection {
             Selection::Visible { skip: 0, take } if take == u64::from(view.visible.count()) => {
-                *view.whole_length.get_or_init(|| view.body_length(&self.selection, self.count))
+                *view.whole_length.get_or_init(|| view.body_length(&selection, count))
             }
-            _ => view.body_length(&self.selection, self.count),
+            _ => view.body_length(&selection, count),
         };
-        BodyChunks { answer: self, length, next: 0, written: 0 }
-    }
-}
-
-/// Writes an answer chunk by chunk.
-#[derive(Debug)]
-pub struct BodyChunks {
-    answer: ProductsAnswer,
-    length: u64,
-    /// Number of products written.
-    next: u64,
-    /// Number of bytes written.
-    written: u64,
-}
-
-impl BodyChunks {
-    /// Returns the total length of all chunks in bytes.
-    pub fn content_length(&self) -> u64 {
-        self.length
-    }
-}
-
-impl Iterator for BodyChunks {
-    type Item = Bytes;
-
-    fn next(&mut self) -> Option<Bytes> {
-        let rest = self.length.checked_sub(self.written).filter(|rest| *rest > 0)?;
-        let ProductsAnswer { view, count, selection } = &self.answer;
-        // With room for the product that reaches the chunk's length.
-        let capacity = usize::try_from(rest).unwrap_or(usize::MAX).min(CHUNK_BYTES + CHUNK_BYTES / 16);
-        let mut chunk = Vec::with_capacity(capacity);
-        view.write_chunk(&mut chunk, selection, &mut self.next, *count, CHUNK_BYTES);
-        self.written += chunk.len() as u64;
-        Some(chunk.into())
+        let (mut written, mut next) = (0, 0);
+        let chunks = std::iter::from_fn(move || {
+            let rest = length.checked_sub(written).filter(|rest| *rest > 0)?;
+            // With room for the product that reaches the chunk's length.
+            let capacity = usize::try_from(rest).unwrap_or(usize::MAX).min(CHUNK_BYTES + CHUNK_BYTES / 16);
+            let mut chunk = Vec::with_capacity(capacity);
+            view.write_chunk(&mut chunk, &selection, &mut next, count, CHUNK_BYTES);
+            written += chunk.len() as u64;
+            Some(chunk.into())
+        });
+        (length, chunks)
     }
 }
 

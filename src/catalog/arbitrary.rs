@@ -2,10 +2,11 @@
 
 use super::clinic_view::ScopeRules;
 use super::fold::fold;
+use super::fragments::DEFAULT_SETTINGS;
 use super::prices::ContractPrices;
 use super::product::{BodySettings, CatalogProduct, is_number, unit_price};
 use super::query::ProductQuery;
-use crate::config::{BarcodeType, Basis, MissingContractPrice, Span, WithdrawnFor};
+use crate::config::{BarcodeType, Basis, MissingContractPrice, Retention, Span};
 use crate::ids::ProductId;
 use crate::values::plain;
 use proptest::prelude::*;
@@ -16,6 +17,25 @@ use time::OffsetDateTime;
 use time::macros::datetime;
 
 pub(super) const NOW: OffsetDateTime = datetime!(2026-06-01 12:00 UTC);
+
+/// A product for examples.
+pub(super) fn sample(id: i64, code: &str) -> CatalogProduct {
+    CatalogProduct {
+        id: ProductId(id),
+        code: code.into(),
+        name: "bandage".into(),
+        product_type: "medication".into(),
+        category: "consumable".into(),
+        units_per_outer: 1.into(),
+        unit_of_measure: "box".into(),
+        list_price: Some(1.into()),
+        barcode: String::new(),
+        stock_available: 5.into(),
+        withdrawn_at: None,
+        related_urls: Vec::new(),
+        restricted: false,
+    }
+}
 
 fn text() -> impl Strategy<Value = String> {
     // Few letters, so that values have hits; two encodings of é, a sharp s, sigmas.
@@ -72,14 +92,14 @@ prop_compose! {
         restricted_licence: bool, price_list in prices(), own_prices in prices(),
         price_basis in proptest::sample::select(vec![Basis::Unit, Basis::Outer]), barcode in proptest::sample::select(vec![BarcodeType::Auto, BarcodeType::String]),
         missing_contract_price in proptest::sample::select(vec![MissingContractPrice::ListPrice, MissingContractPrice::Null, MissingContractPrice::LeftOut]),
-        withdrawn_for in proptest::sample::select(vec![WithdrawnFor::Forever, WithdrawnFor::Time(Span::seconds(0)), WithdrawnFor::Time(Span::seconds(90 * 86_400))]),
+        withdrawn_for in proptest::sample::select(vec![Retention::Forever, Retention::Time(Span::seconds(0)), Retention::Time(Span::seconds(90 * 86_400))]),
         codes in Just(products.iter().map(|product| product.code.clone()).chain(["unknown".to_owned()]).collect::<Vec<_>>()),
     ) -> ScopeRules {
         let pick = |indices: Vec<proptest::sample::Index>| indices.into_iter().map(|index| index.get(&codes).clone()).collect();
         let own = |names: Vec<&str>| names.into_iter().map(str::to_owned).collect();
         ScopeRules {
             hidden_categories: own(hidden_categories), hidden_products: pick(hidden), only_categories: own(only_categories), only_products: pick(only),
-            restricted_licence, price_list, own_prices, settings: BodySettings { price_basis, missing_contract_price, barcode, withdrawn_for },
+            restricted_licence, price_list, own_prices, withdrawn_for, settings: BodySettings { price_basis, missing_contract_price, barcode },
         }
     }
 }
@@ -94,12 +114,8 @@ pub(super) fn everything() -> ScopeRules {
         restricted_licence: true,
         price_list: None,
         own_prices: None,
-        settings: BodySettings {
-            price_basis: Basis::Unit,
-            missing_contract_price: MissingContractPrice::ListPrice,
-            barcode: BarcodeType::Auto,
-            withdrawn_for: WithdrawnFor::Forever,
-        },
+        withdrawn_for: Retention::Forever,
+        settings: DEFAULT_SETTINGS,
     }
 }
 
@@ -108,7 +124,7 @@ prop_compose! {
     pub(super) fn query(products: &[CatalogProduct])(
         cuts in proptest::collection::vec((any::<proptest::sample::Index>(), 0..3_usize, 0..8_usize, 1..7_usize), 0..6),
         others in proptest::collection::vec((0..3_usize, text()), 0..3), many in proptest::option::weighted(0.1, proptest::collection::vec((0..2_usize, text()), 300)),
-        limit in proptest::option::of(0..30_u64), page in 0..4_u64,
+        limit in proptest::option::of(prop_oneof![9 => 0..30_u64, 1 => Just(u64::MAX)]), page in 0..4_u64,
         texts in Just(products.iter().map(|product| [product.name.clone(), product.code.clone(), product.category.clone()]).collect::<Vec<_>>()),
     ) -> ProductQuery {
         let mut lists: [Vec<String>; 3] = Default::default();
@@ -138,8 +154,8 @@ pub(super) fn model_visible<'a>(
                 rules.only_categories.contains(&product.category) || rules.only_products.contains(&product.code);
             let hidden =
                 rules.hidden_categories.contains(&product.category) || rules.hidden_products.contains(&product.code);
-            let listed = match (product.withdrawn_at, rules.settings.withdrawn_for) {
-                (Some(at), WithdrawnFor::Time(span)) => at + span.0 > now,
+            let listed = match (product.withdrawn_at, rules.withdrawn_for) {
+                (Some(at), Retention::Time(span)) => at + span.0 > now,
                 _ => true,
             };
             product.list_price.is_some()

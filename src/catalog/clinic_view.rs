@@ -6,7 +6,7 @@ use super::position_set::PositionSet;
 use super::prices::{ContractPrices, PriceTable, finish};
 use super::product::{BodySettings, ContractPrice};
 use super::snapshot::Snapshot;
-use crate::config::WithdrawnFor;
+use crate::config::Retention;
 use aws_lc_rs::digest;
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};
@@ -31,6 +31,8 @@ pub struct ScopeRules {
     pub price_list: Option<Arc<ContractPrices>>,
     /// The clinic's own prices of today; they take precedence over the price list.
     pub own_prices: Option<Arc<ContractPrices>>,
+    /// How long withdrawn products stay listed (SPSI.md 5.12).
+    pub withdrawn_for: Retention,
     pub settings: BodySettings,
 }
 
@@ -38,6 +40,7 @@ pub struct ScopeRules {
 #[derive(Debug)]
 pub struct ClinicScope {
     rules: ScopeRules,
+    /// A digest of the rules, which is the same in every process.
     fingerprint: [u8; 32],
 }
 
@@ -55,7 +58,7 @@ impl ClinicScope {
             }
         }
         for prices in [&rules.price_list, &rules.own_prices] {
-            context.update(prices.as_ref().map_or(&[0; 32], |prices| prices.fingerprint()));
+            context.update(prices.as_ref().map_or(&[0; 32], |prices| &prices.fingerprint));
         }
         let settings = &rules.settings;
         let settings = format!(
@@ -64,15 +67,10 @@ impl ClinicScope {
             settings.price_basis,
             settings.missing_contract_price,
             settings.barcode,
-            settings.withdrawn_for
+            rules.withdrawn_for
         );
         context.update(settings.as_bytes());
         Self { rules, fingerprint: finish(context) }
-    }
-
-    /// Returns a digest of the rules, which is the same in every process.
-    pub fn fingerprint(&self) -> &[u8; 32] {
-        &self.fingerprint
     }
 }
 
@@ -84,8 +82,6 @@ pub struct ClinicView {
     pub(super) settings: BodySettings,
     price_list: Option<Arc<PriceTable>>,
     own_prices: Option<Arc<PriceTable>>,
-    /// Positions with a price in one of the two tables.
-    pub(super) priced: Arc<PositionSet>,
     fingerprint: [u8; 32],
     /// The prefix of entity tags: changes with everything that the view shows.
     pub(super) tag: String,
@@ -104,14 +100,9 @@ impl ClinicView {
             prices.as_ref().map(|prices| snapshot.products.price_table(prices, rules.settings.price_basis))
         };
         let (price_list, own_prices) = (table(&rules.price_list), table(&rules.own_prices));
-        let mut priced = vec![0; snapshot.product_count().div_ceil(64)];
-        for position in price_list.iter().chain(&own_prices).flat_map(|table| table.positions()) {
-            priced[position as usize / 64] |= 1 << (position % 64);
-        }
         Self {
             price_list,
             own_prices,
-            priced: Arc::new(PositionSet::new(priced)),
             visible: Arc::new(visible),
             settings: rules.settings,
             fingerprint: scope.fingerprint,
@@ -131,7 +122,6 @@ impl ClinicView {
             settings: self.settings,
             price_list: self.price_list.clone(),
             own_prices: self.own_prices.clone(),
-            priced: Arc::clone(&self.priced),
             fingerprint: self.fingerprint,
             tag: tag(snapshot, &self.fingerprint, self.valid_until),
             valid_until: self.valid_until,
@@ -139,30 +129,16 @@ impl ClinicView {
         }
     }
 
-    pub fn snapshot(&self) -> &Arc<Snapshot> {
-        &self.snapshot
-    }
-
     /// Returns false once a withdrawn product must leave the list.
     pub fn is_current(&self, now: OffsetDateTime) -> bool {
         self.valid_until.is_none_or(|until| now < until)
     }
 
-    /// Returns the number of visible products.
-    pub fn product_count(&self) -> u32 {
-        self.visible.count()
-    }
-
     /// Returns the clinic's contract price at a position.
     pub(super) fn contract_price(&self, position: u32) -> ContractPrice {
-        if !self.priced.contains(position) {
-            return ContractPrice::None;
-        }
-        let own = self.own_prices.as_ref().map_or(ContractPrice::None, |table| table.get(position));
-        match (own, &self.price_list) {
-            (ContractPrice::None, Some(list)) => list.get(position),
-            (own, _) => own,
-        }
+        let tables = [&self.own_prices, &self.price_list].into_iter().flatten();
+        let mut prices = tables.map(|table| table.get(position));
+        prices.find(|price| *price != ContractPrice::None).unwrap_or(ContractPrice::None)
     }
 }
 
@@ -179,7 +155,7 @@ fn tag(snapshot: &Snapshot, fingerprint: &[u8; 32], valid_until: Option<OffsetDa
 
 /// Returns the visible products at `now`, and until when they stay the same.
 fn find_visible(snapshot: &Snapshot, rules: &ScopeRules, now: OffsetDateTime) -> (PositionSet, Option<OffsetDateTime>) {
-    let products = &snapshot.products;
+    let products = &snapshot.products.rows;
     let hidden: HashSet<&String> = rules.hidden_categories.iter().collect();
     let only: HashSet<&String> = rules.only_categories.iter().collect();
     let everything = rules.only_categories.is_empty() && rules.only_products.is_empty();
@@ -209,7 +185,7 @@ fn find_visible(snapshot: &Snapshot, rules: &ScopeRules, now: OffsetDateTime) ->
     }
     let mut valid_until: Option<OffsetDateTime> = None;
     for (position, withdrawn_at) in &products.withdrawn {
-        let WithdrawnFor::Time(span) = rules.settings.withdrawn_for else { break };
+        let Retention::Time(span) = rules.withdrawn_for else { break };
         let until = time::Duration::try_from(span.0).ok().and_then(|span| withdrawn_at.checked_add(span));
         match until {
             Some(until) if until <= now => set(*position as usize, false),
@@ -223,17 +199,13 @@ fn find_visible(snapshot: &Snapshot, rules: &ScopeRules, now: OffsetDateTime) ->
 /// A snapshot with the views computed so far.
 #[derive(Debug)]
 pub struct ClinicViews {
-    snapshot: Arc<Snapshot>,
+    pub(super) snapshot: Arc<Snapshot>,
     by_fingerprint: RwLock<HashMap<[u8; 32], Arc<ClinicView>>>,
 }
 
 impl ClinicViews {
     pub fn new(snapshot: Arc<Snapshot>) -> Self {
         Self { snapshot, by_fingerprint: RwLock::default() }
-    }
-
-    pub fn snapshot(&self) -> &Arc<Snapshot> {
-        &self.snapshot
     }
 
     /// Returns the same views of a snapshot that differs only in its stock, without computing them again.

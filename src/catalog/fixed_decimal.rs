@@ -21,15 +21,8 @@ pub(super) fn write(out: &mut Vec<u8>, micros: i64) {
 
 /// Returns how many bytes [`write`] appends.
 pub(super) fn length(micros: i64) -> usize {
-    let absolute = micros.unsigned_abs();
-    let whole = (absolute / ONE).checked_ilog10().map_or(1, |digits| digits as usize + 1);
-    let mut places = PLACES as usize;
-    let mut rest = absolute % ONE;
-    while places > 0 && rest.is_multiple_of(10) {
-        rest /= 10;
-        places -= 1;
-    }
-    usize::from(micros < 0) + whole + places + usize::from(places > 0)
+    let mut digits = [0_u8; 27];
+    digits.len() - print(micros, &mut digits)
 }
 
 /// Fills `digits` from its end and returns where the text begins.

@@ -6,7 +6,7 @@
 
 use super::gzip::{BitWriter, Encoder, MAX_CRC_PART, SymbolCounts, TokenWriter, tokenize};
 use super::product::{BodySettings, ContractPrice, ProductTemplate};
-use crate::config::{BarcodeType, Basis, MissingContractPrice, WithdrawnFor};
+use crate::config::{BarcodeType, Basis, MissingContractPrice};
 use std::collections::VecDeque;
 
 /// Number of products that are sampled for the Huffman codes.
@@ -21,7 +21,6 @@ pub(super) const DEFAULT_SETTINGS: BodySettings = BodySettings {
     price_basis: Basis::Unit,
     missing_contract_price: MissingContractPrice::ListPrice,
     barcode: BarcodeType::Auto,
-    withdrawn_for: WithdrawnFor::Forever,
 };
 
 /// The Huffman codes of one catalogue version, and its fragments.

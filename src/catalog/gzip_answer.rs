@@ -4,6 +4,7 @@ use super::answer::{CHUNK_BYTES, PREFIX, ProductsAnswer, SUFFIX};
 use super::clinic_view::ClinicView;
 use super::fragments::{DEFAULT_SETTINGS, Fragment, head_end};
 use super::gzip::{GzipMember, TokenSink, TokenWriter, tokenize};
+use super::product::ContractPrice;
 use bytes::Bytes;
 
 /// Compressed bytes of a chunk; about four times as many plain bytes.
@@ -38,8 +39,6 @@ struct WrittenProduct {
     position: u32,
     /// In bytes, including the byte before it.
     length: usize,
-    /// The first product has a bracket before it, the others a comma.
-    is_first: bool,
     has_default_form: bool,
     /// The window's text ends with this product.
     is_in_window: bool,
@@ -62,15 +61,16 @@ impl GzipChunks {
     fn advance(&mut self) {
         let view = &self.answer.view;
         let fragments = &view.snapshot.products.fragments;
-        let has_default_settings = view.settings.writes_like(&DEFAULT_SETTINGS);
+        let has_default_settings = view.settings == DEFAULT_SETTINGS;
         for position in view.selected(&self.answer.selection, self.next) {
             let default_form = fragments.default_form(position);
             let has_default_form = has_default_settings
                 && default_form.length > 0
                 && default_form.stock == view.snapshot.stock[position as usize]
-                && !view.priced.contains(position);
+                && view.contract_price(position) == ContractPrice::None;
             let previous = self.previous.filter(|previous| {
-                !previous.is_first && previous.length == usize::from(fragments.default_form(previous.position).length)
+                // The first product has a bracket before it, the others a comma, as fragments expect.
+                self.next > 1 && previous.length == usize::from(fragments.default_form(previous.position).length)
             });
             let fragment = previous.and_then(|previous| Some((previous, fragments.find(previous.position, position)?)));
             self.previous = Some(match fragment {
@@ -79,13 +79,12 @@ impl GzipChunks {
                     fragments.append(fragment, &mut self.member.bits);
                     self.member.add_known_checksum(default_form.crc, default_form.length.into());
                     let length = default_form.length.into();
-                    WrittenProduct { position, length, is_first: false, has_default_form, is_in_window: false }
+                    WrittenProduct { position, length, has_default_form, is_in_window: false }
                 }
                 _ => {
                     let fragment = fragment.map(|(_, fragment)| fragment);
-                    let (length, is_first) =
-                        self.window.compress(view, self.previous, position, fragment, &mut self.member);
-                    WrittenProduct { position, length, is_first, has_default_form, is_in_window: true }
+                    let length = self.window.compress(view, self.previous, position, fragment, &mut self.member);
+                    WrittenProduct { position, length, has_default_form, is_in_window: true }
                 }
             });
             self.next += 1;
@@ -106,7 +105,7 @@ impl GzipChunks {
 
 impl Window {
     /// Writes a product behind the previous one and compresses it as back-references. Returns its length with the byte
-    /// before it, and whether it is the first product.
+    /// before it.
     fn compress(
         &mut self,
         view: &ClinicView,
@@ -114,12 +113,13 @@ impl Window {
         position: u32,
         fragment: Option<Fragment>,
         member: &mut GzipMember,
-    ) -> (usize, bool) {
+    ) -> usize {
         let products = &view.snapshot.products;
         if let Some(previous) = previous.filter(|previous| !previous.is_in_window) {
             self.checksum(member);
             self.text.clear();
-            self.text.push(if previous.is_first { BRACKET } else { b',' });
+            // The first product is always in the window.
+            self.text.push(b',');
             view.write(&mut self.text, previous.position);
             self.checksummed = self.text.len();
         } else if self.text.len() >= CHUNK_BYTES {
@@ -139,17 +139,17 @@ impl Window {
             // The bracket is part of the prefix, which is written and in the checksum.
             self.checksummed = 1;
             TokenWriter { encoder: &products.fragments.encoder, bits: &mut member.bits }.literals(&self.text[1..]);
-            return (length, true);
+            return length;
         };
         let (mut reference, mut rest) = (start - previous.length, start);
         if let Some(fragment) = fragment {
             products.fragments.append_head(fragment, &mut member.bits);
-            reference = head_end(&products.templates[previous.position as usize], reference);
-            rest = head_end(&products.templates[position as usize], rest);
+            reference = head_end(&products.rows.templates[previous.position as usize], reference);
+            rest = head_end(&products.rows.templates[position as usize], rest);
         }
         let mut writer = TokenWriter { encoder: &products.fragments.encoder, bits: &mut member.bits };
         tokenize(&self.text, reference..start, rest..self.text.len(), &mut writer);
-        (length, false)
+        length
     }
 
     /// Adds the text that is not in the checksum yet.
@@ -173,6 +173,3 @@ impl Iterator for GzipChunks {
         (!chunk.is_empty()).then_some(chunk)
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -5,8 +5,7 @@ use super::query::{ProductQuery, QueryError, QueryLimits};
 use super::{Catalog, CatalogError};
 use crate::auth::http::Caller;
 use crate::clock::Clock;
-use crate::config::ServerSettings;
-use crate::http::fair_body::FairBody;
+use crate::http::fair_body::fair_body;
 use crate::http::problem::{Envelope, Kind, Problem};
 use actix_web::body::{BodyStream, SizedStream};
 use actix_web::http::header::{self, AcceptEncoding, ContentEncoding, Encoding, Preference, Quality};
@@ -16,8 +15,8 @@ use serde::Serialize;
 use std::sync::Arc;
 use utoipa::ToSchema;
 
-/// Maximum length of one filter value of `/products` in characters; a longer one is answered with 400.
-const MAX_FILTER_CHARACTERS: usize = 1000;
+/// Limits of the query of `/products`; a larger one is answered with 400.
+const LIMITS: QueryLimits = QueryLimits { query_bytes: 65_536, values: 1000, value_characters: 1000 };
 /// Minimum number of products for gzip. The Huffman codes in a gzip body outweigh what fewer products save.
 const MIN_GZIP_PRODUCTS: u64 = 4;
 /// Number of plain chunks that a response writes before other responses continue. They take about as long as one gzip
@@ -149,14 +148,8 @@ pub async fn products(
     caller: Caller,
     catalog: web::Data<Catalog>,
     clock: web::Data<Clock>,
-    settings: web::Data<ServerSettings>,
 ) -> Result<HttpResponse, Problem> {
-    let limits = QueryLimits {
-        query_bytes: settings.max_query_bytes,
-        values: settings.max_filter_values,
-        value_characters: MAX_FILTER_CHARACTERS,
-    };
-    let query = ProductQuery::parse(request.query_string().as_bytes(), &limits)?;
+    let query = ProductQuery::parse(request.query_string().as_bytes(), &LIMITS)?;
     let view = catalog.view(&caller.0, clock.now())?;
     let (mut builder, is_unchanged) = start_response(&request, &view, Some(&query));
     if is_unchanged {
@@ -164,7 +157,7 @@ pub async fn products(
     }
     builder.content_type("application/json");
     let answer = view.products(&query);
-    Ok(if prefers_gzip(&request) && answer.product_count() >= MIN_GZIP_PRODUCTS {
+    Ok(if prefers_gzip(&request) && answer.count >= MIN_GZIP_PRODUCTS {
         builder.insert_header(ContentEncoding::Gzip);
         if answer.is_short() {
             builder.body(answer.gzip_chunks().fold(BytesMut::new(), |mut body, chunk| {
@@ -172,14 +165,13 @@ pub async fn products(
                 body
             }))
         } else {
-            builder.body(BodyStream::new(FairBody::new(answer.gzip_chunks(), 1)))
+            builder.body(BodyStream::new(fair_body(answer.gzip_chunks(), 1)))
         }
     } else if answer.is_short() {
         builder.body(answer.body())
     } else {
-        let chunks = answer.chunks();
-        let length = chunks.content_length();
-        builder.body(SizedStream::new(length, FairBody::new(chunks, CHUNKS_AT_ONCE)))
+        let (length, chunks) = answer.chunks();
+        builder.body(SizedStream::new(length, fair_body(chunks, CHUNKS_AT_ONCE)))
     })
 }
 
@@ -219,7 +211,7 @@ impl From<QueryError> for Problem {
     fn from(error: QueryError) -> Self {
         let text = error.to_string();
         match error.parameter() {
-            Some(parameter) => Self::field(Kind::BadRequest, parameter.as_str(), text),
+            Some(parameter) => Self::field(Kind::BadRequest, parameter, text),
             None => Self::new(Kind::BadRequest, text),
         }
     }

@@ -41,6 +41,7 @@ use crate::ids::ClinicId;
 use arc_swap::ArcSwapOption;
 use clinic_view::{ClinicScope, ClinicView, ClinicViews, ScopeRules};
 use prices::ContractPrices;
+use product::BodySettings;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
@@ -106,7 +107,7 @@ impl Catalog {
         let loaded = self.loaded.load();
         let loaded = loaded.as_ref().ok_or(CatalogError::NotLoaded)?;
         // After the roll-back of the only import there is no catalogue again.
-        if loaded.views.snapshot().version() == 0 || loaded.views.snapshot().product_count() == 0 {
+        if loaded.views.snapshot.version == 0 || loaded.views.snapshot.product_count() == 0 {
             return Err(CatalogError::NeverImported);
         }
         Ok(loaded.views.view(&loaded.scope(clinic), now))
@@ -115,8 +116,8 @@ impl Catalog {
     /// Returns the loaded version and its number of products. `None` before the first load.
     pub fn version(&self) -> Option<(i64, usize)> {
         let loaded = self.loaded.load();
-        let snapshot = loaded.as_ref()?.views.snapshot();
-        Some((snapshot.version(), snapshot.product_count()))
+        let snapshot = &loaded.as_ref()?.views.snapshot;
+        Some((snapshot.version, snapshot.product_count()))
     }
 
     /// Returns when the loaded version was last compared with Postgres, in epoch seconds.
@@ -132,7 +133,7 @@ impl Catalog {
             .loaded
             .load()
             .as_ref()
-            .is_some_and(|loaded| loaded.views.snapshot().version() == newest && loaded.day == now.date());
+            .is_some_and(|loaded| loaded.views.snapshot.version == newest && loaded.day == now.date());
         if !is_current || !self.refresh_stock(now).await? {
             self.load(now).await?;
         }
@@ -145,7 +146,7 @@ impl Catalog {
     async fn load(&self, now: OffsetDateTime) -> Result<(), LoadError> {
         let started = Instant::now();
         let data = store::load(&self.pool, now.date()).await?;
-        let (version, products) = (data.snapshot.version(), data.snapshot.product_count());
+        let (version, products) = (data.snapshot.version, data.snapshot.product_count());
         let seconds = started.elapsed().as_secs_f64();
         tracing::info!(version, products, seconds, "catalogue loaded");
         metrics::gauge!("spsi_catalog_version").set(version as f64);
@@ -162,7 +163,7 @@ impl Catalog {
         });
         // Of two concurrent loads, the one with the newer version wins.
         self.loaded.rcu(|current| match current {
-            Some(current) if current.views.snapshot().version() > version => Some(Arc::clone(current)),
+            Some(current) if current.views.snapshot.version > version => Some(Arc::clone(current)),
             _ => Some(Arc::clone(&fresh)),
         });
         Ok(())
@@ -184,7 +185,7 @@ impl Catalog {
         }
         let pruned_at = if must_prune { now } else { cursor.pruned_at };
         let cursor = StockCursor { horizon: moved.stock_horizon, read_at: now, pruned_at };
-        let snapshot = loaded.views.snapshot();
+        let snapshot = &loaded.views.snapshot;
         // A product that was imported after the snapshot is unknown: the newer version must be loaded.
         let Ok(fresh) = snapshot.with_stock(&moved.changes) else { return Ok(false) };
         if fresh.stock_digest == snapshot.stock_digest {
@@ -217,7 +218,7 @@ impl Catalog {
 impl LoadedCatalog {
     /// Returns the rules of the clinic, cached.
     fn scope(&self, clinic: &Arc<CachedClinic>) -> Arc<ClinicScope> {
-        let row = &clinic.row;
+        let CachedClinic { row, settings } = &**clinic;
         let scopes = self.scopes.read().unwrap_or_else(PoisonError::into_inner);
         if let Some((cached, scope)) = scopes.get(&row.id)
             && Arc::ptr_eq(cached, clinic)
@@ -233,7 +234,12 @@ impl LoadedCatalog {
             restricted_licence: row.restricted_licence,
             price_list: row.price_list_id.and_then(|list| self.price_lists.get(&list).cloned()),
             own_prices: self.own_prices.get(&row.id).cloned(),
-            settings: (&clinic.settings).into(),
+            withdrawn_for: settings.withdrawn_for,
+            settings: BodySettings {
+                price_basis: settings.price_basis,
+                missing_contract_price: settings.missing_contract_price,
+                barcode: settings.barcode,
+            },
         }));
         let mut scopes = self.scopes.write().unwrap_or_else(PoisonError::into_inner);
         scopes.insert(row.id, (Arc::clone(clinic), Arc::clone(&scope)));

@@ -39,7 +39,7 @@ impl Catalog {
 impl Offers {
     /// Returns the catalogue's version.
     pub fn version(&self) -> i64 {
-        self.view.snapshot().version()
+        self.view.snapshot.version
     }
 
     /// Returns a transaction id: the stock includes all transactions with a lower id, and may include some with a higher
@@ -51,7 +51,7 @@ impl Offers {
     /// Finds a product by its exact code. `None` if the clinic does not see the product or the product is withdrawn.
     pub fn find(&self, code: &str) -> Option<Offer> {
         let view = &self.view;
-        let products = &view.snapshot.products;
+        let products = &view.snapshot.products.rows;
         let index = products.codes.find_sorted(code)?;
         let position = u32::try_from(index).ok()?;
         let withdrawn = products.withdrawn.binary_search_by_key(&position, |(position, _)| *position).is_ok();

@@ -1,5 +1,7 @@
 //! Contract prices: by product as Postgres holds them, and by position as answers need them.
 
+use super::fixed_decimal::from_decimal;
+use super::position_set::PositionSet;
 use super::product::{ContractPrice, price_on};
 use crate::config::Basis;
 use crate::ids::ProductId;
@@ -12,7 +14,8 @@ use rust_decimal::Decimal;
 pub struct ContractPrices {
     /// In ascending order of id.
     prices: Vec<(ProductId, Decimal)>,
-    fingerprint: [u8; 32],
+    /// A digest of the prices, which is the same in every process.
+    pub(super) fingerprint: [u8; 32],
 }
 
 impl ContractPrices {
@@ -36,11 +39,6 @@ impl ContractPrices {
     pub fn iter(&self) -> impl Iterator<Item = (ProductId, Decimal)> + '_ {
         self.prices.iter().copied()
     }
-
-    /// Returns a digest of the prices, which is the same in every process.
-    pub fn fingerprint(&self) -> &[u8; 32] {
-        &self.fingerprint
-    }
 }
 
 /// Returns the SHA-256 digest.
@@ -50,33 +48,19 @@ pub(super) fn finish(context: digest::Context) -> [u8; 32] {
     bytes
 }
 
-/// The product has no price.
-const NONE: u32 = u32::MAX;
-/// The price does not fit into four bytes of millionths; the list of large prices has it.
-const LARGE: u32 = u32::MAX - 1;
+/// In place of a price that does not fit into four bytes of millionths; the list of large prices has it.
+const LARGE: u32 = u32::MAX;
 
-/// Contract prices by position in a snapshot, on one basis. Takes four bytes a product if more than half of the products
-/// have a price, else eight bytes a price.
+/// Contract prices by position in a snapshot, on one basis: four bytes a price, and 12 bytes for 64 positions.
 #[derive(Debug)]
 pub(super) struct PriceTable {
-    codes: Codes,
+    /// Positions with a price.
+    priced: PositionSet,
+    /// In millionths, in order of position.
+    prices: Box<[u32]>,
     /// In ascending order of position.
     large: Vec<(u32, Decimal)>,
 }
-
-#[derive(Debug)]
-enum Codes {
-    Dense(Box<[u32]>),
-    Sparse {
-        /// Positions, ascending, with their prices.
-        codes: Box<[(u32, u32)]>,
-        /// Number of prices before each block of [`BLOCK`] positions; limits the binary search to one block.
-        before: Box<[u32]>,
-    },
-}
-
-/// Positions of a block.
-const BLOCK: usize = 256;
 
 impl PriceTable {
     /// `find` returns the position and the units per outer of a product; `products` is the number of positions.
@@ -86,61 +70,29 @@ impl PriceTable {
         products: usize,
         find: impl Fn(ProductId) -> Option<(u32, Decimal)>,
     ) -> Self {
-        let mut large = Vec::new();
-        let mut codes = Vec::new();
-        for (product, per_outer) in &prices.prices {
-            let Some((position, units)) = find(*product) else { continue };
-            let Some(price) = price_on(basis, *per_outer, units) else { continue };
-            let small = super::fixed_decimal::from_decimal(price).and_then(|micros| u32::try_from(micros).ok());
-            codes.push((position, small.filter(|code| *code < LARGE).unwrap_or(LARGE)));
-            if small.is_none_or(|code| code >= LARGE) {
-                large.push((position, price));
-            }
-        }
-        codes.sort_unstable();
-        large.sort_unstable();
-        let codes = if codes.len() * 2 > products {
-            let mut dense = vec![NONE; products];
-            for (position, code) in codes {
-                dense[position as usize] = code;
-            }
-            Codes::Dense(dense.into())
-        } else {
-            let before = (0..=products.div_ceil(BLOCK) + 1)
-                .map(|block| codes.partition_point(|(position, _)| (*position as usize) < block * BLOCK) as u32)
-                .collect();
-            Codes::Sparse { codes: codes.into(), before }
+        let on_basis = |(product, per_outer)| {
+            let (position, units) = find(product)?;
+            Some((position, price_on(basis, per_outer, units)?))
         };
-        Self { codes, large }
-    }
-
-    /// Returns the positions that have a price, in order.
-    pub(super) fn positions(&self) -> impl Iterator<Item = u32> + '_ {
-        let (dense, sparse) = match &self.codes {
-            Codes::Dense(codes) => (&codes[..], &[][..]),
-            Codes::Sparse { codes, .. } => (&[][..], &codes[..]),
-        };
-        let dense = (0..).zip(dense).filter(|(_, code)| **code != NONE).map(|(position, _)| position);
-        dense.chain(sparse.iter().map(|(position, _)| *position))
+        let mut by_position: Vec<(u32, Decimal)> = prices.iter().filter_map(on_basis).collect();
+        by_position.sort_unstable();
+        let small = |price| from_decimal(price).and_then(|micros| u32::try_from(micros).ok()).unwrap_or(LARGE);
+        let prices: Box<[u32]> = by_position.iter().map(|(_, price)| small(*price)).collect();
+        let mut priced = vec![0; products.div_ceil(64)];
+        by_position.iter().for_each(|(position, _)| priced[*position as usize / 64] |= 1 << (position % 64));
+        let large = by_position.into_iter().zip(&prices).filter(|(_, price)| **price == LARGE);
+        Self { priced: PositionSet::new(priced), large: large.map(|(large, _)| large).collect(), prices }
     }
 
     /// Returns the price at a position.
     pub(super) fn get(&self, position: u32) -> ContractPrice {
-        let code = match &self.codes {
-            Codes::Dense(codes) => codes[position as usize],
-            Codes::Sparse { codes, before } => {
-                let block = position as usize / BLOCK;
-                let block = &codes[before[block] as usize..before[block + 1] as usize];
-                block.binary_search_by_key(&position, |(position, _)| *position).map_or(NONE, |index| block[index].1)
-            }
-        };
-        match code {
-            NONE => ContractPrice::None,
-            LARGE => self
+        match self.priced.rank(position).map(|rank| self.prices[rank]) {
+            None => ContractPrice::None,
+            Some(LARGE) => self
                 .large
                 .binary_search_by_key(&position, |(position, _)| *position)
                 .map_or(ContractPrice::None, |index| ContractPrice::Large(self.large[index].1)),
-            code => ContractPrice::Micros(code),
+            Some(micros) => ContractPrice::Micros(micros),
         }
     }
 }
@@ -171,7 +123,6 @@ mod tests {
                 };
                 prop_assert_eq!(price, prices.get(&position).copied());
             }
-            prop_assert!(table.positions().eq(prices.keys().copied().filter(|position| *position < products)));
         }
     }
 }

@@ -4,7 +4,7 @@
 //! stock.
 
 use super::fixed_decimal;
-use crate::config::{BarcodeType, Basis, ClinicSettings, MissingContractPrice, WithdrawnFor};
+use crate::config::{BarcodeType, Basis, MissingContractPrice};
 use crate::ids::ProductId;
 use crate::values::{DECIMAL_PLACES, plain, round};
 use rust_decimal::Decimal;
@@ -28,41 +28,20 @@ pub struct CatalogProduct {
     pub barcode: String,
     /// Free units: on hand less reserved.
     pub stock_available: Decimal,
-    /// From then on the product is listed with `active` 0, for the time of [`BodySettings::withdrawn_for`].
+    /// From then on the product is listed with `active` 0, for the time of the setting `withdrawn_for`.
     pub withdrawn_at: Option<OffsetDateTime>,
     pub related_urls: Vec<String>,
     /// Visible only to clinics with the licence.
     pub restricted: bool,
 }
 
-/// A clinic's settings for the JSON of products (SPSI.md 5.2 to 5.4 and 5.12).
+/// A clinic's settings for the JSON of products (SPSI.md 5.2 to 5.4).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BodySettings {
     /// Whether `list_price` and `contract_price` are per unit or per outer.
     pub price_basis: Basis,
     pub missing_contract_price: MissingContractPrice,
     pub barcode: BarcodeType,
-    pub withdrawn_for: WithdrawnFor,
-}
-
-impl BodySettings {
-    /// Returns true if every product has the same JSON with both settings.
-    pub(super) fn writes_like(&self, other: &Self) -> bool {
-        let Self { price_basis, missing_contract_price, barcode, withdrawn_for: _ } = *self;
-        (price_basis, missing_contract_price, barcode)
-            == (other.price_basis, other.missing_contract_price, other.barcode)
-    }
-}
-
-impl From<&ClinicSettings> for BodySettings {
-    fn from(settings: &ClinicSettings) -> Self {
-        Self {
-            price_basis: settings.price_basis,
-            missing_contract_price: settings.missing_contract_price,
-            barcode: settings.barcode,
-            withdrawn_for: settings.withdrawn_for,
-        }
-    }
 }
 
 /// The largest whole number that every JSON parser reads exactly: 2^53 - 1.

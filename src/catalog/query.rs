@@ -7,7 +7,6 @@
 
 use serde_json::value::RawValue;
 use std::borrow::Cow;
-use std::fmt;
 use std::ops::Range;
 
 /// The parsed query of `/products` (SPSI.md 1). An empty list means no filter. Values are never empty.
@@ -36,34 +35,27 @@ pub struct QueryLimits {
     pub value_characters: usize,
 }
 
-/// A query parameter of `/products`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Parameter {
-    Name,
-    Code,
-    Category,
-    Limit,
-    Page,
-}
+/// The query parameters of `/products`.
+const PARAMETERS: [&str; 5] = ["name", "code", "category", "limit", "page"];
 
 /// The reason for refusing a query; each is a 400.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum QueryError {
     #[error("the query is longer than {max} bytes")]
     TooLong { max: usize },
-    #[error("{} has an invalid percent escape or bytes that are not UTF-8", .parameter.map_or("the query", Parameter::as_str))]
-    NotText { parameter: Option<Parameter> },
+    #[error("{} has an invalid percent escape or bytes that are not UTF-8", .parameter.unwrap_or("the query"))]
+    NotText { parameter: Option<&'static str> },
     #[error("{parameter} has more than {max} values")]
-    TooManyValues { parameter: Parameter, max: usize },
+    TooManyValues { parameter: &'static str, max: usize },
     #[error("{parameter} has a value of more than {max} characters")]
-    ValueTooLong { parameter: Parameter, max: usize },
+    ValueTooLong { parameter: &'static str, max: usize },
     #[error("{parameter} must be one whole number, zero or more")]
-    NotAWholeNumber { parameter: Parameter },
+    NotAWholeNumber { parameter: &'static str },
 }
 
 impl QueryError {
     /// Returns the parameter at fault, for `fields` of ezyVet's error envelope. `None` if no known parameter is at fault.
-    pub fn parameter(&self) -> Option<Parameter> {
+    pub fn parameter(&self) -> Option<&'static str> {
         match self {
             Self::TooLong { .. } => None,
             Self::NotText { parameter } => *parameter,
@@ -74,38 +66,17 @@ impl QueryError {
     }
 }
 
-impl Parameter {
-    const ALL: [Self; 5] = [Self::Name, Self::Code, Self::Category, Self::Limit, Self::Page];
-
-    /// Returns the name of the parameter in the query.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Name => "name",
-            Self::Code => "code",
-            Self::Category => "category",
-            Self::Limit => "limit",
-            Self::Page => "page",
+/// Returns the index of a decoded key in [`PARAMETERS`], and whether the key marks a list element: `name[]`, `name[7]`, and
+/// Zope's `name:list`.
+fn parse_key(key: &str) -> Option<(usize, bool)> {
+    PARAMETERS.iter().enumerate().find_map(|(parameter, name)| match key.strip_prefix(name)? {
+        "" => Some((parameter, false)),
+        ":list" => Some((parameter, true)),
+        suffix => {
+            let index = suffix.strip_prefix('[')?.strip_suffix(']')?;
+            index.bytes().all(|byte| byte.is_ascii_digit()).then_some((parameter, true))
         }
-    }
-
-    /// Returns the parameter of a decoded key, and whether the key marks a list element: `name[]`, `name[7]`, and Zope's
-    /// `name:list`.
-    fn parse_key(key: &str) -> Option<(Self, bool)> {
-        Self::ALL.into_iter().find_map(|parameter| match key.strip_prefix(parameter.as_str())? {
-            "" => Some((parameter, false)),
-            ":list" => Some((parameter, true)),
-            suffix => {
-                let index = suffix.strip_prefix('[')?.strip_suffix(']')?;
-                index.bytes().all(|byte| byte.is_ascii_digit()).then_some((parameter, true))
-            }
-        })
-    }
-}
-
-impl fmt::Display for Parameter {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
+    })
 }
 
 /// All occurrences of one parameter.
@@ -123,21 +94,22 @@ impl ProductQuery {
         if raw.len() > limits.query_bytes {
             return Err(QueryError::TooLong { max: limits.query_bytes });
         }
-        let mut arguments: [Argument<'_>; Parameter::ALL.len()] = Default::default();
+        let mut arguments: [Argument<'_>; PARAMETERS.len()] = Default::default();
         for pair in raw.split(|byte| *byte == b'&') {
             let equals = pair.iter().position(|byte| *byte == b'=');
             let (key, value) = equals.map_or((pair, &[][..]), |index| (&pair[..index], &pair[index + 1..]));
             let key = decode(key).ok_or(QueryError::NotText { parameter: None })?;
-            let (parameter, is_element_key) = Parameter::parse_key(&key).unzip();
-            let decoded = decode(value).ok_or(QueryError::NotText { parameter })?;
-            if let Some(parameter) = parameter {
-                let argument = &mut arguments[parameter as usize];
-                argument.has_element_key |= is_element_key == Some(true);
+            let parameter = parse_key(&key);
+            let not_text = || QueryError::NotText { parameter: parameter.map(|(index, _)| PARAMETERS[index]) };
+            let decoded = decode(value).ok_or_else(not_text)?;
+            if let Some((index, is_element_key)) = parameter {
+                let argument = &mut arguments[index];
+                argument.has_element_key |= is_element_key;
                 argument.occurrences.push((value, decoded));
             }
         }
-        let mut lists: [Vec<String>; Parameter::ALL.len()] = Default::default();
-        for ((parameter, argument), list) in Parameter::ALL.into_iter().zip(arguments).zip(&mut lists) {
+        let mut lists: [Vec<String>; PARAMETERS.len()] = Default::default();
+        for ((parameter, argument), list) in PARAMETERS.into_iter().zip(arguments).zip(&mut lists) {
             *list = parse_elements(argument, parameter)?;
             check_limits(list, parameter, limits)?;
         }
@@ -146,8 +118,8 @@ impl ProductQuery {
             names,
             codes,
             categories,
-            limit: parse_whole_number(&limit, Parameter::Limit)?,
-            page: parse_whole_number(&page, Parameter::Page)?.unwrap_or(0),
+            limit: parse_whole_number(&limit, "limit")?,
+            page: parse_whole_number(&page, "page")?.unwrap_or(0),
         })
     }
 
@@ -166,7 +138,7 @@ impl ProductQuery {
     }
 }
 
-fn check_limits(list: &[String], parameter: Parameter, limits: &QueryLimits) -> Result<(), QueryError> {
+fn check_limits(list: &[String], parameter: &'static str, limits: &QueryLimits) -> Result<(), QueryError> {
     if list.len() > limits.values {
         return Err(QueryError::TooManyValues { parameter, max: limits.values });
     }
@@ -177,7 +149,7 @@ fn check_limits(list: &[String], parameter: Parameter, limits: &QueryLimits) -> 
 }
 
 /// Applies rule 4 of SPSI.md 4: one run of digits is the number, an empty list is absent, anything else is refused.
-fn parse_whole_number(list: &[String], parameter: Parameter) -> Result<Option<u64>, QueryError> {
+fn parse_whole_number(list: &[String], parameter: &'static str) -> Result<Option<u64>, QueryError> {
     let error = QueryError::NotAWholeNumber { parameter };
     match list {
         [] => Ok(None),
@@ -187,7 +159,7 @@ fn parse_whole_number(list: &[String], parameter: Parameter) -> Result<Option<u6
 }
 
 /// Applies rules 2 and 3 of SPSI.md 4. Drops empty elements, because an empty filter value matches every product.
-fn parse_elements(argument: Argument<'_>, parameter: Parameter) -> Result<Vec<String>, QueryError> {
+fn parse_elements(argument: Argument<'_>, parameter: &'static str) -> Result<Vec<String>, QueryError> {
     let mut occurrences = argument.occurrences;
     let mut list = match &mut *occurrences {
         [(raw, decoded)] if !argument.has_element_key => {

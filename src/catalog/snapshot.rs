@@ -33,6 +33,7 @@ type PriceTables = HashMap<([u8; 32], Basis), Weak<PriceTable>>;
 /// The catalogue at one version.
 #[derive(Debug)]
 pub struct Snapshot {
+    /// The catalogue's `data_version` in Postgres; 0 if no catalogue was imported.
     pub(super) version: i64,
     pub(super) products: Arc<ProductTable>,
     /// Free stock by position, in millionths. Separate from the products, because stock changes more often.
@@ -52,9 +53,21 @@ fn stock_digest(product: ProductId, stock: i64) -> u64 {
     mix(mix(product.0.cast_unsigned().wrapping_add(0x9e37_79b9_7f4a_7c15)) ^ stock.cast_unsigned())
 }
 
-/// The products of a snapshot, without their stock. Vectors are indexed by position unless stated otherwise.
+/// The products of a snapshot, without their stock.
 #[derive(Debug)]
 pub(super) struct ProductTable {
+    pub(super) rows: ProductRows,
+    pub(super) name_index: TextIndex,
+    pub(super) code_index: TextIndex,
+    pub(super) category_index: TextIndex,
+    pub(super) category_products: Groups,
+    pub(super) fragments: CompressedFragments,
+    price_tables: Mutex<PriceTables>,
+}
+
+/// The products in order. Vectors are indexed by position unless stated otherwise.
+#[derive(Debug, Default)]
+pub(super) struct ProductRows {
     /// The JSON parts that the templates locate.
     pub(super) json: Vec<u8>,
     pub(super) templates: Vec<ProductTemplate>,
@@ -70,27 +83,13 @@ pub(super) struct ProductTable {
     pub(super) restricted: Vec<u32>,
     /// Positions of the withdrawn products, ascending, and when they were withdrawn.
     pub(super) withdrawn: Vec<(u32, OffsetDateTime)>,
-    pub(super) name_index: TextIndex,
-    pub(super) code_index: TextIndex,
-    pub(super) category_index: TextIndex,
-    pub(super) category_products: Groups,
-    pub(super) fragments: CompressedFragments,
-    price_tables: Mutex<PriceTables>,
 }
 
 /// Builds a snapshot from products one by one, so that they need not be in memory in two forms.
 #[derive(Default)]
 pub struct SnapshotBuilder {
-    json: Vec<u8>,
-    templates: Vec<ProductTemplate>,
-    codes: Texts,
-    units_per_outer: Vec<Decimal>,
-    positions: Vec<(ProductId, u32)>,
-    categories: Vec<u32>,
+    rows: ProductRows,
     category_numbers: HashMap<String, u32>,
-    category_names: Vec<String>,
-    restricted: Vec<u32>,
-    withdrawn: Vec<(u32, OffsetDateTime)>,
     name_index: TextIndexBuilder,
     code_index: TextIndexBuilder,
     category_index: TextIndexBuilder,
@@ -106,31 +105,31 @@ impl SnapshotBuilder {
     /// Adds a product. Products must come in byte order of their code (`order by code collate "C"`).
     pub fn push(&mut self, product: &CatalogProduct) -> Result<(), BuildError> {
         let code = || product.code.clone();
-        if self.codes.last().is_some_and(|last| last >= product.code.as_bytes()) {
+        if self.rows.codes.last().is_some_and(|last| last >= product.code.as_bytes()) {
             return Err(BuildError::OutOfOrder { code: code() });
         }
         if product.list_price.is_none() {
             return Ok(());
         }
-        let position = u32::try_from(self.templates.len()).map_err(|_| BuildError::TooMany)?;
+        let position = u32::try_from(self.rows.templates.len()).map_err(|_| BuildError::TooMany)?;
         let bad_number = || BuildError::BadNumber { code: code() };
-        let template = ProductTemplate::append(&mut self.json, product).ok_or_else(bad_number)?;
+        let template = ProductTemplate::append(&mut self.rows.json, product).ok_or_else(bad_number)?;
         let stock = fixed_decimal::from_decimal(product.stock_available).ok_or_else(bad_number)?;
         self.stock.push(stock);
         self.stock_digest = self.stock_digest.wrapping_add(stock_digest(product.id, stock));
         let category = self.category(&product.category);
-        self.templates.push(template);
-        self.codes.push(&product.code);
-        self.units_per_outer.push(product.units_per_outer);
-        self.positions.push((product.id, position));
-        self.categories.push(category);
+        self.rows.templates.push(template);
+        self.rows.codes.push(&product.code);
+        self.rows.units_per_outer.push(product.units_per_outer);
+        self.rows.positions.push((product.id, position));
+        self.rows.categories.push(category);
         self.name_index.push(&product.name);
         self.code_index.push(&product.code);
         if product.restricted {
-            self.restricted.push(position);
+            self.rows.restricted.push(position);
         }
         if let Some(withdrawn_at) = product.withdrawn_at {
-            self.withdrawn.push((position, withdrawn_at));
+            self.rows.withdrawn.push((position, withdrawn_at));
         }
         Ok(())
     }
@@ -140,9 +139,9 @@ impl SnapshotBuilder {
         if let Some(number) = self.category_numbers.get(name) {
             return *number;
         }
-        let number = u32::try_from(self.category_names.len()).unwrap_or(u32::MAX);
+        let number = u32::try_from(self.rows.category_names.len()).unwrap_or(u32::MAX);
         self.category_numbers.insert(name.to_owned(), number);
-        self.category_names.push(name.to_owned());
+        self.rows.category_names.push(name.to_owned());
         self.category_index.push(name);
         number
     }
@@ -150,32 +149,24 @@ impl SnapshotBuilder {
     /// Builds the snapshot on two threads: seconds for a million products. `version` is the catalogue's `data_version`
     /// at which the products were read.
     pub fn finish(mut self, version: i64) -> Snapshot {
-        self.json.shrink_to_fit();
-        self.codes.shrink_to_fit();
-        self.positions.sort_unstable();
+        self.rows.json.shrink_to_fit();
+        self.rows.codes.shrink_to_fit();
+        self.rows.positions.sort_unstable();
         let name_index = self.name_index;
         let (name_index, code_index, fragments) = std::thread::scope(|scope| {
             // The index of the names takes about as long as the other two together.
             let name_index = scope.spawn(|| name_index.finish());
             let code_index = self.code_index.finish();
-            let fragments = CompressedFragments::new(&self.json, &self.templates, &self.stock);
+            let fragments = CompressedFragments::new(&self.rows.json, &self.rows.templates, &self.stock);
             (name_index.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)), code_index, fragments)
         });
         let products = ProductTable {
-            json: self.json,
-            templates: self.templates,
-            codes: self.codes,
-            units_per_outer: self.units_per_outer,
-            positions: self.positions,
-            category_products: Groups::new(&self.categories),
-            categories: self.categories,
-            category_names: self.category_names,
-            restricted: self.restricted,
-            withdrawn: self.withdrawn,
+            category_products: Groups::new(&self.rows.categories),
+            category_index: self.category_index.finish(),
             name_index,
             code_index,
-            category_index: self.category_index.finish(),
             fragments,
+            rows: self.rows,
             price_tables: Mutex::default(),
         };
         Snapshot { version, products: Arc::new(products), stock: self.stock.into(), stock_digest: self.stock_digest }
@@ -199,7 +190,7 @@ impl Snapshot {
         for (product, quantity) in changes {
             let position = self.products.position(*product).ok_or(BuildError::UnknownProduct(*product))? as usize;
             let quantity = fixed_decimal::from_decimal(*quantity).ok_or_else(|| BuildError::BadNumber {
-                code: String::from_utf8_lossy(self.products.codes.get(position)).into_owned(),
+                code: String::from_utf8_lossy(self.products.rows.codes.get(position)).into_owned(),
             })?;
             digest = digest
                 .wrapping_sub(stock_digest(*product, stock[position]))
@@ -209,23 +200,18 @@ impl Snapshot {
         Ok(Self { version: self.version, products: Arc::clone(&self.products), stock, stock_digest: digest })
     }
 
-    /// Returns the catalogue's `data_version` in Postgres; 0 if no catalogue was imported.
-    pub fn version(&self) -> i64 {
-        self.version
-    }
-
     /// Returns the number of products with a list price.
     pub fn product_count(&self) -> usize {
-        self.products.templates.len()
+        self.products.rows.templates.len()
     }
 
     /// Returns the bytes held, for metrics, without views and price tables.
     pub fn memory(&self) -> usize {
         let products = &self.products;
         let per_product = size_of::<ProductTemplate>() + size_of::<Decimal>() + size_of::<(ProductId, u32)>() + 4 + 8;
-        products.json.capacity()
+        products.rows.json.capacity()
             + self.product_count() * per_product
-            + products.codes.memory()
+            + products.rows.codes.memory()
             + products.name_index.memory()
             + products.code_index.memory()
             + products.category_index.memory()
@@ -236,22 +222,22 @@ impl Snapshot {
 
 impl ProductTable {
     fn position(&self, product: ProductId) -> Option<u32> {
-        let index = self.positions.binary_search_by_key(&product, |(product, _)| *product).ok()?;
-        Some(self.positions[index].1)
+        let index = self.rows.positions.binary_search_by_key(&product, |(product, _)| *product).ok()?;
+        Some(self.rows.positions[index].1)
     }
 
     /// Returns the prices by position. Views with equal prices share one table while at least one of them exists.
     pub(super) fn price_table(&self, prices: &ContractPrices, basis: Basis) -> Arc<PriceTable> {
-        let key = (*prices.fingerprint(), basis);
+        let key = (prices.fingerprint, basis);
         let tables = || self.price_tables.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(table) = tables().get(&key).and_then(Weak::upgrade) {
             return table;
         }
         let find = |product| {
             let position = self.position(product)?;
-            Some((position, self.units_per_outer[position as usize]))
+            Some((position, self.rows.units_per_outer[position as usize]))
         };
-        let table = Arc::new(PriceTable::new(prices, basis, self.templates.len(), find));
+        let table = Arc::new(PriceTable::new(prices, basis, self.rows.templates.len(), find));
         let mut tables = tables();
         tables.retain(|_, table| table.strong_count() > 0);
         tables.insert(key, Arc::downgrade(&table));

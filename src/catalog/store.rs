@@ -7,7 +7,7 @@ use crate::db::Pool;
 use crate::ids::{ClinicId, ProductId};
 use futures_util::TryStreamExt;
 use rust_decimal::Decimal;
-use sqlx::PgConnection;
+use sqlx::{PgConnection, PgExecutor};
 use std::collections::HashMap;
 use std::hash::Hash;
 use std::sync::Arc;
@@ -48,16 +48,14 @@ pub enum LoadError {
 }
 
 /// Reads the version of the catalogue; 0 if no catalogue was imported.
-pub async fn version(pool: &Pool) -> Result<i64, sqlx::Error> {
-    sqlx::query_scalar!("select value from data_version where name = 'catalog'").fetch_one(pool).await
+pub async fn version(executor: impl PgExecutor<'_>) -> Result<i64, sqlx::Error> {
+    sqlx::query_scalar!("select value from data_version where name = 'catalog'").fetch_one(executor).await
 }
 
 /// Reads the products, and the contract prices that are valid on `day`, in one transaction.
 pub async fn load(pool: &Pool, day: Date) -> Result<CatalogData, LoadError> {
     let mut transaction = pool.begin_snapshot().await?;
-    let version = sqlx::query_scalar!("select value from data_version where name = 'catalog'")
-        .fetch_one(&mut *transaction)
-        .await?;
+    let version = version(&mut *transaction).await?;
     let stock_horizon =
         sqlx::query_scalar!(r#"select pg_snapshot_xmin(pg_current_snapshot())::text::bigint as "xmin!""#)
             .fetch_one(&mut *transaction)

@@ -3,141 +3,54 @@
 //! clinics pull the whole catalogue.
 
 use bytes::Bytes;
-use futures_util::Stream;
-use std::cell::RefCell;
-use std::collections::VecDeque;
+use futures_util::stream::{Stream, unfold};
 use std::convert::Infallible;
-use std::pin::{Pin, pin};
-use std::task::{Context, Poll, Waker};
-
-/// The queue of the bodies of one thread.
-#[derive(Default)]
-struct Scheduler {
-    last_id: u64,
-    /// The body that has the time slice.
-    running: Option<u64>,
-    waiting: VecDeque<(u64, Waker)>,
-}
+use std::sync::Arc;
+use tokio::sync::Semaphore;
+use tokio::task::yield_now;
 
 thread_local! {
-    static SCHEDULER: RefCell<Scheduler> = RefCell::default();
+    /// The time slice of this thread: one body holds it, the others queue in order of arrival. Bodies do not change threads.
+    static TIME_SLICE: Arc<Semaphore> = Arc::new(Semaphore::new(1));
 }
 
-impl Scheduler {
-    fn new_id(&mut self) -> u64 {
-        self.last_id += 1;
-        self.last_id
-    }
-
-    /// Returns true if this body has the time slice. Otherwise queues the body.
-    fn is_scheduled(&mut self, id: u64, waker: &Waker) -> bool {
-        if self.running == Some(id) {
-            return true;
-        }
-        match self.waiting.iter_mut().find(|(waiting, _)| *waiting == id) {
-            Some((_, old)) => old.clone_from(waker),
-            None => self.waiting.push_back((id, waker.clone())),
-        }
-        // A single body queues too: its waker puts it behind the tasks of this thread that are ready to run.
-        if self.running.is_none() {
-            self.start_next();
-        }
-        false
-    }
-
-    fn start_next(&mut self) {
-        self.running = self.waiting.pop_front().map(|(id, waker)| {
-            waker.wake();
-            id
-        });
-    }
-
-    /// Ends the time slice of this body, if it has it.
-    fn end_slice(&mut self, id: u64) {
-        if self.running == Some(id) {
-            self.start_next();
-        }
-    }
-}
-
-/// A body that shares its thread fairly with other bodies and other requests.
-pub struct FairBody<I> {
-    pieces: I,
+/// Creates a body that shares its thread fairly with other bodies and other requests. It produces up to `pieces_per_slice`
+/// pieces in a time slice.
+pub fn fair_body(
+    pieces: impl Iterator<Item = Bytes>,
     pieces_per_slice: usize,
-    pieces_this_slice: usize,
-    /// The id in the scheduler of the thread that polls this body. Bodies do not change threads.
-    id: Option<u64>,
-    /// The thread has looked for new requests since the time slice began.
-    has_yielded: bool,
-}
-
-impl<I> FairBody<I> {
-    /// Creates a body that produces up to `pieces_per_slice` pieces in a time slice.
-    pub fn new(pieces: I, pieces_per_slice: usize) -> Self {
-        let pieces_per_slice = pieces_per_slice.max(1);
-        Self { pieces, pieces_per_slice, pieces_this_slice: 0, id: None, has_yielded: false }
-    }
-}
-
-impl<I: Iterator<Item = Bytes> + Unpin> Stream for FairBody<I> {
-    type Item = Result<Bytes, Infallible>;
-
-    fn poll_next(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        let this = self.get_mut();
-        let id = *this.id.get_or_insert_with(|| SCHEDULER.with_borrow_mut(Scheduler::new_id));
-        if this.pieces_this_slice == 0 {
-            if !SCHEDULER.with_borrow_mut(|scheduler| scheduler.is_scheduled(id, context.waker())) {
-                return Poll::Pending;
-            }
-            if !this.has_yielded {
-                this.has_yielded = true;
-                // tokio polls the operating system for new requests only when no task is ready, or after dozens of tasks.
-                // `yield_now` polls first, and puts this body behind the requests that have arrived.
-                let mut pause = pin!(tokio::task::yield_now());
-                if pause.as_mut().poll(context).is_pending() {
-                    return Poll::Pending;
-                }
-            }
+) -> impl Stream<Item = Result<Bytes, Infallible>> {
+    unfold((pieces, 0), move |(mut pieces, left_in_slice)| async move {
+        if left_in_slice > 0 {
+            return Some((Ok(pieces.next()?), (pieces, left_in_slice - 1)));
         }
-        this.has_yielded = false;
-        let piece = this.pieces.next();
-        this.pieces_this_slice += 1;
-        if this.pieces_this_slice == this.pieces_per_slice || piece.is_none() {
-            this.pieces_this_slice = 0;
-        }
-        // The next body may start at once: this body is polled again only when its client has read enough.
-        SCHEDULER.with_borrow_mut(|scheduler| scheduler.end_slice(id));
-        Poll::Ready(piece.map(Ok))
-    }
-}
-
-impl<I> Drop for FairBody<I> {
-    fn drop(&mut self) {
-        // The scheduler is gone if the thread is ending.
-        let _ = SCHEDULER.try_with(|scheduler| {
-            let (Ok(mut scheduler), Some(id)) = (scheduler.try_borrow_mut(), self.id) else { return };
-            scheduler.waiting.retain(|(waiting, _)| *waiting != id);
-            scheduler.end_slice(id);
-        });
-    }
+        // Held for the first piece only, so that the next body may start at once: this body is polled again only when its
+        // client has read enough.
+        let _permit = TIME_SLICE.with(Arc::clone).acquire_owned().await;
+        // tokio polls the operating system for new requests only when no task is ready, or after dozens of tasks.
+        // `yield_now` polls first, and puts this body behind the requests that have arrived.
+        yield_now().await;
+        Some((Ok(pieces.next()?), (pieces, pieces_per_slice.saturating_sub(1))))
+    })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use futures_util::StreamExt;
+    use std::cell::RefCell;
     use std::rc::Rc;
-    use tokio::task::{LocalSet, spawn_local, yield_now};
+    use tokio::task::{LocalSet, spawn_local};
 
     type Log = Rc<RefCell<Vec<String>>>;
 
-    fn body(name: &'static str, pieces: usize, log: &Log) -> FairBody<impl Iterator<Item = Bytes> + Unpin + use<>> {
+    fn body(name: &'static str, pieces: usize, log: &Log) -> impl Stream<Item = Result<Bytes, Infallible>> + use<> {
         let log = Rc::clone(log);
         let pieces = (0..pieces).map(move |piece| {
             log.borrow_mut().push(format!("{name}{piece}"));
             Bytes::from_static(b"x")
         });
-        FairBody::new(pieces, 1)
+        fair_body(pieces, 1)
     }
 
     #[tokio::test]

@@ -1,33 +1,56 @@
-//! Compares answers with the model.
+//! Compares answers with the model, and gzip bodies with plain ones.
 
 use super::*;
-use crate::catalog::arbitrary::{self, NOW, everything, model_json, model_prices, model_search, model_visible};
-use crate::catalog::clinic_view::{ClinicScope, ScopeRules};
+use crate::catalog::arbitrary::{self, NOW, everything, model_json, model_prices, model_search, model_visible, sample};
+use crate::catalog::clinic_view::{ClinicScope, ClinicViews, ScopeRules};
+use crate::catalog::product::CatalogProduct;
 use crate::catalog::snapshot::Snapshot;
+use flate2::read::GzDecoder;
 use proptest::prelude::*;
 use std::collections::BTreeSet;
+use std::io::Read;
 
-fn body(answer: ProductsAnswer) -> String {
-    let (count, whole) = (answer.product_count(), answer.body());
-    let chunks = answer.chunks();
-    let length = chunks.content_length();
-    let mut bytes = Vec::new();
-    for chunk in chunks {
-        assert!(!chunk.is_empty());
-        bytes.extend_from_slice(&chunk);
-    }
-    assert_eq!(bytes.len() as u64, length);
-    assert_eq!(bytes, whole);
-    let text = String::from_utf8(bytes).unwrap();
-    let json: serde_json::Value = serde_json::from_str(&text).unwrap();
-    assert_eq!(json["products"].as_array().unwrap().len() as u64, count);
-    text
+/// Returns the body, which must be the same as a whole, in chunks and as gzip.
+fn body(view: &Arc<ClinicView>, query: &ProductQuery) -> String {
+    let whole = view.products(query).body();
+    let (length, chunks) = view.products(query).chunks();
+    let chunks: Vec<Bytes> = chunks.collect();
+    assert!(chunks.iter().all(|chunk| !chunk.is_empty()));
+    assert_eq!(chunks.concat(), whole);
+    assert_eq!(length, whole.len() as u64);
+    let chunks: Vec<Bytes> = view.products(query).gzip_chunks().collect();
+    assert!(chunks.iter().all(|chunk| !chunk.is_empty()));
+    let mut plain = Vec::new();
+    GzDecoder::new(chunks.concat().as_slice()).read_to_end(&mut plain).unwrap();
+    assert_eq!(plain, whole);
+    String::from_utf8(plain).unwrap()
 }
 
-fn case() -> impl Strategy<Value = (Vec<crate::catalog::product::CatalogProduct>, ScopeRules, Vec<ProductQuery>)> {
+fn assert_equals_model(
+    view: &Arc<ClinicView>,
+    products: &[CatalogProduct],
+    rules: &ScopeRules,
+    queries: &[ProductQuery],
+) {
+    let (visible, prices) = (model_visible(products, rules, NOW), model_prices(rules));
+    for query in queries.iter().chain([&ProductQuery::default()]) {
+        let found = model_search(&visible, query);
+        assert_eq!(view.products(query).count, found.len() as u64);
+        let products: Vec<String> = found.into_iter().map(|product| model_json(product, rules, &prices)).collect();
+        assert_eq!(body(view, query), format!(r#"{{"products":[{}]}}"#, products.join(",")), "{query:?}");
+    }
+    let categories: BTreeSet<&str> = visible.iter().map(|product| product.category.as_str()).collect();
+    assert_eq!(view.categories(), serde_json::json!({ "categories": categories }).to_string());
+}
+
+/// Products and their new stock.
+type StockMoves = Vec<(proptest::sample::Index, i64)>;
+
+fn case() -> impl Strategy<Value = (Vec<CatalogProduct>, ScopeRules, Vec<ProductQuery>, StockMoves)> {
     arbitrary::products().prop_flat_map(|products| {
-        let (rules, queries) = (arbitrary::rules(&products), proptest::collection::vec(arbitrary::query(&products), 8));
-        (Just(products), rules, queries)
+        let (rules, queries) = (arbitrary::rules(&products), proptest::collection::vec(arbitrary::query(&products), 6));
+        let moves = proptest::collection::vec((any::<proptest::sample::Index>(), -1..1_000_000_i64), 0..20);
+        (Just(products), rules, queries, moves)
     })
 }
 
@@ -35,44 +58,45 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
     #[test]
-    fn an_answer_equals_the_model((products, rules, queries) in case()) {
-        let snapshot = Arc::new(Snapshot::build(1, products.clone()).unwrap());
-        let view = Arc::new(ClinicView::new(snapshot, &ClinicScope::new(rules.clone()), NOW));
-        let visible = model_visible(&products, &rules, NOW);
-        let prices = model_prices(&rules);
-        for query in queries.iter().chain([&ProductQuery::default()]) {
-            let found = model_search(&visible, query);
-            let products: Vec<String> = found.into_iter().map(|product| model_json(product, &rules, &prices)).collect();
-            prop_assert_eq!(body(view.products(query)), format!(r#"{{"products":[{}]}}"#, products.join(",")), "{:?}", query);
+    fn an_answer_equals_the_model_before_and_after_stock_moves((products, rules, queries, moves) in case()) {
+        let before = Arc::new(Snapshot::build(1, products.clone()).unwrap());
+        let (mut moved, mut changes) = (products.clone(), Vec::new());
+        for (index, stock) in moves {
+            if !moved.is_empty() {
+                let product = index.get_mut(&mut moved);
+                product.stock_available = stock.into();
+                changes.extend(product.list_price.map(|_| (product.id, product.stock_available)));
+            }
         }
-        let categories: BTreeSet<&str> = visible.iter().map(|product| product.category.as_str()).collect();
-        prop_assert_eq!(view.categories(), serde_json::json!({ "categories": categories }).to_string());
+        let after = Arc::new(before.with_stock(&changes).unwrap());
+        // With the default settings too, for which fragments exist.
+        let default_settings = ScopeRules { settings: everything().settings, ..rules.clone() };
+        for rules in [rules, default_settings, everything()] {
+            let (views, scope) = (ClinicViews::new(Arc::clone(&before)), ClinicScope::new(rules.clone()));
+            let old = views.view(&scope, NOW);
+            assert_equals_model(&old, &products, &rules, &queries);
+            let new = views.with_stock_of(&after).view(&scope, NOW);
+            assert_equals_model(&new, &moved, &rules, &queries);
+            assert_equals_model(&old, &products, &rules, &[]);
+            prop_assert_eq!(old.tag(None) == new.tag(None), before.stock == after.stock);
+        }
     }
 }
 
 /// A catalogue of several blocks and chunks.
 fn large(count: u64) -> Arc<ClinicView> {
-    let sample = |n: u64| crate::catalog::product::CatalogProduct {
-        id: crate::ids::ProductId(n as i64),
-        code: format!("C{n:06}"),
+    let product = |n: u64| CatalogProduct {
         name: format!("tablet {} of {}", n % 97, if n.is_multiple_of(9_000) { "désinfectant" } else { "something" }),
-        product_type: "medication".into(),
         category: format!("category {}", n % 11),
-        units_per_outer: 10.into(),
-        unit_of_measure: "box".into(),
-        list_price: Some(n.into()),
-        barcode: String::new(),
-        stock_available: 0.into(),
-        withdrawn_at: None,
-        related_urls: Vec::new(),
-        restricted: n.is_multiple_of(3),
+        list_price: Some((n % 50).into()),
+        ..sample(n as i64, &format!("C{n:06}"))
     };
-    let snapshot = Snapshot::build(1, (0..count).map(sample).collect()).unwrap();
+    let snapshot = Snapshot::build(1, (0..count).map(product).collect()).unwrap();
     Arc::new(ClinicView::new(Arc::new(snapshot), &ClinicScope::new(everything()), NOW))
 }
 
 fn codes(view: &Arc<ClinicView>, query: &ProductQuery) -> Vec<String> {
-    let json: serde_json::Value = serde_json::from_str(&body(view.products(query))).unwrap();
+    let json: serde_json::Value = serde_json::from_str(&body(view, query)).unwrap();
     json["products"].as_array().unwrap().iter().map(|product| product["code"].as_str().unwrap().to_owned()).collect()
 }
 
@@ -80,10 +104,9 @@ fn codes(view: &Arc<ClinicView>, query: &ProductQuery) -> Vec<String> {
 fn a_large_answer_comes_in_chunks_and_loses_nothing_between_blocks() {
     let view = large(30_000);
     let whole = view.products(&ProductQuery::default());
-    assert_eq!(whole.product_count(), 30_000);
     assert!(!whole.is_short());
-    let mut chunks = whole.chunks();
-    assert!(chunks.content_length() > 4_000_000);
+    let (length, mut chunks) = whole.chunks();
+    assert!(length > 4_000_000);
     assert!(chunks.all(|chunk| chunk.len() <= CHUNK_BYTES + CHUNK_BYTES / 16));
     assert_eq!(codes(&view, &ProductQuery::default()).len(), 30_000);
     let rare = ProductQuery { names: vec!["DÉSINFECTANT".into()], ..Default::default() };
@@ -103,53 +126,19 @@ fn a_large_answer_comes_in_chunks_and_loses_nothing_between_blocks() {
 }
 
 #[test]
-fn a_page_walk_sees_each_product_once() {
-    let view = large(1_000);
-    for names in [vec![], vec!["tablet".to_owned()]] {
-        let mut query = ProductQuery { names, limit: Some(7), ..Default::default() };
-        let mut walked = Vec::new();
-        loop {
-            let page = codes(&view, &query);
-            if page.is_empty() {
-                break;
-            }
-            walked.extend(page);
-            query.page += 1;
-        }
-        assert_eq!(walked, codes(&view, &ProductQuery::default()));
-    }
-}
-
-#[test]
-fn short_and_chunked_answers_are_equal() {
-    let view = large(300);
-    let whole = codes(&view, &ProductQuery::default());
-    for limit in [MAX_SHORT - 1, MAX_SHORT, MAX_SHORT + 1, 299, 300, 301] {
-        let query = ProductQuery { limit: Some(limit), ..Default::default() };
-        assert_eq!(codes(&view, &query), whole[..whole.len().min(limit as usize)]);
-    }
-}
-
-#[test]
-fn an_empty_answer_is_complete() {
-    let view = large(10);
-    for query in [
-        ProductQuery { limit: Some(5), page: 2, ..Default::default() },
-        ProductQuery { page: 1, ..Default::default() },
-        ProductQuery { limit: Some(u64::MAX), page: u64::MAX, ..Default::default() },
-        ProductQuery { limit: Some(0), names: vec!["tablet".into()], ..Default::default() },
-        ProductQuery { names: vec!["nowhere".into()], ..Default::default() },
-    ] {
-        assert_eq!(view.products(&query).body(), r#"{"products":[]}"#);
-    }
-    let one = ProductQuery { limit: Some(u64::MAX), ..Default::default() };
-    assert_eq!(view.products(&one).product_count(), 10);
+fn similar_products_compress_well_and_have_fragments() {
+    let view = large(30_000);
+    let answer = || view.products(&ProductQuery::default());
+    let (compressed, plain) = (answer().gzip_chunks().map(|chunk| chunk.len()).sum::<usize>(), answer().body().len());
+    assert!(compressed * 8 < plain, "{compressed} of {plain}");
+    let fragments = &view.snapshot.products.fragments;
+    let counts = [1, 2].map(|distance| fragments.count(distance));
+    assert_eq!(counts, [29_999, 29_998], "all products with a product before them");
 }
 
 #[test]
 fn a_tag_changes_with_the_version_the_rules_and_the_query() {
-    let products = || vec![];
-    let snapshot = |version| Arc::new(Snapshot::build(version, products()).unwrap());
+    let snapshot = |version| Arc::new(Snapshot::build(version, Vec::new()).unwrap());
     let tag = |version, rules: ScopeRules, query: Option<&ProductQuery>| {
         ClinicView::new(snapshot(version), &ClinicScope::new(rules), NOW).tag(query)
     };

@@ -69,16 +69,6 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    #[test]
-    fn the_example_of_rfc_1951_gets_its_codes() {
-        let codes = canonical_codes(&[3, 3, 3, 3, 3, 2, 4, 4]);
-        let written: Vec<String> = codes
-            .iter()
-            .map(|code| (0..code.length).map(|bit| if code.bits >> bit & 1 == 1 { '1' } else { '0' }).collect())
-            .collect();
-        assert_eq!(written, ["010", "011", "100", "101", "110", "00", "1110", "1111"]);
-    }
-
     proptest! {
         #[test]
         fn codes_are_complete_and_within_the_limit(counts in proptest::collection::vec(0..u32::MAX, 2..286), steep: bool) {
