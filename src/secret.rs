@@ -58,6 +58,11 @@ impl Plain {
     pub fn expose(&self) -> &str {
         &self.0
     }
+
+    /// Serialises the secret, for the person who requested it.
+    pub fn serialize_exposed<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.0)
+    }
 }
 
 impl fmt::Debug for Plain {
@@ -152,11 +157,6 @@ impl KeyRing {
         self.0.iter().find(|(other, _)| other == id).map(|(_, key)| key.as_slice())
     }
 
-    /// Returns the key ids, the active one first.
-    pub fn ids(&self) -> impl Iterator<Item = &str> {
-        self.0.iter().map(|(id, _)| id.as_str())
-    }
-
     /// Encrypts a secret with the active key (XChaCha20-Poly1305). `owner` names the row of the value and is authenticated
     /// with it: a value that was copied to another row does not open.
     pub fn seal(&self, secret: &[u8], owner: &str) -> Result<Vec<u8>, SecretError> {
@@ -223,7 +223,7 @@ impl FromStr for KeyRing {
 
 impl fmt::Debug for KeyRing {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_list().entries(self.ids()).finish()
+        f.debug_list().entries(self.0.iter().map(|(id, _)| id)).finish()
     }
 }
 
