@@ -123,20 +123,16 @@ pub async fn run(command: Command, context: &Context, output: Output) -> anyhow:
         }
         Command::Export { file: None } => match export(&context.pool, io::stdout()).await {
             // `spsi catalog export | head` is not a failure.
-            Err(ExportError::Write(error)) if is_closed_pipe(&error) => Ok(()),
+            Err(ExportError::Write(error)) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
             other => Ok(other.map(drop)?),
         },
         Command::Export { file: Some(path) } => {
             let file = File::create(&path).with_context(|| format!("cannot write {}", path.display()))?;
-            let rows = export(&context.pool, io::BufWriter::new(file)).await?;
+            let rows = export(&context.pool, file).await?;
             note(format_args!("{rows} products written to {}", path.display()));
             Ok(())
         }
     }
-}
-
-fn is_closed_pipe(error: &csv::Error) -> bool {
-    matches!(error.kind(), csv::ErrorKind::Io(error) if error.kind() == io::ErrorKind::BrokenPipe)
 }
 
 /// Opens a file for an import.

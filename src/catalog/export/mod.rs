@@ -2,61 +2,34 @@
 //! bytes.
 //!
 //! Rows are in byte order of the code. The columns are those of DESIGN.md 3, with `restricted` only if at least one
-//! product is restricted.
+//! product is restricted. Postgres writes the CSV, so that memory does not grow with the catalogue.
 
 mod store;
 
-use super::import::PRODUCT_COLUMNS;
-use crate::values::plain;
+use crate::db::Pool;
 use futures_util::TryStreamExt;
-use sqlx::PgPool;
-use std::io::Write;
+use std::io::{self, BufWriter, Write};
 
 /// The reason why an export failed. The output is incomplete.
 #[derive(Debug, thiserror::Error)]
 pub enum ExportError {
     #[error("cannot write the catalogue")]
-    Write(#[from] csv::Error),
+    Write(#[from] io::Error),
     #[error("a database statement failed")]
     Store(#[from] sqlx::Error),
 }
 
 /// Writes all products, including those withdrawn or without a price, in one consistent read. Returns their number.
-pub async fn export(pool: &PgPool, writer: impl Write + Send) -> Result<u64, ExportError> {
-    let mut transaction = pool.begin().await?;
-    store::set_repeatable_read(&mut transaction).await?;
+pub async fn export(pool: &Pool, writer: impl Write + Send) -> Result<u64, ExportError> {
+    let mut transaction = pool.begin_snapshot().await?;
     let has_restricted = store::has_restricted(&mut transaction).await?;
-    let columns = if has_restricted { PRODUCT_COLUMNS } else { &PRODUCT_COLUMNS[..PRODUCT_COLUMNS.len() - 1] };
-    let mut writer = csv::WriterBuilder::new().from_writer(writer);
-    writer.write_record(columns)?;
-    let mut products = store::all_products(&mut transaction);
-    let mut count = 0;
-    while let Some(product) = products.try_next().await? {
-        let cells = cells(product);
-        writer.write_record(&cells[..columns.len()])?;
-        count += 1;
+    let mut chunks = store::copy_products(&mut transaction, has_restricted).await?;
+    let (mut writer, mut lines) = (BufWriter::new(writer), 0);
+    while let Some(chunk) = chunks.try_next().await? {
+        writer.write_all(&chunk)?;
+        // The checks of products refuse line breaks, so each line is a row.
+        lines += memchr::memchr_iter(b'\n', &chunk).count() as u64;
     }
-    writer.flush().map_err(csv::Error::from)?;
-    Ok(count)
-}
-
-fn cells(product: store::ProductRow) -> [String; 15] {
-    let flag = |value| if value { "1" } else { "0" }.to_owned();
-    [
-        product.code,
-        product.name,
-        product.r#type,
-        product.category,
-        if product.units_known { plain(product.units_per_outer) } else { String::new() },
-        product.unit_of_measure,
-        product.list_price.map(plain).unwrap_or_default(),
-        product.barcode,
-        plain(product.stock_available),
-        flag(product.active),
-        product.related_urls.join(" "),
-        product.manufacturer,
-        product.tax_code,
-        product.tax_rate.map(plain).unwrap_or_default(),
-        flag(product.restricted),
-    ]
+    writer.flush()?;
+    Ok(lines.saturating_sub(1))
 }

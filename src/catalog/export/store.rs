@@ -1,46 +1,30 @@
 //! SQL of the export.
 
+use bytes::Bytes;
 use futures_util::stream::BoxStream;
-use rust_decimal::Decimal;
 use sqlx::PgConnection;
-
-/// A row of the product table.
-pub(super) struct ProductRow {
-    pub code: String,
-    pub name: String,
-    pub r#type: String,
-    pub category: String,
-    pub units_per_outer: Decimal,
-    pub units_known: bool,
-    pub unit_of_measure: String,
-    pub list_price: Option<Decimal>,
-    pub barcode: String,
-    pub stock_available: Decimal,
-    pub active: bool,
-    pub related_urls: Vec<String>,
-    pub manufacturer: String,
-    pub tax_code: String,
-    pub tax_rate: Option<Decimal>,
-    pub restricted: bool,
-}
-
-/// Lets all statements of the transaction read the same state.
-pub(super) async fn set_repeatable_read(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
-    sqlx::query!("set transaction isolation level repeatable read, read only").execute(connection).await?;
-    Ok(())
-}
 
 pub(super) async fn has_restricted(connection: &mut PgConnection) -> Result<bool, sqlx::Error> {
     sqlx::query_scalar!(r#"select exists (select from product where restricted) as "any!""#).fetch_one(connection).await
 }
 
-/// Streams all products, so that memory does not grow with the catalogue.
-pub(super) fn all_products(connection: &mut PgConnection) -> BoxStream<'_, Result<ProductRow, sqlx::Error>> {
-    sqlx::query_as!(
-        ProductRow,
-        r#"select code, name, type, category, units_per_outer, units_known, unit_of_measure, list_price, barcode,
-               stock_available, active, related_urls, manufacturer, tax_code, tax_rate, restricted
-           from product order by code collate "C""#
-    )
-    .fetch(connection)
+/// Streams all products as CSV with a header row. An empty text is written like null, because CSV would quote it.
+pub(super) async fn copy_products(
+    connection: &mut PgConnection,
+    with_restricted: bool,
+) -> Result<BoxStream<'_, Result<Bytes, sqlx::Error>>, sqlx::Error> {
+    let restricted = if with_restricted { ", restricted::int as restricted" } else { "" };
+    let copy = format!(
+        r#"copy (
+               select code, name, type, category,
+                   case when units_known then trim_scale(units_per_outer) end as units_per_outer,
+                   nullif(unit_of_measure, '') as unit_of_measure, trim_scale(list_price) as list_price,
+                   nullif(barcode, '') as barcode, trim_scale(stock_available) as stock_available,
+                   active::int as active, nullif(array_to_string(related_urls, ' '), '') as related_urls,
+                   nullif(manufacturer, '') as manufacturer, nullif(tax_code, '') as tax_code,
+                   trim_scale(tax_rate) as tax_rate {restricted}
+               from product order by code collate "C"
+           ) to stdout (format csv, header)"#
+    );
+    connection.copy_out_raw(&copy).await
 }
