@@ -21,7 +21,6 @@ impl From<PriceListsError> for Problem {
     fn from(error: PriceListsError) -> Self {
         match error {
             PriceListsError::NoPriceList(name) => Self::not_found("price list", name),
-            PriceListsError::NoClinic(which) => Self::not_found("clinic", which),
             PriceListsError::NoPrice(code) => {
                 Self::new(Kind::NotFound, format!("There is no such contract price of `{code}`."))
             }

@@ -279,7 +279,7 @@ pub async fn withdraw_product(
 ) -> Result<HttpResponse, Problem> {
     write
         .run(async |connection, write| {
-            let product = products::withdraw(connection, write.now, &write.caller.actor(), &code).await?;
+            let product = products::set_active(connection, write.now, &write.caller.actor(), &code, false).await?;
             Ok(Answer::ok(&product)?.with_version(&version(&product)))
         })
         .await
@@ -296,7 +296,7 @@ pub async fn relist_product(
 ) -> Result<HttpResponse, Problem> {
     write
         .run(async |connection, write| {
-            let product = products::relist(connection, write.now, &write.caller.actor(), &code).await?;
+            let product = products::set_active(connection, write.now, &write.caller.actor(), &code, true).await?;
             Ok(Answer::ok(&product)?.with_version(&version(&product)))
         })
         .await

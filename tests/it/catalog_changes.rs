@@ -141,11 +141,7 @@ async fn a_product_is_withdrawn_and_listed_again() {
     let pool = database.pool();
     upsert(pool, &[product("A")]).await.expect("new");
     let set = async |active: bool| {
-        in_transaction(pool, async |c| match active {
-            true => products::relist(c, NOW, "test", "A").await,
-            false => products::withdraw(c, NOW, "test", "A").await,
-        })
-        .await
+        in_transaction(pool, async |c| products::set_active(c, NOW, "test", "A", active).await).await
     };
     assert!(matches!(set(true).await.unwrap_err(), ProductsError::State { state: "active", .. }));
     let withdrawn = set(false).await.expect("withdraw");

@@ -190,9 +190,9 @@ async fn missing_columns_are_named_in_one_error() {
     let error = run(database.pool(), NOW, files, &ImportOptions::default()).await.expect_err("headers");
     assert_eq!(
         error.to_string(),
-        "2 errors, nothing was applied\n  products.csv line 1: missing columns: type, category, units_per_outer, \
-         unit_of_measure, list_price (the header has: code, name)\n  prices.csv line 1: missing columns: clinic or \
-         price_list (the header has: code, contract_price)"
+        "2 errors, nothing was applied\n  prices.csv line 1: missing columns: clinic or price_list (the header has: code, \
+         contract_price)\n  products.csv line 1: missing columns: type, category, units_per_outer, unit_of_measure, \
+         list_price (the header has: code, name)"
     );
 }
 

@@ -41,7 +41,7 @@ impl ImportError {
             Self::TooManyWithdrawals { .. } => Some(
                 "check that the file is complete; `--dry-run` shows what would change; to apply it, repeat with `--allow-withdrawals`",
             ),
-            Self::Refused(refusal) if !refusal.headers.is_empty() => {
+            Self::Refused(refusal) if refusal.has_invalid_header() => {
                 Some("the first line must name the columns; `--mapping FILE` translates foreign names")
             }
             _ => None,

@@ -187,22 +187,9 @@ mod tests {
     }
 
     #[test]
-    fn a_mapping_names_headers_and_constants() {
-        let mapping = Mapping::parse("# ours = theirs\n\ncode = Artikel Nr.\ntype := medication\n").unwrap();
-        assert_eq!(mapping.find("code"), Some(&Mapped::Header("Artikel Nr.".to_owned())));
-        assert_eq!(mapping.find("type"), Some(&Mapped::Constant("medication".to_owned())));
-        assert_eq!(mapping.find("name"), None);
-    }
-
-    #[test]
     fn an_invalid_mapping_line_is_named() {
         assert!(matches!(Mapping::parse("code = A\nname"), Err(FormatError::MappingLine { line: 2, .. })));
         assert!(matches!(Mapping::parse("code = A\ncode = B"), Err(FormatError::MappedTwice { line: 2, .. })));
-    }
-
-    #[test]
-    fn windows_1252_keeps_the_euro_sign_and_accents() {
-        assert_eq!(decode_windows_1252(b"d\xe9sinfectant \x80 \x96 \xae"), "désinfectant € – ®");
     }
 
     #[test]

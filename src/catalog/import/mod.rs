@@ -10,17 +10,17 @@
 //! The import never guesses: a price without a pack size, a number that may have thousands separators or decimals, and a
 //! byte that is invalid in the encoding are errors.
 
-pub(in crate::catalog) mod cells;
+pub(crate) mod cells;
 pub(in crate::catalog) mod changes;
 pub(in crate::catalog) mod copy;
 mod decode;
 mod error;
 mod format;
 pub(in crate::catalog) mod prices;
-pub(in crate::catalog) mod problems;
+pub(crate) mod problems;
 mod pump;
-mod read;
-pub(in crate::catalog) mod rows;
+pub(crate) mod read;
+mod rows;
 #[cfg(test)]
 mod rows_tests;
 mod stage;
@@ -29,21 +29,17 @@ mod summary;
 
 pub use error::ImportError;
 pub use format::{DecimalMark, Delimiter, Encoding, FormatError, FormatOptions, Mapping};
-pub use problems::{HeaderError, InvalidField, LISTED_ERRORS, Refusal, RowError};
-pub use rows::{CODE_CHARACTERS, PRODUCT_COLUMNS, TEXT_CHARACTERS};
+pub use problems::{InvalidField, Refusal, RowError};
 pub use summary::{ContractSummary, ImportState, ImportSummary, Movement, Movements};
 
 use crate::audit;
 use crate::events;
 use crate::values::plain;
-use cells::Numbers;
-use prices::PriceRows;
-use rows::ProductRows;
+use rows::PRODUCT_COLUMNS;
 use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::json;
 use sqlx::{Connection, PgConnection};
-use stage::{stage_prices, stage_products};
 use std::io::Read;
 use time::OffsetDateTime;
 use utoipa::ToSchema;
@@ -58,11 +54,12 @@ pub struct SourceFile {
 }
 
 /// The kind of a products file.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema, clap::ValueEnum)]
 #[serde(rename_all = "snake_case")]
 pub enum ImportKind {
     /// The whole catalogue: products that are not in the file are withdrawn.
     #[default]
+    #[value(skip)]
     Full,
     /// `code,stock_available`: nothing else changes.
     Stock,
@@ -100,11 +97,10 @@ impl Default for ImportOptions {
 pub enum Progress<'a> {
     /// Another import is running.
     Waiting,
-    /// Rows and bytes of the file read so far.
+    /// Rows of the file read so far.
     Reading {
         file: &'a str,
         rows: u64,
-        bytes: u64,
     },
     Comparing,
     Storing,
@@ -146,7 +142,10 @@ pub async fn import(
     let files = SourceFiles { products, prices };
     let name = files.name()?;
     let run = Run { now, actor, options, progress };
-    lock(connection, progress).await?;
+    if !store::try_lock_imports(connection).await? {
+        progress(Progress::Waiting);
+        store::lock_imports(connection).await?;
+    }
     if !options.dry_run {
         let id = store::insert_import(connection, now, actor, &name, None).await?;
         return run.apply(connection, id, files).await;
@@ -157,27 +156,6 @@ pub async fn import(
     savepoint.rollback().await?;
     (summary.id, summary.state) = (None, ImportState::DryRun);
     Ok(summary)
-}
-
-/// Takes the import lock until the end of the transaction. Every change of the catalogue holds it.
-pub(in crate::catalog) async fn lock(
-    connection: &mut PgConnection,
-    progress: &(dyn Fn(Progress<'_>) + Sync),
-) -> Result<(), sqlx::Error> {
-    if !store::try_lock_imports(connection).await? {
-        progress(Progress::Waiting);
-        store::lock_imports(connection).await?;
-    }
-    Ok(())
-}
-
-/// The result of comparing the files with the catalogue.
-struct Prepared {
-    summary: ImportSummary,
-    /// More products would go off sale than the limit permits.
-    too_many: Option<ImportError>,
-    with_products: bool,
-    full: bool,
 }
 
 impl Run<'_> {
@@ -193,10 +171,11 @@ impl Run<'_> {
         if summary.changes_anything() {
             store::bump_version(connection).await?;
         }
-        let record = to_value(&summary)?;
+        let record = json!(summary);
         store::set_applied(connection, self.now, id, &record, new_products).await?;
         audit::record(connection, self.now, self.actor, "catalog.import", ("catalog_import", Some(id)), record).await?;
-        events::record(connection, self.now, &summary.event(id)).await?;
+        let (kind, data) = (events::Kind::CatalogImported, json!(summary.event(id)));
+        events::record(connection, self.now, kind, ("catalog", 0), None, data).await?;
         store::empty_staging(connection).await?;
         Ok(summary)
     }
@@ -208,7 +187,7 @@ impl Run<'_> {
         id: i64,
         files: SourceFiles,
     ) -> Result<ImportSummary, ImportError> {
-        let Prepared { mut summary, too_many, .. } = self.prepare(connection, id, files, true).await?;
+        let (mut summary, too_many) = self.prepare(connection, id, files, true).await?;
         if let Some(contract) = &summary.contract_prices {
             prices::store::delete_price_lists(connection, &contract.new_price_lists).await?;
         }
@@ -216,65 +195,50 @@ impl Run<'_> {
             summary.warn_of(&error);
         }
         (summary.id, summary.state) = (Some(id), ImportState::Checked);
-        store::set_checked(connection, id, &to_value(&summary)?).await?;
+        store::set_checked(connection, id, &json!(summary)).await?;
         store::empty_staging(connection).await?;
         Ok(summary)
     }
 
-    /// Stages the files, compares them with the catalogue, and records the difference.
+    /// Stages the files, compares them with the catalogue, and records the difference. `with_new` records the new products too:
+    /// an applied import knows them by their ids. Returns an error beside the summary if
+    /// more products would go off sale than the limit permits.
     async fn prepare(
         &self,
         connection: &mut PgConnection,
         id: i64,
         files: SourceFiles,
         with_new: bool,
-    ) -> Result<Prepared, ImportError> {
+    ) -> Result<(ImportSummary, Option<ImportError>), ImportError> {
         let options = self.options;
         check_mapping(&options.format.mapping)?;
         store::set_work_memory(connection).await?;
         store::empty_staging(connection).await?;
         let mut summary = self.stage(connection, files).await?;
         (self.progress)(Progress::Comparing);
-        let with_products = summary.file.is_some();
-        let full = with_products && options.kind == ImportKind::Full;
+        let full = self.is_full(&summary);
         let mut too_many = None;
-        if with_products {
+        if summary.file.is_some() {
             let lost = compare(connection, full, &mut summary).await?;
             too_many = check_withdrawals(connection, full, lost, options).await?;
-            let with_absent = full && summary.withdrawn > 0;
-            changes::record_products(connection, id, with_absent, with_new && summary.new > 0).await?;
+            changes::store::insert_changed_products(connection, id).await?;
+            if full && summary.withdrawn > 0 {
+                changes::store::insert_absent_products(connection, id).await?;
+            }
+            if with_new && summary.new > 0 {
+                changes::store::insert_new_products(connection, id).await?;
+            }
         }
         if let Some(contract) = &mut summary.contract_prices {
-            changes::record_prices(connection, id, contract).await?;
+            changes::store::insert_changed_prices(connection, id, contract).await?;
+            contract.removed = changes::store::insert_removed_prices(connection, id).await?;
         }
-        Ok(Prepared { summary, too_many, with_products, full })
+        Ok((summary, too_many))
     }
 
-    async fn stage(&self, connection: &mut PgConnection, files: SourceFiles) -> Result<ImportSummary, ImportError> {
-        let (options, progress) = (self.options, self.progress);
-        let SourceFiles { products, prices } = files;
-        let mut summary = ImportSummary {
-            file: products.as_ref().map(|file| file.name.clone()),
-            prices_file: prices.as_ref().map(|file| file.name.clone()),
-            ..Default::default()
-        };
-        let mut refusal = Refusal::default();
-        if let Some(file) = products {
-            let rows = ProductRows::new(options.kind, Numbers::new(options.format.decimal));
-            summary.rows =
-                stage_products(connection, file, rows, options, &mut summary.notes, &mut refusal, progress).await?;
-        }
-        if let Some(file) = prices {
-            let rows = PriceRows::new(Numbers::new(options.format.decimal));
-            let contract =
-                stage_prices(connection, file, rows, options, &mut summary.notes, &mut refusal, progress).await?;
-            summary.contract_prices = Some(contract);
-        }
-        if refusal.is_empty() {
-            return Ok(summary);
-        }
-        refusal.errors.sort();
-        Err(ImportError::Refused(Box::new(refusal)))
+    /// Returns true if products that the files lack are withdrawn.
+    fn is_full(&self, summary: &ImportSummary) -> bool {
+        summary.file.is_some() && self.options.kind == ImportKind::Full
     }
 
     /// Prepares and merges. Returns the ids of the first and the last new product too.
@@ -284,8 +248,7 @@ impl Run<'_> {
         id: i64,
         files: SourceFiles,
     ) -> Result<(ImportSummary, Option<(i64, i64)>), ImportError> {
-        let Prepared { mut summary, too_many, with_products, full } =
-            self.prepare(connection, id, files, false).await?;
+        let (mut summary, too_many) = self.prepare(connection, id, files, false).await?;
         match too_many {
             Some(error) if self.options.dry_run => summary.warn_of(&error),
             Some(error) => return Err(error),
@@ -293,9 +256,9 @@ impl Run<'_> {
         }
         (self.progress)(Progress::Storing);
         let mut new_products = None;
-        if with_products {
+        if summary.file.is_some() {
             let before = store::last_product_id(connection).await?;
-            merge_products(connection, full, self.now, &summary).await?;
+            merge_products(connection, self.is_full(&summary), self.now, &summary).await?;
             if summary.new > 0 {
                 new_products = Some((before + 1, store::last_product_id(connection).await?));
             }
@@ -306,10 +269,6 @@ impl Run<'_> {
         }
         Ok((summary, new_products))
     }
-}
-
-fn to_value(summary: &ImportSummary) -> Result<Value, sqlx::Error> {
-    serde_json::to_value(summary).map_err(|error| sqlx::Error::Encode(error.into()))
 }
 
 /// Refuses unknown columns in a mapping. A misspelt column would otherwise be ignored silently.

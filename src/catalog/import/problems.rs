@@ -9,13 +9,14 @@ pub const LISTED_ERRORS: usize = 1_000;
 /// Maximum characters of an invalid value that are shown.
 const SHOWN_CHARACTERS: usize = 80;
 
-/// An error in a row.
+/// An error in a row, or in the header.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub struct RowError {
+    #[serde(skip)]
     pub file: String,
     /// The line on which the row begins; the header is line 1.
     pub line: u64,
-    /// Empty if the error concerns the whole row.
+    /// Empty if the error concerns the whole row or the header.
     pub column: String,
     pub value: String,
     pub reason: String,
@@ -32,42 +33,9 @@ impl fmt::Display for RowError {
     }
 }
 
-/// An invalid header row. The rows of the file were not checked.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct HeaderError {
-    pub file: String,
-    /// Required columns that the file lacks.
-    pub missing: Vec<String>,
-    /// Columns that occur more than once.
-    pub repeated: Vec<String>,
-    /// Other errors, as texts.
-    pub other: Vec<String>,
-    /// The header as read.
-    pub found: Vec<String>,
-}
-
-impl fmt::Display for HeaderError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} line 1", self.file)?;
-        let mut separator = ": ";
-        for (label, columns) in [("missing columns", &self.missing), ("repeated columns", &self.repeated)] {
-            if !columns.is_empty() {
-                write!(f, "{separator}{label}: {}", columns.join(", "))?;
-                separator = "; ";
-            }
-        }
-        for other in &self.other {
-            write!(f, "{separator}{other}")?;
-            separator = "; ";
-        }
-        if self.found.is_empty() { Ok(()) } else { write!(f, " (the header has: {})", self.found.join(", ")) }
-    }
-}
-
 /// All errors of both files. Nothing was applied.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Default)]
 pub struct Refusal {
-    pub headers: Vec<HeaderError>,
     /// Sorted by file and line; at most [`LISTED_ERRORS`] a file.
     pub errors: Vec<RowError>,
     /// Number of row errors, including those that are not listed.
@@ -75,8 +43,9 @@ pub struct Refusal {
 }
 
 impl Refusal {
-    pub(super) fn is_empty(&self) -> bool {
-        self.headers.is_empty() && self.count == 0
+    /// Returns true if a header is invalid. The rows of its file were not checked.
+    pub(super) fn has_invalid_header(&self) -> bool {
+        self.errors.iter().any(|error| error.line == 1)
     }
 
     pub(super) fn add(&mut self, problems: Problems) {
@@ -87,11 +56,7 @@ impl Refusal {
 
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let count = self.count + self.headers.len() as u64;
-        write!(f, "{count} error{}, nothing was applied", if count == 1 { "" } else { "s" })?;
-        for header in &self.headers {
-            write!(f, "\n  {header}")?;
-        }
+        write!(f, "{} error{}, nothing was applied", self.count, if self.count == 1 { "" } else { "s" })?;
         for error in &self.errors {
             write!(f, "\n  {error}")?;
         }
@@ -103,7 +68,7 @@ impl fmt::Display for Refusal {
 }
 
 /// An invalid field of a request.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct InvalidField {
     /// For instance `products[3].list_price`.
     pub field: String,
@@ -115,23 +80,36 @@ pub(in crate::catalog) fn join(fields: &[InvalidField]) -> String {
     fields.iter().map(|invalid| format!("{}: {}", invalid.field, invalid.message)).collect::<Vec<_>>().join("; ")
 }
 
+/// An invalid row, found by comparing it with other rows or with the catalogue.
+pub(in crate::catalog) struct Finding {
+    pub line: i64,
+    pub value: String,
+    /// For a repeated row: the line of the first row with the same key.
+    pub first_line: i64,
+}
+
 /// Collects the errors of the rows of one file, or of the entries of one list of a request.
 #[derive(Debug)]
-pub(in crate::catalog) struct Problems {
+pub(crate) struct Problems {
     file: String,
     errors: Vec<RowError>,
-    pub(in crate::catalog) count: u64,
+    pub(crate) count: u64,
 }
 
 impl Problems {
-    pub(in crate::catalog) fn new(file: &str) -> Self {
+    pub(crate) fn new(file: &str) -> Self {
         Self { file: file.to_owned(), errors: Vec::new(), count: 0 }
     }
 
-    /// Returns the errors of the entries of a list, whose lines are positions. A list without a name has one entry.
-    pub(in crate::catalog) fn into_fields(mut self) -> Vec<InvalidField> {
+    /// Returns the listed errors, sorted by line.
+    pub(crate) fn into_errors(mut self) -> Vec<RowError> {
         self.errors.sort();
-        let fields = self.errors.into_iter().map(|RowError { file, line, column, reason, .. }| InvalidField {
+        self.errors
+    }
+
+    /// Returns the errors of the entries of a list, whose lines are positions. A list without a name has one entry.
+    pub(in crate::catalog) fn into_fields(self) -> Vec<InvalidField> {
+        let fields = self.into_errors().into_iter().map(|RowError { file, line, column, reason, .. }| InvalidField {
             field: if file.is_empty() { column } else { format!("{file}[{line}].{column}") },
             message: reason,
         });
@@ -143,12 +121,24 @@ impl Problems {
         self.errors.iter().any(|error| error.line == line && error.column == column)
     }
 
-    pub(in crate::catalog) fn add(&mut self, line: u64, column: &str, value: &str, reason: impl fmt::Display) {
+    pub(crate) fn add(&mut self, line: u64, column: &str, value: &str, reason: impl fmt::Display) {
         self.count += 1;
         if self.errors.len() < LISTED_ERRORS {
             let value = value.chars().take(SHOWN_CHARACTERS).collect();
             let (file, column, reason) = (self.file.clone(), column.to_owned(), reason.to_string());
             self.errors.push(RowError { file, line, column, value, reason });
+        }
+    }
+
+    /// Adds an error of this column for each row.
+    pub(in crate::catalog) fn add_found<R: fmt::Display>(
+        &mut self,
+        column: &str,
+        found: Vec<Finding>,
+        reason: impl Fn(&Finding) -> R,
+    ) {
+        for row in found {
+            self.add(row.line.unsigned_abs(), column, &row.value, reason(&row));
         }
     }
 }
@@ -170,20 +160,5 @@ mod tests {
             text.starts_with("2000 errors, nothing was applied\n  a.csv line 2, list_price \"abc\": is not a number\n")
         );
         assert!(text.ends_with("\n  and 1000 more"));
-    }
-
-    #[test]
-    fn a_header_error_names_all_missing_columns() {
-        let error = HeaderError {
-            file: "a.csv".into(),
-            missing: vec!["code".into(), "list_price".into()],
-            repeated: vec!["name".into()],
-            other: vec![],
-            found: vec!["name".into(), "name".into()],
-        };
-        assert_eq!(
-            error.to_string(),
-            "a.csv line 1: missing columns: code, list_price; repeated columns: name (the header has: name, name)"
-        );
     }
 }

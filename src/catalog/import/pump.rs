@@ -3,9 +3,9 @@
 
 use super::cells::Numbers;
 use super::copy::CopyLines;
-use super::format::{DecimalMark, Encoding, FormatOptions};
-use super::problems::{HeaderError, Problems};
-use super::read::{Columns, ReadError, Row, Table};
+use super::format::{DecimalMark, FormatOptions};
+use super::problems::Problems;
+use super::read::{Check, Columns, Table};
 use std::io::Read;
 use tokio::sync::mpsc;
 
@@ -17,27 +17,25 @@ pub(super) trait Rows: Send + 'static {
     fn columns(&self) -> Columns;
 
     /// Checks a row, reports all its errors, and writes its line for COPY.
-    fn row(&mut self, row: &Row<'_>, problems: &mut Problems, lines: &mut CopyLines);
-
-    fn numbers(&self) -> &Numbers;
+    fn row(&mut self, check: &mut Check<'_, '_>, lines: &mut CopyLines);
 
     /// Returns remarks for the user that are not errors.
-    fn notes(&self) -> Vec<String>;
+    fn notes(&self) -> Vec<String> {
+        Vec::new()
+    }
 }
 
-/// Lines for COPY, and the rows and bytes of the file read so far.
+/// Lines for COPY, and the rows of the file read so far.
 #[derive(Debug)]
 pub(super) struct Chunk {
     pub lines: Vec<u8>,
     pub rows: u64,
-    pub bytes: u64,
 }
 
 /// The result of reading a file: to its end, or up to an invalid header.
 #[derive(Debug)]
 pub(super) struct Pumped {
     pub rows: u64,
-    pub header: Option<HeaderError>,
     pub problems: Problems,
     pub notes: Vec<String>,
 }
@@ -50,49 +48,30 @@ pub(super) fn pump<R: Rows>(
     mut rows: R,
     chunks: &mpsc::Sender<Chunk>,
 ) -> Result<Pumped, csv::Error> {
-    let mut pumped = Pumped { rows: 0, header: None, problems: Problems::new(file), notes: Vec::new() };
-    match pump_rows(file, read, format, &mut rows, chunks, &mut pumped) {
-        Ok(()) => Ok(pumped),
-        Err(ReadError::Header(header)) => Ok(Pumped { header: Some(header), ..pumped }),
-        Err(ReadError::Csv(error)) => Err(error),
-    }
-}
-
-fn pump_rows<R: Rows>(
-    file: &str,
-    read: Box<dyn Read + Send>,
-    format: &FormatOptions,
-    rows: &mut R,
-    chunks: &mpsc::Sender<Chunk>,
-    pumped: &mut Pumped,
-) -> Result<(), ReadError> {
-    let mut table = Table::open(file, read, rows.columns(), format)?;
-    let mut lines = CopyLines::default();
+    let mut pumped = Pumped { rows: 0, problems: Problems::new(file), notes: Vec::new() };
+    let Some(mut table) = Table::open(read, rows.columns(), format, &mut pumped.problems)? else { return Ok(pumped) };
+    let (mut numbers, mut lines) = (Numbers::new(format.decimal), CopyLines::default());
     loop {
-        let has_row = match table.next(&mut pumped.problems)? {
-            None => false,
-            Some(row) => {
-                rows.row(&row, &mut pumped.problems, &mut lines);
-                pumped.rows += 1;
-                true
-            }
-        };
-        if lines.len() >= CHUNK_BYTES || !has_row {
-            let chunk = Chunk { lines: lines.take(), rows: pumped.rows, bytes: table.bytes() };
-            if chunks.blocking_send(chunk).is_err() || !has_row {
+        let row = table.next(&mut pumped.problems)?;
+        let is_end = row.is_none();
+        if let Some(row) = row {
+            rows.row(&mut Check { row: &row, problems: &mut pumped.problems, numbers: &mut numbers }, &mut lines);
+            pumped.rows += 1;
+        }
+        if lines.len() >= CHUNK_BYTES || is_end {
+            let chunk = Chunk { lines: lines.take(), rows: pumped.rows };
+            if chunks.blocking_send(chunk).is_err() || is_end {
                 break;
             }
         }
     }
-    pumped.notes.append(&mut table.notes);
-    if table.detected_encoding() == Some(Encoding::Windows1252) {
-        pumped.notes.push(format!("{file}: read as Windows-1252"));
+    let mut notes = table.into_notes();
+    if numbers.detected() == Some(DecimalMark::Comma) {
+        notes.push("numbers have a decimal comma".to_owned());
     }
-    if rows.numbers().detected() == Some(DecimalMark::Comma) {
-        pumped.notes.push(format!("{file}: numbers have a decimal comma"));
-    }
-    pumped.notes.extend(rows.notes().into_iter().map(|note| format!("{file}: {note}")));
-    Ok(())
+    notes.extend(rows.notes());
+    pumped.notes = notes.into_iter().map(|note| format!("{file}: {note}")).collect();
+    Ok(pumped)
 }
 
 #[cfg(test)]
@@ -100,10 +79,6 @@ pub(super) mod tests {
     use super::*;
 
     /// Returns the lines for COPY and the result of a small file.
-    pub(crate) fn pump_text(text: &str, rows: impl Rows) -> (String, Pumped) {
-        pump_bytes(text.as_bytes(), rows)
-    }
-
     pub(crate) fn pump_bytes(bytes: &[u8], rows: impl Rows) -> (String, Pumped) {
         let (sender, mut receiver) = mpsc::channel(16);
         let read = Box::new(std::io::Cursor::new(bytes.to_vec()));

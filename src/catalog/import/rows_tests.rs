@@ -1,22 +1,11 @@
 use super::ImportKind;
-use super::cells::Numbers;
-use super::pump::tests::{errors_of, pump_bytes, pump_text};
+use super::pump::tests::{errors_of, pump_bytes};
 use super::rows::ProductRows;
 
 const HEADER: &str = "code,name,type,category,units_per_outer,unit_of_measure,list_price";
 
 fn full() -> ProductRows {
-    ProductRows::new(ImportKind::Full, Numbers::default())
-}
-
-#[test]
-fn a_row_becomes_a_line_for_copy() {
-    let (lines, pumped) = pump_text(&format!("{HEADER}\nBND,2m-bandage,medication,consumable,10,box,2.50\n"), full());
-    assert_eq!(
-        lines,
-        "2\tBND\t2m-bandage\tmedication\tconsumable\t10\tt\tbox\t2.5\tt\t\\N\t\\N\tt\t\\N\t\\N\t\\N\t\\N\tf\t\\N\n"
-    );
-    assert_eq!((pumped.rows, pumped.problems.count), (1, 0));
+    ProductRows::new(ImportKind::Full)
 }
 
 #[test]
@@ -25,7 +14,7 @@ fn every_error_of_every_row_is_reported() {
     let text = format!(
         "{header}\n,,,,0,,-1,,,,,,\nA,a,t,c,x,box,1e30,8.1E+12,-3,maybe,nowhere,101,2\nB,b,t,c,,box,3,,,,,,\nC,c\n"
     );
-    let (_, pumped) = pump_text(&text, full());
+    let (_, pumped) = pump_bytes(text.as_bytes(), full());
     let errors = errors_of(pumped);
     let expected = [
         "2, code: is empty",
@@ -50,7 +39,7 @@ fn every_error_of_every_row_is_reported() {
 
 #[test]
 fn a_row_without_price_needs_no_pack_size() {
-    let (lines, pumped) = pump_text(&format!("{HEADER}\nA,a,t,c,,,\n"), full());
+    let (lines, pumped) = pump_bytes(format!("{HEADER}\nA,a,t,c,,,\n").as_bytes(), full());
     assert!(lines.starts_with("2\tA\ta\tt\tc\t1\tf\t\t\\N\tt\t"), "{lines}");
     assert_eq!(pumped.problems.count, 0);
     assert_eq!(pumped.notes.len(), 2);
@@ -58,21 +47,10 @@ fn a_row_without_price_needs_no_pack_size() {
 
 #[test]
 fn an_open_quote_is_reported_where_it_opens() {
-    let (_, pumped) = pump_text(&format!("{HEADER}\nA,\"a,t,c,1,box,1\nB,b,t,c,1,box,1\n"), full());
+    let (_, pumped) = pump_bytes(format!("{HEADER}\nA,\"a,t,c,1,box,1\nB,b,t,c,1,box,1\n").as_bytes(), full());
     let errors = errors_of(pumped);
     assert_eq!(errors.len(), 1, "{errors:?}");
     assert!(errors[0].starts_with("2, "), "{errors:?}");
-}
-
-#[test]
-fn a_delta_changes_only_its_column() {
-    let rows = ProductRows::new(ImportKind::Stock, Numbers::default());
-    let (lines, _) = pump_text("code,stock_available,name\nA,5,x\nB,,y\n", rows);
-    assert_eq!(lines.lines().map(|line| line.split('\t').nth(11).unwrap()).collect::<Vec<_>>(), ["5", "0"]);
-    let rows = ProductRows::new(ImportKind::Prices, Numbers::default());
-    let (lines, _) = pump_text("code,list_price\nA,5\nB,\n", rows);
-    let prices: Vec<_> = lines.lines().map(|line| line.split('\t').skip(8).take(2).collect::<Vec<_>>()).collect();
-    assert_eq!(prices, [["5", "t"], ["\\N", "t"]]);
 }
 
 proptest::proptest! {

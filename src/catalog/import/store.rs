@@ -1,5 +1,6 @@
 //! SQL of an import of products: lock, staging, comparison, merge, record.
 
+use super::problems::Finding;
 use super::summary::{Movement, NAMED_MOVEMENTS};
 use crate::db::IMPORT_LOCK;
 use rust_decimal::Decimal;
@@ -13,7 +14,7 @@ pub(in crate::catalog) async fn try_lock_imports(connection: &mut PgConnection) 
     sqlx::query_scalar!(r#"select pg_try_advisory_xact_lock($1) as "free!""#, IMPORT_LOCK).fetch_one(connection).await
 }
 
-/// Waits for the import lock.
+/// Waits for the import lock, which every change of the catalogue holds until the end of its transaction.
 pub(in crate::catalog) async fn lock_imports(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
     sqlx::query!("select pg_advisory_xact_lock($1)", IMPORT_LOCK).execute(connection).await?;
     Ok(())
@@ -52,14 +53,6 @@ pub(in crate::catalog) async fn copy_products(
 pub(in crate::catalog) async fn analyze_products(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
     sqlx::query!("analyze staged_product_row (line, code)").execute(connection).await?;
     Ok(())
-}
-
-/// An invalid row, found by comparing it with other rows or with the catalogue.
-pub(in crate::catalog) struct Finding {
-    pub line: i64,
-    pub value: String,
-    /// For a repeated row: the line of the first row with the same key.
-    pub first_line: i64,
 }
 
 /// Finds rows whose code is already on an earlier line.

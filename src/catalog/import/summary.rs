@@ -1,7 +1,7 @@
 //! The summary of an import or a dry run: as text for people, with stable JSON keys for programs, and stored in
 //! `catalog_import`.
 
-use crate::events::{CatalogImported, ContractPricesImported, NewEvent, SCHEMA_VERSION};
+use crate::events::{CatalogImported, ContractPricesImported, SCHEMA_VERSION};
 use crate::values::{self, plain};
 use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
@@ -29,13 +29,7 @@ pub enum ImportState {
 
 impl fmt::Display for ImportState {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::DryRun => "dry_run",
-            Self::Checked => "checked",
-            Self::Applied => "applied",
-            Self::RolledBack => "rolled_back",
-            Self::Expired => "expired",
-        })
+        self.serialize(f)
     }
 }
 
@@ -102,7 +96,7 @@ pub struct ContractSummary {
 
 impl ImportSummary {
     /// Returns the event of the import `id`.
-    pub(super) fn event(&self, id: i64) -> NewEvent {
+    pub(super) fn event(&self, id: i64) -> CatalogImported {
         let files: Vec<_> = self.file.iter().chain(&self.prices_file).map(String::as_str).collect();
         let file = files.join(" + ");
         let contract_prices = self.contract_prices.as_ref().map(|prices| ContractPricesImported {
@@ -112,7 +106,7 @@ impl ImportSummary {
             unchanged: prices.unchanged,
             removed: prices.removed,
         });
-        NewEvent::catalog_imported(&CatalogImported {
+        CatalogImported {
             version: SCHEMA_VERSION,
             id,
             file,
@@ -123,7 +117,7 @@ impl ImportSummary {
             withdrawn: self.withdrawn,
             relisted: self.relisted,
             contract_prices,
-        })
+        }
     }
 
     /// Returns true if clinics see any difference.
@@ -159,19 +153,14 @@ impl fmt::Display for Movement {
 
 impl fmt::Display for ImportSummary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut text = String::new();
-        self.write(&mut text)?;
-        f.write_str(text.trim_end())
-    }
-}
-
-impl ImportSummary {
-    fn write(&self, f: &mut impl fmt::Write) -> fmt::Result {
         let is_dry_run = self.id.is_none();
-        let title = if is_dry_run { "Dry run, nothing was applied. The import would change:" } else { "Imported:" };
-        writeln!(f, "{title}")?;
+        write!(
+            f,
+            "{}",
+            if is_dry_run { "Dry run, nothing was applied. The import would change:" } else { "Imported:" }
+        )?;
         if let Some(file) = &self.file {
-            writeln!(f, "{file}: {} rows", self.rows)?;
+            write!(f, "\n{file}: {} rows", self.rows)?;
             let counts = [
                 ("new", self.new),
                 ("changed", self.changed),
@@ -180,30 +169,30 @@ impl ImportSummary {
                 ("listed again", self.relisted),
             ];
             for (label, count) in counts {
-                writeln!(f, "  {label:<13}{count:>9}")?;
+                write!(f, "\n  {label:<13}{count:>9}")?;
             }
             if self.lost_price > 0 {
-                writeln!(f, "  {:<13}{:>9}  (off sale)", "lost price", self.lost_price)?;
+                write!(f, "\n  {:<13}{:>9}  (off sale)", "lost price", self.lost_price)?;
             }
             let Movements { raised, lowered, largest } = &self.list_prices;
-            writeln!(f, "  list prices: {raised} raised, {lowered} lowered")?;
+            write!(f, "\n  list prices: {raised} raised, {lowered} lowered")?;
             for movement in largest {
-                writeln!(f, "    {movement}")?;
+                write!(f, "\n    {movement}")?;
             }
         }
         if let Some((file, prices)) = self.prices_file.as_ref().zip(self.contract_prices.as_ref()) {
-            writeln!(f, "{file}: {} rows", prices.rows)?;
+            write!(f, "\n{file}: {} rows", prices.rows)?;
             let ContractSummary { new, changed, unchanged, removed, .. } = prices;
-            writeln!(f, "  contract prices: {new} new, {changed} changed, {unchanged} unchanged, {removed} removed")?;
+            write!(f, "\n  contract prices: {new} new, {changed} changed, {unchanged} unchanged, {removed} removed")?;
             if !prices.new_price_lists.is_empty() {
-                writeln!(f, "  new price lists: {}", prices.new_price_lists.join(", "))?;
+                write!(f, "\n  new price lists: {}", prices.new_price_lists.join(", "))?;
             }
         }
         for note in &self.notes {
-            writeln!(f, "note: {note}")?;
+            write!(f, "\nnote: {note}")?;
         }
         if self.needs_allow_withdrawals {
-            writeln!(f, "note: the import would fail here; to apply it, use `--allow-withdrawals`")?;
+            write!(f, "\nnote: the import would fail here; to apply it, use `--allow-withdrawals`")?;
         }
         Ok(())
     }

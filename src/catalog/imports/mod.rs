@@ -15,8 +15,8 @@ pub use options::{InvalidOption, UploadOptions};
 pub use roll_back::{RollBackSummary, roll_back};
 
 use super::import::changes::store::delete_changes;
-use super::import::store::version;
-use super::import::{self, ImportError, ImportState, ImportSummary, Run, SourceFile, SourceFiles};
+use super::import::store::{insert_import, lock_imports, version};
+use super::import::{ImportError, ImportState, ImportSummary, Run, SourceFile, SourceFiles};
 use crate::audit;
 use crate::db::{Page, Pool};
 use bytes::Bytes;
@@ -104,9 +104,8 @@ pub async fn upload(
 ) -> Result<ImportRecord, ImportsError> {
     let import_options = options.parse(withdrawal_limit_percent).map_err(ImportsError::Options)?;
     let name = files.sources().name()?;
-    import::lock(connection, &|_| ()).await?;
-    let stored_options = serde_json::to_value(options).map_err(|error| sqlx::Error::Encode(error.into()))?;
-    let id = import::store::insert_import(connection, now, actor, &name, Some(&stored_options)).await?;
+    lock_imports(connection).await?;
+    let id = insert_import(connection, now, actor, &name, Some(&json!(options))).await?;
     let run = Run { now, actor, options: &import_options, progress: &|_| () };
     let summary = run.check(connection, id, files.sources()).await?;
     for (kind, file) in [("products", &files.products), ("prices", &files.prices)] {
@@ -148,7 +147,7 @@ pub async fn apply(
 ) -> Result<ImportRecord, ImportsError> {
     let options = lock_checked(connection, id).await?;
     let current = version(connection).await?;
-    let checked = store::checked_version(connection, id).await?;
+    let checked = find(connection, id).await?.checked_version.unwrap_or_default();
     if checked != current {
         return Err(ImportsError::Stale { id, checked, current });
     }
@@ -170,7 +169,7 @@ pub async fn find(connection: &mut PgConnection, id: i64) -> Result<ImportRecord
 
 /// Finds an import, and takes the import lock: nobody applies it or checks it again until the end of the transaction.
 pub async fn find_locked(connection: &mut PgConnection, id: i64) -> Result<ImportRecord, ImportsError> {
-    import::lock(connection, &|_| ()).await?;
+    lock_imports(connection).await?;
     find(connection, id).await
 }
 
@@ -187,7 +186,7 @@ pub async fn prune(pool: &Pool, now: OffsetDateTime) -> Result<(), sqlx::Error> 
 
 /// Takes the import lock and returns the options of an upload. Fails unless the upload waits to be applied.
 async fn lock_checked(connection: &mut PgConnection, id: i64) -> Result<UploadOptions, ImportsError> {
-    import::lock(connection, &|_| ()).await?;
+    lock_imports(connection).await?;
     let (state, options) = store::lock(connection, id).await?.ok_or(ImportsError::NotFound(id))?;
     match (state, options) {
         (ImportState::Checked, Some(options)) => Ok(options),

@@ -72,13 +72,6 @@ pub(super) async fn lock(
     Ok(row.map(|row| (row.state, row.options.map(|options| options.0))))
 }
 
-/// Returns the version of the catalogue that an upload was compared with.
-pub(super) async fn checked_version(connection: &mut PgConnection, id: i64) -> Result<i64, sqlx::Error> {
-    sqlx::query_scalar!(r#"select coalesce(checked_version, -1) as "version!" from catalog_import where id = $1"#, id)
-        .fetch_one(connection)
-        .await
-}
-
 /// Finds one import or a page of all, newest first.
 pub(super) async fn find(
     connection: &mut PgConnection,

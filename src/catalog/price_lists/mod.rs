@@ -7,14 +7,17 @@ mod store;
 
 pub use store::{ContractPrice, PriceList};
 
+use super::import::InvalidField;
+use super::import::cells::{CODE_CHARACTERS, TEXT_CHARACTERS, not_negative, required_text};
+use super::import::copy::CopyLines;
 use super::import::prices::store::{
     analyze_prices, copy_prices, delete_prices, find_repeated_prices, find_unknown_products, insert_price_lists,
     upsert_prices,
 };
 use super::import::problems::{Problems, join};
-use super::import::store::{bump_version, delete_staged};
-use super::import::{self, CODE_CHARACTERS, InvalidField, TEXT_CHARACTERS, cells, copy::CopyLines, rows::not_negative};
+use super::import::store::{bump_version, delete_staged, lock_imports};
 use crate::audit;
+use crate::clinics::{self, ClinicError};
 use crate::db::{OnConstraint, Pool};
 use crate::ids::ClinicId;
 use rust_decimal::Decimal;
@@ -34,8 +37,6 @@ const RECORDED_CODES: usize = 100;
 pub enum PriceListsError {
     #[error("there is no price list `{0}`")]
     NoPriceList(String),
-    #[error("there is no clinic `{0}`")]
-    NoClinic(String),
     #[error("there is no contract price of `{0}`")]
     NoPrice(String),
     #[error("{clinics} clinics use the price list `{name}`")]
@@ -93,9 +94,8 @@ pub async fn find(pool: &Pool, name: &str) -> Result<PriceList, PriceListsError>
 }
 
 /// Finds a clinic by its id, client id or name.
-pub async fn find_clinic(connection: &mut PgConnection, which: &str) -> Result<PriceOwner, PriceListsError> {
-    let found = store::find_clinic(connection, which).await?;
-    found.map(PriceOwner::Clinic).ok_or_else(|| PriceListsError::NoClinic(which.to_owned()))
+pub async fn find_clinic(connection: &mut PgConnection, which: &str) -> Result<PriceOwner, ClinicError> {
+    Ok(PriceOwner::Clinic(clinics::find(connection, which).await?.id))
 }
 
 /// Lists contract prices by code and first day, after the given ones.
@@ -120,15 +120,10 @@ pub async fn set_prices(
     owner: &PriceOwner,
     changes: &[PriceChange],
 ) -> Result<PricesSummary, PriceListsError> {
-    import::lock(connection, &|_| ()).await?;
+    lock_imports(connection).await?;
     let created = stage(connection, owner, changes).await?;
-    let compared = store::compare(connection).await?;
-    let summary = PricesSummary {
-        new: compared.new.unsigned_abs(),
-        changed: compared.changed.unsigned_abs(),
-        unchanged: compared.unchanged.unsigned_abs(),
-        removed: delete_prices(connection).await?,
-    };
+    let mut summary = store::compare(connection).await?;
+    summary.removed = delete_prices(connection).await?;
     upsert_prices(connection).await?;
     delete_staged(connection).await?;
     let has_changed = summary.new + summary.changed + summary.removed > 0;
@@ -176,7 +171,7 @@ pub async fn delete(
     actor: &str,
     name: &str,
 ) -> Result<(), PriceListsError> {
-    import::lock(connection, &|_| ()).await?;
+    lock_imports(connection).await?;
     let id = store::find_list(connection, name).await?;
     let id = id.ok_or_else(|| PriceListsError::NoPriceList(name.to_owned()))?;
     let clinics = store::count_clinics(connection, id).await?;
@@ -204,13 +199,9 @@ async fn stage(
     copy.finish().await?;
     analyze_prices(connection).await?;
     let created = insert_price_lists(connection).await?;
-    for found in find_unknown_products(connection).await? {
-        problems.add(found.line.unsigned_abs(), "code", &found.value, "is not in the catalogue");
-    }
-    for found in find_repeated_prices(connection).await? {
-        let reason = format!("already has a price at position {}", found.first_line);
-        problems.add(found.line.unsigned_abs(), "code", &found.value, reason);
-    }
+    problems.add_found("code", find_unknown_products(connection).await?, |_| "is not in the catalogue");
+    let repeated = find_repeated_prices(connection).await?;
+    problems.add_found("code", repeated, |found| format!("already has a price at position {}", found.first_line));
     if problems.count == 0 { Ok(!created.is_empty()) } else { Err(PriceListsError::Invalid(problems.into_fields())) }
 }
 
@@ -223,10 +214,10 @@ fn check(owner: &PriceOwner, changes: &[PriceChange], problems: &mut Problems) -
     let mut lines = CopyLines::default();
     for (position, change) in (0..).zip(changes) {
         let count_before = problems.count;
-        if let Some(Err(reason)) = list.map(|name| cells::required_text(name, TEXT_CHARACTERS)) {
+        if let Some(Err(reason)) = list.map(|name| required_text(name, TEXT_CHARACTERS)) {
             problems.add(position, "price_list", "", reason);
         }
-        let code = cells::required_text(change.code.trim(), CODE_CHARACTERS);
+        let code = required_text(change.code.trim(), CODE_CHARACTERS);
         if let Err(reason) = &code {
             problems.add(position, "code", "", reason);
         }

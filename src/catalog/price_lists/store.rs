@@ -1,6 +1,6 @@
 //! SQL of price lists and contract prices.
 
-use super::serialize_day;
+use super::{PricesSummary, serialize_day};
 use crate::db::Pool;
 use crate::ids::ClinicId;
 use rust_decimal::Decimal;
@@ -56,16 +56,6 @@ pub(super) async fn find_list(connection: &mut PgConnection, name: &str) -> Resu
     sqlx::query_scalar!("select id from price_list where name = $1", name).fetch_optional(connection).await
 }
 
-pub(super) async fn find_clinic(connection: &mut PgConnection, which: &str) -> Result<Option<ClinicId>, sqlx::Error> {
-    sqlx::query_scalar!(
-        r#"select id as "id: ClinicId" from clinic where id::text = $1 or client_id = $1 or name = $1
-           order by id::text = $1 desc, client_id = $1 desc limit 1"#,
-        which
-    )
-    .fetch_optional(connection)
-    .await
-}
-
 pub(super) async fn list_prices(
     pool: &Pool,
     name: &str,
@@ -112,16 +102,9 @@ pub(super) async fn clinic_prices(
     .await
 }
 
-/// Counts of the changes that the staged prices would make.
-pub(super) struct Comparison {
-    pub new: i64,
-    pub changed: i64,
-    pub unchanged: i64,
-}
-
-pub(super) async fn compare(connection: &mut PgConnection) -> Result<Comparison, sqlx::Error> {
-    sqlx::query_as!(
-        Comparison,
+/// Counts the prices that the staged prices would insert, change, or leave.
+pub(super) async fn compare(connection: &mut PgConnection) -> Result<PricesSummary, sqlx::Error> {
+    let row = sqlx::query!(
         r#"select
                count(*) filter (where old_price is null) as "new!",
                count(*) filter (where old_price is not null and differs) as "changed!",
@@ -141,7 +124,9 @@ pub(super) async fn compare(connection: &mut PgConnection) -> Result<Comparison,
            ) r"#
     )
     .fetch_one(connection)
-    .await
+    .await?;
+    let (new, changed, unchanged) = (row.new.unsigned_abs(), row.changed.unsigned_abs(), row.unchanged.unsigned_abs());
+    Ok(PricesSummary { new, changed, unchanged, removed: 0 })
 }
 
 pub(super) async fn count_clinics(connection: &mut PgConnection, id: i64) -> Result<i64, sqlx::Error> {

@@ -1,10 +1,10 @@
 //! Checks the products of a request by the rules of the CSV file, and writes them for COPY.
 
-use crate::catalog::import::cells::{self, CellError};
+use crate::catalog::import::cells::{
+    self, CODE_CHARACTERS, CellError, TEXT_CHARACTERS, not_negative, percentage, positive,
+};
 use crate::catalog::import::copy::CopyLines;
 use crate::catalog::import::problems::Problems;
-use crate::catalog::import::rows::{not_negative, percentage, positive};
-use crate::catalog::import::{CODE_CHARACTERS, TEXT_CHARACTERS};
 use rust_decimal::Decimal;
 
 /// The fields of a product to set. `None`: the product keeps its value, a new product gets the default.

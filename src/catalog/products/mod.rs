@@ -9,12 +9,12 @@ mod store;
 pub use check::ProductChange;
 pub use store::{ProductFilter, ProductRow, StockLevel, list};
 
+use super::import::InvalidField;
 use super::import::problems::{Problems, join};
 use super::import::store::{
     analyze_products, bump_version, compare, copy_products, delete_staged, find_prices_without_units,
-    find_repeated_codes, insert_products, update_products,
+    find_repeated_codes, insert_products, lock_imports, update_products,
 };
-use super::import::{self, InvalidField};
 use crate::audit;
 use crate::values::LARGEST;
 use rust_decimal::Decimal;
@@ -69,7 +69,7 @@ pub async fn find(connection: &mut PgConnection, code: &str) -> Result<ProductRo
 
 /// Takes the import lock until the end of the transaction: no other request changes products until then, apart from stock.
 pub async fn lock(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
-    import::lock(connection, &|_| ()).await
+    lock_imports(connection).await
 }
 
 /// Inserts and updates products in the caller's transaction. `list` names the list of the request in error paths; it is
@@ -119,20 +119,16 @@ async fn stage(connection: &mut PgConnection, list: &str, changes: &[ProductChan
     copy.send(lines).await?;
     copy.finish().await?;
     analyze_products(connection).await?;
-    for found in find_repeated_codes(connection).await? {
-        let reason = format!("is already at position {}", found.first_line);
-        problems.add(found.line.unsigned_abs(), "code", &found.value, reason);
-    }
+    let repeated = find_repeated_codes(connection).await?;
+    problems.add_found("code", repeated, |found| format!("is already at position {}", found.first_line));
     for (position, column) in store::find_missing(connection).await? {
         // An invalid field is not staged either.
         if !problems.contains(position.unsigned_abs(), &column) {
             problems.add(position.unsigned_abs(), &column, "", "is missing; a new product needs it");
         }
     }
-    for found in find_prices_without_units(connection).await? {
-        let reason = "is missing, but the product has a price; the price of a unit needs the pack size";
-        problems.add(found.line.unsigned_abs(), "units_per_outer", &found.value, reason);
-    }
+    let reason = "is missing, but the product has a price; the price of a unit needs the pack size";
+    problems.add_found("units_per_outer", find_prices_without_units(connection).await?, |_| reason);
     if problems.count == 0 { Ok(()) } else { Err(ProductsError::Invalid(problems.into_fields())) }
 }
 
@@ -205,27 +201,9 @@ fn check_stock(
     if problems.count == 0 { Ok(()) } else { Err(ProductsError::Invalid(problems.into_fields())) }
 }
 
-/// Takes a product off sale in the caller's transaction. It stays listed with `active` 0 for the time of SPSI.md 5.12.
-pub async fn withdraw(
-    connection: &mut PgConnection,
-    now: OffsetDateTime,
-    actor: &str,
-    code: &str,
-) -> Result<ProductRow, ProductsError> {
-    set_active(connection, now, actor, code, false).await
-}
-
-/// Lists a withdrawn product again, in the caller's transaction.
-pub async fn relist(
-    connection: &mut PgConnection,
-    now: OffsetDateTime,
-    actor: &str,
-    code: &str,
-) -> Result<ProductRow, ProductsError> {
-    set_active(connection, now, actor, code, true).await
-}
-
-async fn set_active(
+/// Takes a product off sale, or lists a withdrawn one again, in the caller's transaction. A withdrawn product stays listed
+/// with `active` 0 for the time of SPSI.md 5.12.
+pub async fn set_active(
     connection: &mut PgConnection,
     now: OffsetDateTime,
     actor: &str,

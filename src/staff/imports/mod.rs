@@ -78,15 +78,12 @@ impl From<ImportError> for Problem {
 
 /// Lists the errors of files. The number in a path is the line of the file.
 fn refused(refusal: &Refusal) -> Problem {
-    let headers =
-        refusal.headers.iter().map(|header| FieldError::new(format!("{}[1]", header.file), header.to_string()));
-    let rows = refusal.errors.iter().map(|row| {
+    let errors = refusal.errors.iter().map(|row| {
         let column = if row.column.is_empty() { String::new() } else { format!(".{}", row.column) };
         let value = if row.value.is_empty() { String::new() } else { format!("{:?} ", row.value) };
         FieldError::new(format!("{}[{}]{column}", row.file, row.line), format!("{value}{}", row.reason))
     });
-    let errors: Vec<_> = headers.chain(rows).collect();
-    let count = refusal.count + refusal.headers.len() as u64;
+    let (errors, count): (Vec<_>, _) = (errors.collect(), refusal.count);
     let more = count.saturating_sub(errors.len() as u64);
     let listed = if more > 0 { format!("; {more} of them are not listed") } else { String::new() };
     let noun = if count == 1 { "error" } else { "errors" };

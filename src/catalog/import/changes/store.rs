@@ -1,10 +1,14 @@
 //! SQL of the recorded differences. Set based: one statement for each kind of change.
 
+use crate::catalog::import::ContractSummary;
 use sqlx::PgConnection;
 
 /// Records the staged rows that change a product, in the order of the file. The caller has compared them and has not
 /// merged them yet.
-pub(super) async fn insert_changed_products(connection: &mut PgConnection, import: i64) -> Result<(), sqlx::Error> {
+pub(in crate::catalog::import) async fn insert_changed_products(
+    connection: &mut PgConnection,
+    import: i64,
+) -> Result<(), sqlx::Error> {
     sqlx::query!(
         "insert into catalog_import_product (import_id, code, change,
              before_name, before_type, before_category, before_units_per_outer, before_units_known, before_unit_of_measure,
@@ -45,7 +49,10 @@ pub(super) async fn insert_changed_products(connection: &mut PgConnection, impor
 }
 
 /// Records the active products that a full import withdraws because the file lacks them, in order of code.
-pub(super) async fn insert_absent_products(connection: &mut PgConnection, import: i64) -> Result<(), sqlx::Error> {
+pub(in crate::catalog::import) async fn insert_absent_products(
+    connection: &mut PgConnection,
+    import: i64,
+) -> Result<(), sqlx::Error> {
     sqlx::query!(
         r#"insert into catalog_import_product (import_id, code, change, before_active, after_active)
            select $1, p.code, 'withdrawn', true, false from product p
@@ -59,7 +66,10 @@ pub(super) async fn insert_absent_products(connection: &mut PgConnection, import
 }
 
 /// Records the new products of an import that is only checked.
-pub(super) async fn insert_new_products(connection: &mut PgConnection, import: i64) -> Result<(), sqlx::Error> {
+pub(in crate::catalog::import) async fn insert_new_products(
+    connection: &mut PgConnection,
+    import: i64,
+) -> Result<(), sqlx::Error> {
     sqlx::query!(
         "insert into catalog_import_product (import_id, code, change,
              after_name, after_type, after_category, after_units_per_outer, after_units_known, after_unit_of_measure,
@@ -75,20 +85,13 @@ pub(super) async fn insert_new_products(connection: &mut PgConnection, import: i
     Ok(())
 }
 
-/// Counts of the staged rows that give a price.
-pub(super) struct PriceCounts {
-    pub given: i64,
-    pub new: i64,
-    pub changed: i64,
-}
-
-/// Records the staged prices that are new or differ from the present price of the same first day.
-pub(super) async fn insert_changed_prices(
+/// Records the staged prices that are new or differ from the present price of the same first day, and counts them.
+pub(in crate::catalog::import) async fn insert_changed_prices(
     connection: &mut PgConnection,
     import: i64,
-) -> Result<PriceCounts, sqlx::Error> {
-    sqlx::query_as!(
-        PriceCounts,
+    contract: &mut ContractSummary,
+) -> Result<(), sqlx::Error> {
+    let row = sqlx::query!(
         r#"with changed as (
                insert into catalog_import_price (import_id, clinic_id, price_list, code, valid_from, before_price, before_until,
                    after_price, after_until)
@@ -111,12 +114,19 @@ pub(super) async fn insert_changed_prices(
         import
     )
     .fetch_one(connection)
-    .await
+    .await?;
+    contract.new = row.new.unsigned_abs();
+    contract.changed = row.changed.unsigned_abs();
+    contract.unchanged = (row.given - row.new - row.changed).unsigned_abs();
+    Ok(())
 }
 
 /// Records the prices that the staged rows remove: of one first day, or of all. A price that another row gives anew is not
 /// removed. Returns their number.
-pub(super) async fn insert_removed_prices(connection: &mut PgConnection, import: i64) -> Result<u64, sqlx::Error> {
+pub(in crate::catalog::import) async fn insert_removed_prices(
+    connection: &mut PgConnection,
+    import: i64,
+) -> Result<u64, sqlx::Error> {
     let removed = sqlx::query!(
         "with removal as materialized (select * from staged_price where contract_price is null),
          gone as (

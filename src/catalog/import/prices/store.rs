@@ -1,6 +1,6 @@
 //! SQL of an import of contract prices. Runs after the products are staged, because a prices file may name new products.
 
-use super::super::store::Finding;
+use super::super::problems::Finding;
 use sqlx::PgConnection;
 use sqlx::postgres::PgCopyIn;
 

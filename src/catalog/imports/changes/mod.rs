@@ -5,7 +5,6 @@ mod store;
 use super::ImportsError;
 use serde::{Deserialize, Serialize};
 use sqlx::PgConnection;
-use store::After;
 use time::Date;
 use utoipa::ToSchema;
 
@@ -40,8 +39,11 @@ pub struct ChangedField {
 /// Where a list of changes goes on.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ChangePosition {
+    /// Id of the last recorded product change.
     change: i64,
+    /// Id of the last product that an applied import created; these come after the recorded changes.
     product: i64,
+    /// Id of the last price change.
     price: i64,
 }
 
@@ -54,22 +56,16 @@ pub async fn changes(
 ) -> Result<(Vec<Change>, Option<ChangePosition>), ImportsError> {
     super::find(connection, id).await?;
     let mut position = position.unwrap_or_default();
-    let mut found = Vec::new();
-    if position.price == 0 {
-        let after = After { change: position.change, product: position.product };
-        let (products, next) = store::product_changes(connection, id, after, limit).await?;
-        found = products;
-        (position.change, position.product) = (next.change, next.product);
-    }
+    let mut found = match position.price {
+        0 => store::product_changes(connection, id, &mut position, limit).await?,
+        _ => Vec::new(),
+    };
     let missing = limit - i64::try_from(found.len()).unwrap_or(limit);
-    if missing > 0 {
-        let (prices, last) = store::price_changes(connection, id, position.price, missing).await?;
-        if i64::try_from(prices.len()).unwrap_or(limit) < missing {
-            found.extend(prices);
-            return Ok((found, None));
-        }
-        found.extend(prices);
-        position.price = last.unwrap_or(position.price);
+    if missing == 0 {
+        return Ok((found, Some(position)));
     }
-    Ok((found, Some(position)))
+    let prices = store::price_changes(connection, id, &mut position, missing).await?;
+    let is_full = i64::try_from(prices.len()).unwrap_or(missing) >= missing;
+    found.extend(prices);
+    Ok((found, is_full.then_some(position)))
 }

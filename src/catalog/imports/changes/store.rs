@@ -1,23 +1,16 @@
 //! SQL of the recorded differences, page by page.
 
-use super::{Change, ChangedField};
+use super::{Change, ChangePosition, ChangedField};
 use sqlx::PgConnection;
 
-/// Where product changes go on: after this recorded change, then after this product of an applied import.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct After {
-    pub change: i64,
-    pub product: i64,
-}
-
-/// Reads the changed products. The new products of an applied import are not recorded and are read by their ids, after all
-/// others. Returns where the list goes on, too.
+/// Reads the changed products after the position, and moves it. The new products of an applied import are not recorded and are
+/// read by their ids, after all others.
 pub(super) async fn product_changes(
     connection: &mut PgConnection,
     id: i64,
-    after: After,
+    position: &mut ChangePosition,
     limit: i64,
-) -> Result<(Vec<Change>, After), sqlx::Error> {
+) -> Result<Vec<Change>, sqlx::Error> {
     let rows = sqlx::query!(
         r#"with recorded as (
                select id as change_id, 0::bigint as product_id, code, change,
@@ -61,13 +54,15 @@ pub(super) async fn product_changes(
            ) f(position, field, before, after) on f.before is distinct from f.after
            order by p.product_id, p.change_id, f.position"#,
         id,
-        after.change,
-        after.product,
+        position.change,
+        position.product,
         limit
     )
     .fetch_all(connection)
     .await?;
-    let next = rows.last().map_or(after, |row| After { change: row.change_id, product: row.product_id });
+    if let Some(last) = rows.last() {
+        (position.change, position.product) = (last.change_id, last.product_id);
+    }
     let mut changes: Vec<Change> = Vec::new();
     for row in rows {
         let field = row.field.map(|field| ChangedField { field, before: row.before, after: row.after });
@@ -83,16 +78,16 @@ pub(super) async fn product_changes(
             }),
         }
     }
-    Ok((changes, next))
+    Ok(changes)
 }
 
-/// Reads the changed contract prices after the one with this id. Returns the id of the last one too.
+/// Reads the changed contract prices after the position, and moves it.
 pub(super) async fn price_changes(
     connection: &mut PgConnection,
     id: i64,
-    after: i64,
+    position: &mut ChangePosition,
     limit: i64,
-) -> Result<(Vec<Change>, Option<i64>), sqlx::Error> {
+) -> Result<Vec<Change>, sqlx::Error> {
     let rows = sqlx::query!(
         r#"select id, code, clinic_id, price_list, nullif(valid_from, '-infinity') as valid_from,
                   case when before_price is null then 'price_new' when after_price is null then 'price_removed'
@@ -101,12 +96,12 @@ pub(super) async fn price_changes(
                   nullif(before_until, 'infinity')::text as before_until, nullif(after_until, 'infinity')::text as after_until
            from catalog_import_price where import_id = $1 and id > $2 order by id limit $3"#,
         id,
-        after,
+        position.price,
         limit
     )
     .fetch_all(connection)
     .await?;
-    let last = rows.last().map(|row| row.id);
+    position.price = rows.last().map_or(position.price, |row| row.id);
     let field = |field: &str, before, after| ChangedField { field: field.to_owned(), before, after };
     let changes = rows.into_iter().map(|row| {
         let fields = [
@@ -122,5 +117,5 @@ pub(super) async fn price_changes(
             fields: fields.into_iter().filter(|field| field.before != field.after).collect(),
         }
     });
-    Ok((changes.collect(), last))
+    Ok(changes.collect())
 }

@@ -8,7 +8,7 @@ mod store;
 
 use super::{ImportRecord, ImportState, ImportsError, find};
 use crate::audit;
-use crate::catalog::import::{self, store::bump_version};
+use crate::catalog::import::store::{bump_version, lock_imports};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use sqlx::PgConnection;
@@ -35,7 +35,7 @@ pub async fn roll_back(
     actor: &str,
     id: i64,
 ) -> Result<ImportRecord, ImportsError> {
-    import::lock(connection, &|_| ()).await?;
+    lock_imports(connection).await?;
     let applied = store::lock(connection, id).await?.ok_or(ImportsError::NotFound(id))?;
     if applied.state != ImportState::Applied {
         return Err(ImportsError::State { id, state: applied.state });
