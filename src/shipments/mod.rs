@@ -14,7 +14,7 @@ mod reissue;
 mod store;
 mod tax;
 
-pub(crate) use import::parse_day;
+pub(crate) use crate::catalog::import::cells::parse_day;
 pub use import::{ImportError, ImportOptions, Imported, RowError, ShipmentFile, import};
 pub use plan::{FieldProblem, InvalidField, Requested};
 pub use reissue::reissue;
@@ -22,7 +22,7 @@ pub use reissue::reissue;
 use crate::audit;
 use crate::config::{Overrides, SiteSettings, Switch};
 use crate::db::Page;
-use crate::delivery::payload::Payload;
+use crate::delivery::payload::{Invoice, Payload};
 use crate::delivery::store::{NewDelivery, enqueue};
 use crate::events;
 use crate::ids::{ClinicId, OrderId, ShipmentId, SiteId};
@@ -205,15 +205,11 @@ async fn write(
         return Err(ShipError::State { order: order.supplier_order_number, state: order.state });
     }
     let mut planned = check(connection, &order, new).await?;
-    planned.lines.iter_mut().for_each(|planned| order.tax.apply(&mut planned.line));
+    planned.lines.iter_mut().for_each(|line| order.tax.apply(line));
     let settings = defaults.overridden(&order.site_settings);
-    let parcel = invoice::Parcel {
-        shipped_at: now,
-        freight: new.freight,
-        lines: planned.lines.iter().map(|planned| planned.line.clone()).collect(),
-    };
+    let parcel = invoice::Parcel { shipped_at: now, freight: new.freight, lines: planned.lines };
     let shipment = store::insert_shipment(connection, &order, new.freight, now).await?;
-    store::insert_lines(connection, shipment, &planned.lines).await?;
+    store::insert_lines(connection, shipment, &parcel.lines).await?;
     let state = if planned.complete { "shipped" } else { "part_shipped" };
     store::set_order_state(connection, order.id, state, now).await?;
     let payloads = write_deliveries(connection, &settings, now, &order, shipment, &parcel, new).await?;
@@ -255,7 +251,7 @@ async fn write_deliveries(
     parcel: &invoice::Parcel,
     new: &NewShipment,
 ) -> Result<Vec<Payload>, ShipError> {
-    let mut invoices = invoice::invoices(&order.ordered, parcel, settings);
+    let invoices = invoice::invoices(&order.ordered, parcel, settings);
     let mut numbers = Vec::new();
     // A shipment without an invoice has a number too, by which staff refer to it.
     for part in 1..=invoices.len().max(1) {
@@ -277,34 +273,21 @@ async fn write_deliveries(
         "the clinic has no ezyVet site: run `spsi clinic set {clinic} site=SITE`, then `spsi delivery retry` with this id"
     );
     let attention = order.site.is_none().then_some(no_site.as_str());
-    let (mut payloads, mut last) = (Vec::new(), None);
-    for (invoice, number) in invoices.iter_mut().zip(&numbers) {
-        invoice.invoice_number.clone_from(number);
-        let payload = Payload::ReceiveInvoice(invoice.clone());
-        let new = NewDelivery {
-            site: order.site,
-            clinic,
-            shipment,
-            invoice_number: number,
-            after: None,
-            payload: &payload,
-            attention,
-        };
-        last = Some(enqueue(connection, &new, now).await?);
-        payloads.push(payload);
-    }
-    for supplied in invoice::supplied(parcel, settings) {
-        let payload = Payload::Supplied(supplied);
-        let new = NewDelivery {
-            site: order.site,
-            clinic,
-            shipment,
-            invoice_number: &numbers[0],
-            after: last,
-            payload: &payload,
-            attention,
-        };
-        enqueue(connection, &new, now).await?;
+    let invoices = invoices.into_iter().zip(&numbers).map(|(invoice, number)| {
+        (number, Payload::ReceiveInvoice(Invoice { invoice_number: number.clone(), ..invoice }))
+    });
+    let supplied = invoice::supplied(parcel, settings);
+    let supplied = supplied.into_iter().map(|supplied| (&numbers[0], Payload::Supplied(supplied)));
+    let (mut payloads, mut last_invoice) = (Vec::new(), None);
+    for (invoice_number, payload) in invoices.chain(supplied) {
+        let is_invoice = matches!(payload, Payload::ReceiveInvoice(_));
+        let after = last_invoice.filter(|_| !is_invoice);
+        let new =
+            NewDelivery { site: order.site, clinic, shipment, invoice_number, after, payload: &payload, attention };
+        let delivery = enqueue(connection, &new, now).await?;
+        if is_invoice {
+            last_invoice = Some(delivery);
+        }
         payloads.push(payload);
     }
     Ok(payloads)

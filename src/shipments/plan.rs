@@ -1,7 +1,6 @@
 //! Plans which goods leave: checks requested lines against outstanding units. Pure.
 
 use super::invoice::ShippedLine;
-use crate::ids::OrderLineId;
 use crate::values;
 use rust_decimal::Decimal;
 use time::Date;
@@ -66,24 +65,16 @@ pub struct Requested {
 /// An order line with its outstanding units.
 #[derive(Clone, Debug)]
 pub(crate) struct Outstanding {
-    pub line_id: OrderLineId,
     /// Its quantity is the quantity ordered.
     pub line: ShippedLine,
     /// Ordered less cancelled less shipped units. Negative for a return.
     pub outstanding: Decimal,
 }
 
-/// Goods that leave, of one order line.
-#[derive(Clone, Debug)]
-pub(crate) struct Planned {
-    pub line_id: OrderLineId,
-    pub line: ShippedLine,
-}
-
 /// The lines of a shipment.
 #[derive(Clone, Debug)]
 pub(crate) struct Plan {
-    pub lines: Vec<Planned>,
+    pub lines: Vec<ShippedLine>,
     /// Whether nothing is outstanding afterwards.
     pub complete: bool,
 }
@@ -113,7 +104,8 @@ pub(crate) fn plan(
         match check(order, request) {
             Ok(index) => {
                 left[index] -= request.quantity;
-                lines.push(planned(&order[index], request));
+                let (quantity, batch, expiry) = (request.quantity, request.batch.clone(), request.expiry);
+                lines.push(ShippedLine { quantity, batch, expiry, ..order[index].line.clone() });
             }
             Err((field, problem)) => wrong.push(InvalidField::new(format!("lines[{number}].{field}"), problem)),
         }
@@ -146,11 +138,6 @@ fn check(order: &[Outstanding], request: &Requested) -> Result<usize, (&'static 
     Ok(index)
 }
 
-fn planned(line: &Outstanding, request: &Requested) -> Planned {
-    let (quantity, batch, expiry) = (request.quantity, request.batch.clone(), request.expiry);
-    Planned { line_id: line.line_id, line: ShippedLine { quantity, batch, expiry, ..line.line.clone() } }
-}
-
 /// Returns the order lines of which more is requested than outstanding, each at its last requested line.
 fn excesses(order: &[Outstanding], requested: &[Requested], left: &[Decimal]) -> Vec<InvalidField> {
     let mut wrong = Vec::new();
@@ -171,7 +158,7 @@ fn excesses(order: &[Outstanding], requested: &[Requested], left: &[Decimal]) ->
 
 /// Replaces the order's prices. The tax per unit keeps the order's rate; a rate of the catalogue replaces it later. Returns
 /// the prices that are wrong.
-fn reprice(lines: &mut [Planned], prices: &[(String, Decimal)], requested: &[Requested]) -> Vec<InvalidField> {
+fn reprice(lines: &mut [ShippedLine], prices: &[(String, Decimal)], requested: &[Requested]) -> Vec<InvalidField> {
     let mut wrong = Vec::new();
     for (number, (item, price)) in prices.iter().enumerate() {
         if price.is_sign_negative() && !price.is_zero() {
@@ -182,7 +169,7 @@ fn reprice(lines: &mut [Planned], prices: &[(String, Decimal)], requested: &[Req
             let problem = FieldProblem::PriceWithoutGoods { item: item.clone() };
             wrong.push(InvalidField::new(format!("prices[{number}].item"), problem));
         }
-        for line in lines.iter_mut().map(|planned| &mut planned.line).filter(|line| line.item == *item) {
+        for line in lines.iter_mut().filter(|line| line.item == *item) {
             let rate = line.tax_per_unit.checked_div(line.price_per_unit).unwrap_or_default();
             line.tax_per_unit = values::round(rate * price, 6);
             line.price_per_unit = *price;
@@ -205,24 +192,8 @@ mod tests {
     use proptest::prelude::*;
 
     fn line(item: &str, ordered: i64, outstanding: i64) -> Outstanding {
-        Outstanding {
-            line_id: OrderLineId(1),
-            line: ShippedLine {
-                item: item.into(),
-                product_id: "1".into(),
-                supplier_code: "C".into(),
-                location_id: "3".into(),
-                units_per_outer: Decimal::ONE,
-                price_per_unit: Decimal::ONE,
-                tax_per_unit: Decimal::ZERO,
-                tax_rate: None,
-                tax_code: String::new(),
-                quantity: ordered.into(),
-                batch: String::new(),
-                expiry: None,
-            },
-            outstanding: outstanding.into(),
-        }
+        let line = super::super::invoice::tests::line(item, &ordered.to_string());
+        Outstanding { line, outstanding: outstanding.into() }
     }
 
     fn request(item: &str, quantity: i64) -> Requested {
@@ -239,7 +210,7 @@ mod tests {
     fn an_empty_request_ships_everything_outstanding() {
         let plan = plan(&[line("9", 10, 4), line("10", 5, 0), line("11", 3, -1)], &[], &[], false).unwrap();
         assert_eq!(plan.lines.len(), 1);
-        assert_eq!(plan.lines[0].line.quantity, 4.into());
+        assert_eq!(plan.lines[0].quantity, 4.into());
         assert!(plan.complete);
         assert_eq!(problem(super::plan(&[line("9", 1, 0)], &[], &[], false)), FieldProblem::NothingOutstanding);
     }
@@ -257,7 +228,7 @@ mod tests {
     #[test]
     fn a_return_has_negative_quantities() {
         let order = [line("9", -10, -10)];
-        assert_eq!(plan(&order, &[], &[], false).unwrap().lines[0].line.quantity, (-10).into());
+        assert_eq!(plan(&order, &[], &[], false).unwrap().lines[0].quantity, (-10).into());
         assert!(!plan(&order, &[request("9", -4)], &[], false).unwrap().complete);
         assert!(matches!(problem(plan(&order, &[request("9", -11)], &[], false)), FieldProblem::Excess { .. }));
         let positive = problem(plan(&order, &[request("9", 4)], &[], false));
@@ -266,12 +237,11 @@ mod tests {
 
     #[test]
     fn a_replaced_price_keeps_the_tax_rate() {
-        let mut order = [line("9", 10, 10), line("10", 1, 1)];
-        order[0].line.tax_per_unit = Decimal::new(1, 1);
+        let order = [line("9", 10, 10), line("10", 1, 1)];
         let requested = [request("9", 4), request("9", 6)];
         let plan = |item: &str, price| plan(&order, &requested, &[(item.to_owned(), price)], false);
-        for planned in plan("9", Decimal::new(25, 1)).unwrap().lines {
-            let prices = (planned.line.price_per_unit, planned.line.tax_per_unit);
+        for line in plan("9", Decimal::new(25, 1)).unwrap().lines {
+            let prices = (line.price_per_unit, line.tax_per_unit);
             assert_eq!(prices, (Decimal::new(25, 1), Decimal::new(25, 2)));
         }
         assert_eq!(problem(plan("10", Decimal::ONE)), FieldProblem::PriceWithoutGoods { item: "10".into() });

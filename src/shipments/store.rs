@@ -1,7 +1,7 @@
 //! SQL of shipments and invoice numbers.
 
 use super::invoice::{Ordered, ShippedLine};
-use super::plan::{FieldProblem, Outstanding, Planned};
+use super::plan::{FieldProblem, Outstanding};
 use super::tax::ClinicTax;
 use super::{Filter, Line, Order, ShipError, Shipment};
 use crate::config::Overrides;
@@ -61,8 +61,8 @@ pub(super) async fn list_outstanding(
     .fetch_all(connection)
     .await?;
     let lines = rows.into_iter().map(|row| Outstanding {
-        line_id: OrderLineId(row.id),
         line: ShippedLine {
+            line_id: OrderLineId(row.id),
             item: row.ezyvet_id,
             product_id: row.product_id,
             supplier_code: row.supplier_code,
@@ -102,12 +102,12 @@ pub(super) async fn insert_shipment(
 pub(super) async fn insert_lines(
     connection: &mut PgConnection,
     shipment: ShipmentId,
-    lines: &[Planned],
+    lines: &[ShippedLine],
 ) -> Result<(), sqlx::Error> {
-    let ids: Vec<i64> = lines.iter().map(|planned| planned.line_id.0).collect();
-    let quantities: Vec<Decimal> = lines.iter().map(|planned| planned.line.quantity).collect();
-    let batches: Vec<String> = lines.iter().map(|planned| planned.line.batch.clone()).collect();
-    let expiries: Vec<Option<Date>> = lines.iter().map(|planned| planned.line.expiry).collect();
+    let ids: Vec<i64> = lines.iter().map(|line| line.line_id.0).collect();
+    let quantities: Vec<Decimal> = lines.iter().map(|line| line.quantity).collect();
+    let batches: Vec<String> = lines.iter().map(|line| line.batch.clone()).collect();
+    let expiries: Vec<Option<Date>> = lines.iter().map(|line| line.expiry).collect();
     sqlx::query!(
         "insert into shipment_line (shipment_id, order_line_id, quantity, batch, expiry, position)
          select $1, u.* from unnest($2::bigint[], $3::numeric[], $4::text[], $5::date[]) with ordinality u",

@@ -52,9 +52,7 @@ impl From<ImportError> for Problem {
     fn from(error: ImportError) -> Self {
         match error {
             ImportError::Rows { errors, .. } => Self::invalid(errors.into_iter().map(field_error).collect()),
-            error @ (ImportError::Columns(_) | ImportError::Empty) => {
-                Self::field(Kind::Invalid, "line 1", error.to_string())
-            }
+            error @ ImportError::Empty => Self::field(Kind::Invalid, "line 1", error.to_string()),
             ImportError::Repeated { file, at, actor } => {
                 let at = at.format(&Rfc3339).unwrap_or_default();
                 let text = format!(
@@ -68,7 +66,7 @@ impl From<ImportError> for Problem {
 }
 
 fn field_error(error: RowError) -> FieldError {
-    let RowError { line, column, value, reason } = error;
+    let RowError { line, column, value, reason, .. } = error;
     let field = if column.is_empty() { format!("line {line}") } else { format!("line {line}, {column}") };
     let message = if value.is_empty() { reason } else { format!("`{value}`: {reason}") };
     FieldError::new(field, message)

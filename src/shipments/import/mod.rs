@@ -10,9 +10,10 @@
 mod read;
 mod store;
 
-pub(crate) use read::parse_day;
+pub use crate::catalog::import::RowError;
 
 use super::{FieldProblem, InvalidField, NewShipment, ShipError, Shipment, ship};
+use crate::catalog::import::problems::Problems;
 use crate::config::SiteSettings;
 use aws_lc_rs::digest::{SHA256, digest};
 use read::Group;
@@ -20,26 +21,11 @@ use sqlx::{Connection, PgConnection};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-/// An error in one row.
-#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
-pub struct RowError {
-    /// Line of the file; the header is line 1.
-    pub line: u64,
-    pub column: String,
-    pub value: String,
-    pub reason: String,
-}
-
 /// Why nothing was imported.
 #[derive(Debug, thiserror::Error)]
 pub enum ImportError {
     #[error("{} errors in {file}; nothing was shipped", errors.len())]
     Rows { file: String, errors: Vec<RowError> },
-    #[error(
-        "the file lacks the column {}; required: order,item,quantity; optional: batch,expiry,freight,invoice_number",
-        .0.join(", ")
-    )]
-    Columns(Vec<&'static str>),
     #[error("the file holds no rows below its header")]
     Empty,
     /// The same content was imported before.
@@ -85,7 +71,10 @@ pub async fn import(
     file: ShipmentFile<'_>,
     options: ImportOptions,
 ) -> Result<Imported, ImportError> {
-    let (groups, mut errors) = read::read(file.content, options.allow_excess)?;
+    let (groups, mut problems) = read::read(file, options.allow_excess);
+    if groups.is_empty() && problems.count == 0 {
+        return Err(ImportError::Empty);
+    }
     let mut savepoint = connection.begin().await?;
     let hash = digest(&SHA256, file.content);
     let earlier = store::insert_file(&mut savepoint, hash.as_ref(), file.name, now, actor).await?;
@@ -108,14 +97,13 @@ pub async fn import(
             Err(ShipError::Database(error)) => return Err(error.into()),
             Err(error) => {
                 attempt.rollback().await?;
-                errors.extend(row_errors(group, &error));
+                report(group, &error, &mut problems);
             }
         }
     }
-    if !errors.is_empty() {
+    if problems.count > 0 {
         savepoint.rollback().await?;
-        errors.sort_by_key(|error| error.line);
-        return Err(ImportError::Rows { file: file.name.to_owned(), errors });
+        return Err(ImportError::Rows { file: file.name.to_owned(), errors: problems.into_errors() });
     }
     if options.dry_run {
         savepoint.rollback().await?
@@ -125,30 +113,23 @@ pub async fn import(
     Ok(Imported { dry_run: options.dry_run, shipments })
 }
 
-/// Returns an error for every wrong part of a refused shipment, at the row that is at fault.
-fn row_errors(group: &Group, error: &ShipError) -> Vec<RowError> {
-    match error {
-        ShipError::Invalid(wrong) => wrong.iter().map(|wrong| row_error(group, wrong)).collect(),
-        error => {
-            let (column, value) = ("order".to_owned(), group.new.order.clone());
-            vec![RowError { line: group.first_line(), column, value, reason: error.to_string() }]
-        }
-    }
-}
-
-fn row_error(group: &Group, InvalidField { field, problem }: &InvalidField) -> RowError {
-    // `lines[2].quantity` is the column `quantity` of the group's third row.
-    let of_row = field.strip_prefix("lines[").and_then(|rest| rest.split_once("]."));
-    let of_row = of_row.and_then(|(index, column)| Some((index.parse::<usize>().ok()?, column)));
-    let (row, column) = of_row.unwrap_or((0, field.as_str()));
-    let column = if column == "lines" { "order" } else { column };
-    let line = group.lines.get(row).copied().unwrap_or_else(|| group.first_line());
-    let value = value(&group.new, row, column);
-    let reason = match problem {
-        FieldProblem::Excess { .. } => format!("{problem} (all rows of the line together)"),
-        problem => problem.to_string(),
+/// Reports every wrong part of a refused shipment, at the row that is at fault.
+fn report(group: &Group, error: &ShipError, problems: &mut Problems) {
+    let first_line = group.lines.first().copied().unwrap_or_default();
+    let ShipError::Invalid(wrong) = error else {
+        return problems.add(first_line, "order", &group.new.order, error);
     };
-    RowError { line, column: column.to_owned(), value, reason }
+    for InvalidField { field, problem } in wrong {
+        // `lines[2].quantity` is the column `quantity` of the group's third row.
+        let of_row = field.strip_prefix("lines[").and_then(|rest| rest.split_once("]."));
+        let of_row = of_row.and_then(|(index, column)| Some((index.parse::<usize>().ok()?, column)));
+        let (row, column) = of_row.unwrap_or((0, field.as_str()));
+        let column = if column == "lines" { "order" } else { column };
+        let line = group.lines.get(row).copied().unwrap_or(first_line);
+        let value = value(&group.new, row, column);
+        let note = if matches!(problem, FieldProblem::Excess { .. }) { " (all rows of the line together)" } else { "" };
+        problems.add(line, column, &value, format_args!("{problem}{note}"));
+    }
 }
 
 fn value(new: &NewShipment, row: usize, column: &str) -> String {

@@ -1,14 +1,28 @@
-//! Reads the rows of a file of shipments. Pure.
+//! Reads the rows of a file of shipments like those of a catalogue file. Pure.
 
-use super::{ImportError, RowError};
+use super::ShipmentFile;
+use crate::catalog::import::FormatOptions;
+use crate::catalog::import::cells::{CODE_CHARACTERS, Numbers, optional_date, required_text};
+use crate::catalog::import::problems::Problems;
+use crate::catalog::import::read::{Check, Columns, Table};
 use crate::shipments::{NewShipment, Requested};
 use crate::values::parse_decimal;
-use csv::{ByteRecord, StringRecord};
 use rust_decimal::Decimal;
 use std::collections::HashMap;
-use time::{Date, macros::format_description};
 
-const REQUIRED: [&str; 3] = ["order", "item", "quantity"];
+const ORDER: usize = 0;
+const ITEM: usize = 1;
+const QUANTITY: usize = 2;
+const BATCH: usize = 3;
+const EXPIRY: usize = 4;
+const FREIGHT: usize = 5;
+const INVOICE_NUMBER: usize = 6;
+
+const COLUMNS: Columns = Columns {
+    known: &["order", "item", "quantity", "batch", "expiry", "freight", "invoice_number"],
+    required: &["order", "item", "quantity"],
+    one_of: &[],
+};
 
 /// The rows of one shipment.
 #[derive(Debug)]
@@ -20,141 +34,73 @@ pub struct Group {
     pub has_errors: bool,
 }
 
-impl Group {
-    pub fn first_line(&self) -> u64 {
-        self.lines.first().copied().unwrap_or_default()
-    }
-}
-
-/// A row with its columns by name.
-struct Cells<'a> {
-    columns: &'a HashMap<String, usize>,
-    record: StringRecord,
-    line: u64,
-}
-
-impl Cells<'_> {
-    fn get(&self, column: &str) -> &str {
-        self.columns.get(column).and_then(|index| self.record.get(*index)).unwrap_or_default()
-    }
-
-    fn error(&self, column: &str, reason: impl Into<String>) -> RowError {
-        RowError {
-            line: self.line,
-            column: column.to_owned(),
-            value: self.get(column).to_owned(),
-            reason: reason.into(),
-        }
-    }
-}
-
 /// Reads every row. Returns the shipments in the order of the file, and all errors.
-pub fn read(content: &[u8], allow_excess: bool) -> Result<(Vec<Group>, Vec<RowError>), ImportError> {
-    let mut reader = csv::ReaderBuilder::new().trim(csv::Trim::All).flexible(true).from_reader(content);
-    let mut errors = Vec::new();
-    let columns = columns(reader.byte_headers().cloned().unwrap_or_default())?;
-    let (mut groups, mut known): (Vec<Group>, HashMap<(String, String), usize>) = (Vec::new(), HashMap::new());
-    for record in reader.byte_records() {
-        // Reading from memory does not fail, and rows may have any length.
-        let Ok(record) = record else { break };
-        let line = record.position().map_or(0, csv::Position::line);
-        let record = match StringRecord::from_byte_record(record) {
-            // Postgres stores no NUL.
-            Ok(record) if !record.iter().any(|cell| cell.contains('\0')) => record,
-            wrong => {
-                let reason = if wrong.is_ok() { "contains a NUL character" } else { "is not UTF-8" };
-                errors.push(RowError { line, column: String::new(), value: String::new(), reason: reason.to_owned() });
-                continue;
-            }
-        };
-        let cells = Cells { columns: &columns, record, line };
-        let errors_before = errors.len();
-        let requested = requested(&cells, &mut errors);
-        let freight = freight(&cells, &mut errors);
-        let key = (cells.get("order").to_owned(), cells.get("invoice_number").to_owned());
-        let index = *known.entry(key).or_insert_with(|| {
-            groups.push(group(&cells, allow_excess));
-            groups.len() - 1
-        });
+pub(super) fn read(file: ShipmentFile<'_>, allow_excess: bool) -> (Vec<Group>, Problems) {
+    let mut problems = Problems::new(file.name);
+    let mut groups: Vec<Group> = Vec::new();
+    // Reading from memory does not fail.
+    let Ok(Some(mut table)) = Table::open(file.content, COLUMNS, &FormatOptions::default(), &mut problems) else {
+        return (groups, problems);
+    };
+    let (mut numbers, mut known) = (Numbers::default(), HashMap::new());
+    loop {
+        let count_before = problems.count;
+        let Ok(Some(row)) = table.next(&mut problems) else { return (groups, problems) };
+        let mut check = Check { row: &row, problems: &mut problems, numbers: &mut numbers };
+        let order = check.cell(ORDER, |value| required_text(value, CODE_CHARACTERS)).unwrap_or_default();
+        let requested = requested(&mut check);
+        let freight = if check.is_filled(FREIGHT) { decimal(&mut check, FREIGHT) } else { None };
+        let number = row.get(INVOICE_NUMBER).filter(|number| !number.is_empty());
+        let index =
+            *known.entry((order.to_owned(), number.map(str::to_owned))).or_insert_with_key(|(order, number)| {
+                let (order, invoice_number) = (order.clone(), number.clone());
+                let new = NewShipment { order, invoice_number, allow_excess, ..NewShipment::default() };
+                groups.push(Group { lines: Vec::new(), new, has_errors: false });
+                groups.len() - 1
+            });
         let group = &mut groups[index];
         if let Some(freight) = freight {
             if !group.new.freight.is_zero() && group.new.freight != freight {
-                errors.push(cells.error("freight", "differs from the freight on an earlier row of the same shipment"));
+                check.refuse(FREIGHT, "differs from the freight on an earlier row of the same shipment");
             }
             group.new.freight = freight;
         }
         group.new.lines.push(requested);
-        group.lines.push(line);
-        group.has_errors |= errors.len() > errors_before;
+        group.lines.push(row.line);
+        group.has_errors |= problems.count > count_before;
     }
-    if groups.is_empty() && errors.is_empty() {
-        return Err(ImportError::Empty);
-    }
-    Ok((groups, errors))
 }
 
-/// Returns the index of each column. Column names are compared without regard to case.
-fn columns(headers: ByteRecord) -> Result<HashMap<String, usize>, ImportError> {
-    let name = |name: &[u8]| String::from_utf8_lossy(name).trim_start_matches('\u{feff}').trim().to_ascii_lowercase();
-    let columns: HashMap<String, usize> =
-        headers.iter().enumerate().map(|(index, header)| (name(header), index)).collect();
-    let missing: Vec<&str> = REQUIRED.into_iter().filter(|column| !columns.contains_key(*column)).collect();
-    if missing.is_empty() { Ok(columns) } else { Err(ImportError::Columns(missing)) }
+fn requested(check: &mut Check<'_, '_>) -> Requested {
+    let item = check.cell(ITEM, |value| required_text(value, CODE_CHARACTERS)).unwrap_or_default().to_owned();
+    let quantity = decimal(check, QUANTITY).unwrap_or(Decimal::ONE);
+    let batch = check.text(BATCH).unwrap_or_default().to_owned();
+    let expiry = check.cell(EXPIRY, optional_date).flatten();
+    Requested { item, quantity, batch, expiry }
 }
 
-fn group(cells: &Cells<'_>, allow_excess: bool) -> Group {
-    let number = Some(cells.get("invoice_number")).filter(|number| !number.is_empty());
-    let new = NewShipment {
-        order: cells.get("order").to_owned(),
-        invoice_number: number.map(str::to_owned),
-        allow_excess,
-        ..NewShipment::default()
-    };
-    Group { lines: Vec::new(), new, has_errors: false }
-}
-
-fn requested(cells: &Cells<'_>, errors: &mut Vec<RowError>) -> Requested {
-    for required in ["order", "item"] {
-        if cells.get(required).is_empty() {
-            errors.push(cells.error(required, "is empty"));
-        }
-    }
-    let quantity = parse_decimal(cells.get("quantity")).unwrap_or_else(|error| {
-        errors.push(cells.error("quantity", error.to_string()));
-        Decimal::ONE
-    });
-    let expiry = Some(cells.get("expiry")).filter(|text| !text.is_empty()).and_then(|text| {
-        let day = parse_day(text);
-        if day.is_none() {
-            errors.push(cells.error("expiry", "is not a date like 2028-01-31"));
-        }
-        day
-    });
-    Requested { item: cells.get("item").to_owned(), quantity, batch: cells.get("batch").to_owned(), expiry }
-}
-
-fn freight(cells: &Cells<'_>, errors: &mut Vec<RowError>) -> Option<Decimal> {
-    let text = Some(cells.get("freight")).filter(|text| !text.is_empty())?;
-    parse_decimal(text).map_err(|error| errors.push(cells.error("freight", error.to_string()))).ok()
-}
-
-/// Parses `YYYY-MM-DD`.
-pub(crate) fn parse_day(text: &str) -> Option<Date> {
-    Date::parse(text, format_description!("[year]-[month]-[day]")).ok()
+/// Parses a number with a decimal point.
+fn decimal(check: &mut Check<'_, '_>, column: usize) -> Option<Decimal> {
+    check.cell(column, |value| Ok(parse_decimal(value)?))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn read(content: &[u8]) -> (Vec<Group>, Vec<(u64, String)>) {
+        let (groups, problems) = super::read(ShipmentFile { name: "f", content }, false);
+        (groups, problems.into_errors().into_iter().map(|error| (error.line, error.column)).collect())
+    }
+
     #[test]
     fn rows_of_one_order_and_number_are_one_shipment() {
         let file = "order,item,quantity,batch,expiry,freight,invoice_number\n\
-                    SO-1,9,2,A,2028-01-31,5.50,\nSO-1,10,1,,,,\nSO-1,11,1,,,,X-1\nSO-2,9,-3,,,,\n";
-        let (groups, errors) = read(file.as_bytes(), false).unwrap();
+                    SO-1,9,2,A,2028-01-31,5.50,\n\nSO-1,10,1,,,,\nSO-1,11,1,,,,X-1\nSO-2,9,-3,,,,\n";
+        let (groups, errors) = read(file.as_bytes());
         assert_eq!(errors, []);
         let shape: Vec<_> = groups.iter().map(|g| (g.lines.as_slice(), g.new.order.as_str())).collect();
-        assert_eq!(shape, [(&[2, 3][..], "SO-1"), (&[4], "SO-1"), (&[5], "SO-2")]);
+        assert_eq!(shape, [(&[2, 4][..], "SO-1"), (&[5], "SO-1"), (&[6], "SO-2")]);
         assert_eq!(groups[0].new.freight, "5.5".parse().unwrap());
         assert_eq!(groups[0].new.lines[0].expiry.unwrap().to_string(), "2028-01-31");
     }
@@ -162,17 +108,18 @@ mod tests {
     #[test]
     fn every_wrong_row_is_reported_at_once() {
         let file =
-            b"\xef\xbb\xbfOrder,item,quantity,expiry,freight\n,9,x,tomorrow,\nSO-1,,1,,-\n\xff,9,1,,\nSO-1,9,\0,,\n";
-        let (_, errors) = read(file, false).unwrap();
-        let shape: Vec<_> = errors.iter().map(|e| (e.line, e.column.as_str())).collect();
-        assert_eq!(
-            shape,
-            [(2, "order"), (2, "quantity"), (2, "expiry"), (3, "item"), (3, "freight"), (4, ""), (5, "")]
-        );
-        assert!(
-            matches!(read(b"order,items\n", false), Err(ImportError::Columns(missing)) if missing == ["item", "quantity"])
-        );
-        assert!(matches!(read(b"", false), Err(ImportError::Columns(_))));
-        assert!(matches!(read(b"order,item,quantity\n", false), Err(ImportError::Empty)));
+            b"\xef\xbb\xbfOrder,item,quantity,expiry,freight\n,9,x,tomorrow,\nSO-1,,1,,-\nSO-\xff,9,1,,\nSO-1,9,\0,,\nSO-1,9\n";
+        let expected = [
+            (2, "expiry"),
+            (2, "order"),
+            (2, "quantity"),
+            (3, "freight"),
+            (3, "item"),
+            (4, "order"),
+            (5, "quantity"),
+            (6, ""),
+        ];
+        assert_eq!(read(file).1, expected.map(|(line, column)| (line, column.to_owned())));
+        assert_eq!(read(b"order,items\n").1, [(1, String::new())]);
     }
 }

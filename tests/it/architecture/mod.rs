@@ -22,7 +22,7 @@ const ARROWS: [(&str, &[&str]); 18] = [
     ("orders", &["audit", "auth", "catalog", "clinics", "events", "http", "webhooks"]),
     ("exports", &["events", "orders"]),
     ("delivery", &["audit", "clinics", "events", "ezyvet"]),
-    ("shipments", &["audit", "clinics", "delivery", "events", "ezyvet", "orders"]),
+    ("shipments", &["audit", "catalog", "clinics", "delivery", "events", "ezyvet", "orders"]),
     ("http", &["auth", "catalog", "clinics", "orders", "staff"]),
     (
         "staff",
