@@ -51,22 +51,15 @@ pub struct SeededClinic {
 impl Files {
     /// Reads the files of a folder, or the built-in ones.
     pub fn open(folder: Option<&Path>) -> anyhow::Result<Self> {
-        let Some(folder) = folder else {
-            return Ok(Self {
-                products: include_bytes!("../seed/products.csv").into(),
-                price_lists: include_bytes!("../seed/price_lists.csv").into(),
-                clinics: include_bytes!("../seed/clinics.csv").into(),
-                prices: include_bytes!("../seed/prices.csv").into(),
-            });
-        };
-        let read = |name: &str| {
-            std::fs::read(folder.join(name)).with_context(|| format!("cannot read {}", folder.join(name).display()))
+        let read = |name: &str, built_in: &[u8]| match folder.map(|folder| folder.join(name)) {
+            Some(path) => std::fs::read(&path).with_context(|| format!("cannot read {}", path.display())),
+            None => Ok(built_in.to_vec()),
         };
         Ok(Self {
-            products: read("products.csv")?,
-            price_lists: read("price_lists.csv")?,
-            clinics: read("clinics.csv")?,
-            prices: read("prices.csv")?,
+            products: read("products.csv", include_bytes!("../seed/products.csv"))?,
+            price_lists: read("price_lists.csv", include_bytes!("../seed/price_lists.csv"))?,
+            clinics: read("clinics.csv", include_bytes!("../seed/clinics.csv"))?,
+            prices: read("prices.csv", include_bytes!("../seed/prices.csv"))?,
         })
     }
 
