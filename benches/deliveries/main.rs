@@ -167,7 +167,7 @@ async fn run() {
     supplier.run("update delivery set state = 'cancelled', due_at = null where state <> 'delivered'").await;
 
     println!("One site with a backlog of 10,000");
-    ezyvet.reset(Limits::default());
+    ezyvet.reset(Limits { per_endpoint: 60, per_site: 180, window: 60_000 });
     supplier.run("update site_lease set budget = '{}', lease_until = null, not_before = null").await;
     supplier.enqueue(1..=1, 10_000).await;
     let working = supplier.work(&[]).await;

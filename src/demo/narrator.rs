@@ -51,7 +51,7 @@ impl Narrator {
     /// Prints a request to the supplier with its response. Secrets are masked.
     pub fn show(&self, exchange: &Exchange) {
         let status = exchange.status.map_or_else(|| "no response".to_owned(), |status| status.to_string());
-        let (bytes, milliseconds) = (exchange.answer_length, exchange.duration.as_millis());
+        let (bytes, milliseconds) = (exchange.answer_length, exchange.duration_ms);
         let response = format!("{status}, {bytes} bytes, {milliseconds} ms");
         self.call(&exchange.method, &exchange.url, &exchange.request_body, &response, &exchange.answer_body);
     }

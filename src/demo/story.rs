@@ -6,8 +6,7 @@ use crate::clinics::IssuedClinic;
 use crate::db::{self, Page};
 use crate::delivery::staff::{self, Delivery, Filter};
 use crate::orders::{self, OrderInFull};
-use crate::sandbox::product::Listed;
-use crate::sandbox::{Clinic, OrderLine, ProductQuery, Sandbox};
+use crate::sandbox::{Clinic, Listed, OrderLine, Sandbox};
 use crate::shipments::{self, NewShipment, Requested, Shipment};
 use crate::values::plain;
 use anyhow::{Context as _, bail, ensure};
@@ -81,26 +80,25 @@ async fn clinic_orders(
     if let Some(first) = pull.exchanges.first() {
         narrator.show(first);
     }
-    let total: u128 = pull.exchanges.iter().map(|exchange| exchange.duration.as_millis()).sum();
+    let total: u128 = pull.exchanges.iter().map(|exchange| exchange.duration_ms).sum();
     narrator.say(&format!("   {} products in {} pages, {total} ms in all", pull.products.len(), pull.exchanges.len()));
     let chosen = choose_products(&pull.products)?;
 
     narrator.step(4, "A nurse at the clinic types a product name, and ezyVet searches the catalogue");
     let name = chosen[0].name.split_whitespace().next().unwrap_or_default().to_lowercase();
-    let query = ProductQuery { name: vec![name], ..ProductQuery::default() };
-    let found = caller.products(&query, Some(2), Some(0)).await?;
+    let found = caller.products(Some(&name), Some(2), 0).await?;
     narrator.show(&found.exchange);
-    ensure!(!found.value.is_empty(), "the search for {:?} found no product", query.name);
+    ensure!(!found.value.is_empty(), "the search for {name:?} found no product");
 
     narrator.step(5, "The clinic approves a purchase order, and ezyVet sends it to the supplier");
     let lines = order_lines(&chosen);
     let sent = caller.send_order(&lines, "").await?;
     narrator.show(&sent.exchange);
     let reply = sent.value;
-    let number = reply.supplier_order_number;
+    let number = reply.supplier_order_number.clone();
     let number = number.with_context(|| format!("the order was declined: {}", reply.reasons.join("; ")))?;
     narrator.say(&format!("   The order is stored and accepted. Its number at the supplier is {number}."));
-    let again = caller.resend(&reply.order).await?;
+    let again = caller.resend(&reply).await?;
     ensure!(
         again.value.supplier_order_number.as_ref() == Some(&number),
         "a second copy of the order got another number"

@@ -13,7 +13,7 @@ use super::{
     form,
     order::PurchaseOrder,
     separation,
-    wire::{Request, list_of, text_of},
+    wire::{Request, text_of},
     world::World,
 };
 
@@ -39,14 +39,10 @@ pub(super) fn orders_of_call(world: &mut World, endpoint: Endpoint, request: &Re
 }
 
 fn orders_of_job(world: &mut World, request: &Request) -> BTreeSet<u64> {
-    let job = if request.content_type.contains("json") {
-        serde_json::from_slice(&request.body).unwrap_or_default()
-    } else {
-        form::read(&request.body, world.options.max_input_vars).value
-    };
+    let job = form::read_body(request, world.options.max_input_vars).value;
     let body = &job["data"]["body"];
-    let lines = list_of(&body["line_item"]).unwrap_or_default();
-    let items: BTreeSet<_> = lines.iter().filter_map(|line| text_of(&line["purchase_order_item_id"])).collect();
+    let lines = body["line_item"].as_array().into_iter().flatten();
+    let items: BTreeSet<_> = lines.filter_map(|line| text_of(&line["purchase_order_item_id"])).collect();
     let orders = orders_where(world, |order| order.items.iter().any(|item| items.contains(&item.id.to_string())));
     if let Some(number) = text_of(&body["invoice_number"]) {
         world.orders_by_invoice_number.entry(number).or_default().extend(&orders);
@@ -74,14 +70,14 @@ fn orders_of_supplied(world: &World, request: &Request) -> BTreeSet<u64> {
 
 /// Returns whether a job for this order invoiced goods of this batch.
 fn was_batch_invoiced(world: &World, order: &PurchaseOrder, batch: &str) -> bool {
-    let lines = world.jobs.iter().flat_map(|job| list_of(&job.body["line_item"]).unwrap_or_default());
+    let lines = world.jobs.iter().filter_map(|job| job.body["line_item"].as_array()).flatten();
     let mut lines_of_order = lines.filter(|line| {
         let id = text_of(&line["purchase_order_item_id"]);
         order.items.iter().any(|item| Some(item.id.to_string()) == id)
     });
     lines_of_order.any(|line| {
-        let batches = list_of(&line["batch"]).unwrap_or_default();
-        batches.iter().any(|invoiced| text_of(&invoiced["name"]).as_deref() == Some(batch))
+        let mut batches = line["batch"].as_array().into_iter().flatten();
+        batches.any(|invoiced| text_of(&invoiced["name"]).as_deref() == Some(batch))
     })
 }
 

@@ -1,23 +1,115 @@
 //! Checks a partner's answers against SPSI.md 1; an error names the first field that is not as documented.
 
 use rust_decimal::Decimal;
-use serde_json::{Map, Value};
+use serde::{
+    Deserialize, Deserializer,
+    de::{DeserializeOwned, Error, Unexpected},
+};
+use serde_json::{Number, Value};
 
-use super::product::Listed;
+/// A product of the supplier's catalogue.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+pub struct Listed {
+    /// 0 or 1; 0 means withdrawn.
+    #[serde(deserialize_with = "zero_or_one")]
+    pub active: bool,
+    /// Supplier code.
+    pub code: String,
+    /// Display name.
+    pub name: String,
+    /// `medication`...
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// Category.
+    pub category: String,
+    /// Inner units in an outer, above zero.
+    #[serde(deserialize_with = "decimal_text")]
+    pub units_per_outer: Decimal,
+    /// `box`, `bottle`...
+    pub unit_of_measure: String,
+    /// Price of one inner unit.
+    #[serde(deserialize_with = "decimal_text")]
+    pub price_per_unit: Decimal,
+    /// List price, per unit or per outer (SPSI.md 5.2).
+    #[serde(deserialize_with = "number")]
+    pub list_price: Decimal,
+    /// The clinic's own price, if it has one.
+    #[serde(default, deserialize_with = "optional_number")]
+    pub contract_price: Option<Decimal>,
+    /// A number or a string (SPSI.md 5.4).
+    #[serde(deserialize_with = "barcode")]
+    pub barcode: String,
+    /// Stock in units.
+    #[serde(deserialize_with = "number")]
+    pub stock_available: Decimal,
+    /// Links to pages about the product.
+    pub related_urls: Vec<String>,
+}
+
+fn zero_or_one<'de, D: Deserializer<'de>>(input: D) -> Result<bool, D::Error> {
+    match u64::deserialize(input)? {
+        0 => Ok(false),
+        1 => Ok(true),
+        other => Err(Error::invalid_value(Unexpected::Unsigned(other), &"0 or 1")),
+    }
+}
+
+fn decimal_text<'de, D: Deserializer<'de>>(input: D) -> Result<Decimal, D::Error> {
+    plain(&String::deserialize(input)?)
+}
+
+fn number<'de, D: Deserializer<'de>>(input: D) -> Result<Decimal, D::Error> {
+    plain(&Number::deserialize(input)?.to_string())
+}
+
+fn optional_number<'de, D: Deserializer<'de>>(input: D) -> Result<Option<Decimal>, D::Error> {
+    Option::<Number>::deserialize(input)?.map(|number| plain(&number.to_string())).transpose()
+}
+
+fn barcode<'de, D: Deserializer<'de>>(input: D) -> Result<String, D::Error> {
+    match Value::deserialize(input)? {
+        Value::String(text) => Ok(text),
+        Value::Number(number) if number.as_u64().is_some_and(|number| number < (1 << 53)) => Ok(number.to_string()),
+        other => Err(Error::custom(format!("must be a whole number or a string, is {other}"))),
+    }
+}
+
+/// Reads a decimal that has neither an exponent nor trailing zeros.
+fn plain<E: Error>(text: &str) -> Result<Decimal, E> {
+    let number = text.parse::<Decimal>().ok().filter(|number| number.normalize().to_string() == text);
+    number.ok_or_else(|| Error::custom(format!("must be a plain decimal, is {text}")))
+}
+
+fn parse<T: DeserializeOwned>(answer: &Value) -> Result<T, String> {
+    serde_path_to_error::deserialize(answer).map_err(|error| error.to_string())
+}
+
+/// Reads the answer of `/accesstoken`.
+///
+/// # Errors
+/// The answer has another shape.
+pub fn token(answer: &Value) -> Result<String, String> {
+    if answer["token_type"] != "Bearer" {
+        return Err("token_type: must be Bearer".into());
+    }
+    let token = answer["access_token"].as_str().filter(|token| !token.is_empty());
+    token.map(str::to_owned).ok_or_else(|| "access_token: must be a string".into())
+}
 
 /// Reads `{"categories": [...]}`.
 ///
 /// # Errors
 /// The answer has another shape, or the names are not sorted and distinct.
 pub fn categories(answer: &Value) -> Result<Vec<String>, String> {
-    let list = only_list(answer, "categories")?;
-    let names = list
-        .iter()
-        .map(|name| name.as_str().map(str::to_owned).ok_or_else(|| format!("categories: {name} is not a string")))
-        .collect::<Result<Vec<_>, _>>()?;
-    match names.windows(2).find(|pair| pair[0] >= pair[1]) {
+    #[derive(Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Categories {
+        categories: Vec<String>,
+    }
+    let Categories { categories } = parse(answer)?;
+    match categories.windows(2).find(|pair| pair[0] >= pair[1]) {
         Some(pair) => Err(format!("categories: not sorted and distinct: `{}` comes before `{}`", pair[0], pair[1])),
-        None => Ok(names),
+        None => Ok(categories),
     }
 }
 
@@ -26,85 +118,20 @@ pub fn categories(answer: &Value) -> Result<Vec<String>, String> {
 /// # Errors
 /// The answer or a product has another shape.
 pub fn products(answer: &Value) -> Result<Vec<Listed>, String> {
-    let list = only_list(answer, "products")?;
-    list.iter()
-        .enumerate()
-        .map(|(index, product)| read_product(product).map_err(|reason| format!("products[{index}].{reason}")))
-        .collect()
-}
-
-/// Returns the list `name`, which must be the only key of the answer.
-fn only_list<'a>(answer: &'a Value, name: &str) -> Result<&'a Vec<Value>, String> {
-    let map = answer.as_object().ok_or("the answer is not an object")?;
-    if let Some(other) = map.keys().find(|key| *key != name) {
-        return Err(format!("the answer has `{other}` beside `{name}`"));
+    #[derive(Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Products {
+        products: Vec<Listed>,
     }
-    map.get(name).and_then(Value::as_array).ok_or_else(|| format!("{name}: must be a list"))
-}
-
-fn read_product(value: &Value) -> Result<Listed, String> {
-    let map = value.as_object().ok_or("must be an object")?;
-    let active = match map.get("active") {
-        Some(Value::Number(number)) if number.as_u64().is_some_and(|number| number < 2) => number.as_u64() == Some(1),
-        other => return Err(mismatch("active", "the number 0 or 1", other)),
-    };
-    text(map, "type")?;
-    match map.get("barcode") {
-        Some(Value::String(_)) => {}
-        Some(Value::Number(number)) if number.as_u64().is_some_and(|number| number < (1 << 53)) => {}
-        other => return Err(mismatch("barcode", "a whole number or a string", other)),
+    let Products { products } = parse(answer)?;
+    match products.iter().position(|product| product.units_per_outer <= Decimal::ZERO) {
+        Some(index) => Err(format!("products[{index}].units_per_outer: must be above zero")),
+        None => Ok(products),
     }
-    match map.get("related_urls").map(Value::as_array) {
-        Some(Some(urls)) if urls.iter().all(Value::is_string) => {}
-        _ => return Err(mismatch("related_urls", "a list of strings", map.get("related_urls"))),
-    }
-    let contract_price = match map.get("contract_price") {
-        None | Some(Value::Null) => None,
-        Some(_) => Some(number(map, "contract_price")?),
-    };
-    let units_per_outer = decimal_text(map, "units_per_outer")?;
-    if units_per_outer <= Decimal::ZERO {
-        return Err("units_per_outer: must be above zero".into());
-    }
-    Ok(Listed {
-        active,
-        code: text(map, "code")?,
-        name: text(map, "name")?,
-        category: text(map, "category")?,
-        units_per_outer,
-        unit_of_measure: text(map, "unit_of_measure")?,
-        price_per_unit: decimal_text(map, "price_per_unit")?,
-        list_price: number(map, "list_price")?,
-        contract_price,
-        stock_available: number(map, "stock_available")?,
-    })
 }
 
-fn mismatch(name: &str, expected: &str, found: Option<&Value>) -> String {
-    format!("{name}: must be {expected}, is {}", found.map_or_else(|| "missing".to_owned(), Value::to_string))
-}
-
-fn text(map: &Map<String, Value>, name: &str) -> Result<String, String> {
-    map.get(name).and_then(Value::as_str).map(str::to_owned).ok_or_else(|| mismatch(name, "a string", map.get(name)))
-}
-
-/// Reads a decimal that has neither an exponent nor trailing zeros.
-fn plain(text: &str) -> Option<Decimal> {
-    let number: Decimal = text.parse().ok()?;
-    (number.normalize().to_string() == text).then_some(number)
-}
-
-fn decimal_text(map: &Map<String, Value>, name: &str) -> Result<Decimal, String> {
-    map.get(name)
-        .and_then(Value::as_str)
-        .and_then(plain)
-        .ok_or_else(|| mismatch(name, "a plain decimal as a string", map.get(name)))
-}
-
-fn number(map: &Map<String, Value>, name: &str) -> Result<Decimal, String> {
-    let number = map.get(name).and_then(Value::as_number).and_then(|number| plain(&number.to_string()));
-    number.ok_or_else(|| mismatch(name, "a plain number", map.get(name)))
-}
+/// The fields of an order that the supplier may change in the echo.
+const CHANGEABLE: [&str; 5] = ["supplier_order_number", "supplier_account_number", "status", "comments", "modified_at"];
 
 /// Checks that the answer to an accepted order repeats the order with every scalar as a string; returns the supplier's
 /// number.
@@ -112,87 +139,58 @@ fn number(map: &Map<String, Value>, name: &str) -> Result<Decimal, String> {
 /// # Errors
 /// A field is missing, changed or not a string, or the supplier's number is empty.
 pub fn echo(sent: &Value, answer: &Value) -> Result<String, String> {
-    let (sent, head) = (&sent["purchaseorder"], &answer["purchaseorder"]);
-    let fields = sent.as_object().into_iter().flatten();
-    for (name, value) in fields.filter(|(name, _)| *name != "purchase_order_item_list") {
-        let echoed = head
-            .get(name)
-            .and_then(Value::as_str)
-            .ok_or_else(|| mismatch(&format!("purchaseorder.{name}"), "a string", head.get(name)))?;
-        if !["supplier_order_number", "supplier_account_number", "status", "comments", "modified_at"]
-            .contains(&name.as_str())
-            && value != echoed
-        {
-            return Err(format!("purchaseorder.{name}: {value} was sent, the answer has {echoed}"));
+    compare("purchaseorder", &sent["purchaseorder"], &answer["purchaseorder"])?;
+    let number = answer["purchaseorder"]["supplier_order_number"].as_str().filter(|number| !number.is_empty());
+    number.map(str::to_owned).ok_or_else(|| "supplier_order_number: must not be empty".into())
+}
+
+/// Checks that `echoed` has everything that `sent` has, apart from the values of [`CHANGEABLE`] fields.
+fn compare(path: &str, sent: &Value, echoed: &Value) -> Result<(), String> {
+    match (sent, echoed) {
+        (Value::Object(fields), _) => fields.iter().try_for_each(|(name, value)| {
+            let is_changed = CHANGEABLE.contains(&name.as_str()) && echoed[name].is_string();
+            if is_changed { Ok(()) } else { compare(&format!("{path}.{name}"), value, &echoed[name]) }
+        }),
+        (Value::Array(list), Value::Array(other)) if list.len() == other.len() => {
+            let mut pairs = list.iter().zip(other).enumerate();
+            pairs.try_for_each(|(index, (one, other))| compare(&format!("{path}[{index}]"), one, other))
         }
+        _ if sent == echoed => Ok(()),
+        _ => Err(format!("{path}: {sent} was sent, the answer has {echoed}")),
     }
-    let (lines, echoed) = (&sent["purchase_order_item_list"], &head["purchase_order_item_list"]);
-    let (lines, echoed) = (
-        lines.as_array().cloned().unwrap_or_default(),
-        echoed.as_array().ok_or("purchase_order_item_list: must be a list")?,
-    );
-    if lines.len() != echoed.len() {
-        return Err(format!(
-            "purchase_order_item_list: {} lines were sent, the answer has {}",
-            lines.len(),
-            echoed.len()
-        ));
-    }
-    for (index, (line, echoed)) in lines.iter().zip(echoed).enumerate() {
-        for (name, value) in line.as_object().into_iter().flatten() {
-            if echoed.get(name) != Some(value) {
-                return Err(mismatch(
-                    &format!("purchase_order_item_list[{index}].{name}"),
-                    &value.to_string(),
-                    echoed.get(name),
-                ));
-            }
-        }
-    }
-    head["supplier_order_number"]
-        .as_str()
-        .filter(|number| !number.is_empty())
-        .map(str::to_owned)
-        .ok_or_else(|| "supplier_order_number: must not be empty".into())
 }
 
 /// Returns the reasons of a decline in any form of SPSI.md 5.1; `None` if the answer is not a decline.
-pub fn decline(status: u16, answer: &Value) -> Option<Vec<String>> {
-    let cancelled = status == 200 && answer["purchaseorder"]["status"] == "Cancelled";
-    if cancelled {
-        let comments = answer["purchaseorder"]["comments"].as_str().unwrap_or_default();
-        return Some(vec![comments.to_owned()]);
+pub fn decline(status: Option<u16>, answer: &Value) -> Option<Vec<String>> {
+    match status {
+        Some(200) if answer["purchaseorder"]["status"] == "Cancelled" => {
+            Some(vec![answer["purchaseorder"]["comments"].as_str().unwrap_or_default().to_owned()])
+        }
+        Some(400 | 409 | 422) => {
+            let texts =
+                answer["messages"].as_array()?.iter().map(|message| message.as_str().or(message["text"].as_str()));
+            Some(texts.map(|text| text.unwrap_or_default().to_owned()).collect())
+        }
+        _ => None,
     }
-    if ![400, 409, 422].contains(&status) {
-        return None;
-    }
-    let messages = answer["messages"].as_array()?;
-    Some(
-        messages
-            .iter()
-            .map(|message| message.as_str().or_else(|| message["text"].as_str()).unwrap_or_default().to_owned())
-            .collect(),
-    )
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use serde_json::json;
 
     use super::*;
 
-    fn documented() -> Value {
+    pub(in crate::sandbox) fn documented() -> Value {
         json!({"active": 1, "code": "BND", "name": "2m-bandage", "type": "medication", "category": "consumable", "units_per_outer": "1", "unit_of_measure": "box",
             "price_per_unit": "2", "list_price": 2, "contract_price": 1.5, "barcode": 6587, "stock_available": 20, "related_urls": ["https://example.org"]})
     }
 
     #[test]
     fn the_documented_product_passes() {
-        let listed = products(&json!({"products": [documented()]})).unwrap_or_else(|reason| panic!("{reason}"));
-        assert_eq!(
-            (listed[0].code.as_str(), listed[0].contract_price.map(|price| price.to_string())),
-            ("BND", Some("1.5".into()))
-        );
+        let listed = products(&json!({"products": [documented()]}));
+        let prices = listed.iter().flatten().map(|product| (product.code.as_str(), product.contract_price));
+        assert_eq!(prices.collect::<Vec<_>>(), [("BND", Some(Decimal::new(15, 1)))]);
     }
 
     #[test]
@@ -203,6 +201,7 @@ mod tests {
             ("active", json!(2)),
             ("units_per_outer", json!(1)),
             ("units_per_outer", json!("1.0")),
+            ("units_per_outer", json!("0")),
             ("price_per_unit", json!(2)),
             ("price_per_unit", json!("2E0")),
             ("list_price", json!("2")),
@@ -216,7 +215,7 @@ mod tests {
             let mut product = documented();
             product[name] = value;
             let reason = products(&json!({"products": [product]})).err().unwrap_or_default();
-            assert!(reason.starts_with(&format!("products[0].{name}:")), "{reason}");
+            assert!(reason.starts_with(&format!("products[0].{name}")), "{reason}");
         }
         assert!(products(&json!({"products": [], "meta": {}})).is_err());
     }
@@ -236,12 +235,10 @@ mod tests {
     fn a_decline_is_recognised_in_every_form() {
         let envelope = json!({"messages": [{"level": "error", "type": "x", "text": "no stock", "fields": []}], "message": "declined"});
         for status in [400, 409, 422] {
-            assert_eq!(decline(status, &envelope), Some(vec!["no stock".into()]));
+            assert_eq!(decline(Some(status), &envelope), Some(vec!["no stock".into()]));
         }
-        assert_eq!(
-            decline(200, &json!({"purchaseorder": {"status": "Cancelled", "comments": "no stock"}})),
-            Some(vec!["no stock".into()])
-        );
-        assert_eq!(decline(500, &envelope), None);
+        let cancelled = json!({"purchaseorder": {"status": "Cancelled", "comments": "no stock"}});
+        assert_eq!(decline(Some(200), &cancelled), Some(vec!["no stock".into()]));
+        assert_eq!(decline(Some(500), &envelope), None);
     }
 }

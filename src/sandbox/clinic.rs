@@ -4,27 +4,26 @@
 //! every page was read.
 
 use std::{
-    collections::HashMap,
     sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
 
-use reqwest::{Method, RequestBuilder, Url, redirect};
+use reqwest::{Method, RequestBuilder, redirect};
 use serde_json::{Value, json};
+use url::form_urlencoded::byte_serialize;
 
 use super::{
-    SharedWorld, check,
+    SharedWorld,
+    check::{self, Listed},
     clock::Clock,
     exchange::{ClinicError, Exchange, MAX_RECORDED_BODY, Reply, masked},
-    form, lock,
+    lock,
     order::{OrderLine, PurchaseOrder},
-    product::{LinkSummary, Listed},
+    product::LinkSummary,
 };
 
 /// Time limit of a call.
 const CALL_TIMEOUT: Duration = Duration::from_secs(60);
-/// Stops a pull from a partner that never sends a last page.
-const MAX_PAGES: usize = 100_000;
 
 /// A clinic that calls a partner.
 #[derive(Clone)]
@@ -38,34 +37,6 @@ pub struct Clinic {
     token: Arc<Mutex<Option<String>>>,
 }
 
-/// A search in a partner's catalogue; an empty list filters nothing.
-#[derive(Clone, Debug, Default)]
-pub struct ProductQuery {
-    /// Texts of which the name contains one.
-    pub name: Vec<String>,
-    /// Texts of which the supplier code contains one.
-    pub code: Vec<String>,
-    /// Texts of which the category contains one.
-    pub category: Vec<String>,
-}
-
-impl ProductQuery {
-    /// Returns the raw query, with arrays as in ezyVet's reference: `name=[a,b]`.
-    fn write(&self, limit: Option<usize>, page: Option<usize>) -> String {
-        let [limit, page] = [limit, page].map(|number| number.iter().map(usize::to_string).collect());
-        let parameters = [
-            ("name", &self.name),
-            ("code", &self.code),
-            ("category", &self.category),
-            ("limit", &limit),
-            ("page", &page),
-        ];
-        let given = parameters.into_iter().filter(|(_, values)| !values.is_empty());
-        let encode = |values: &[String]| values.iter().map(|value| form::encode(value)).collect::<Vec<_>>().join(",");
-        given.map(|(name, values)| format!("{name}=[{}]", encode(values))).collect::<Vec<_>>().join("&")
-    }
-}
-
 /// A complete pull of the catalogue.
 #[derive(Clone, Debug)]
 pub struct Pull {
@@ -77,23 +48,12 @@ pub struct Pull {
     pub exchanges: Vec<Exchange>,
 }
 
-/// The answer of a partner to an order.
-#[derive(Clone, Debug)]
-pub struct OrderReply {
-    /// The clinic's record of the order.
-    pub order: PurchaseOrder,
-    /// The supplier's number; `None` if the supplier declined.
-    pub supplier_order_number: Option<String>,
-    /// The supplier's reasons for declining.
-    pub reasons: Vec<String>,
-}
-
 impl Clinic {
     /// Creates a clinic of this site that calls the endpoints under `partner_url`.
     ///
     /// # Errors
     /// The HTTP client cannot be built.
-    pub fn new(
+    pub(super) fn new(
         world: SharedWorld,
         clock: Clock,
         partner_url: &str,
@@ -123,14 +83,9 @@ impl Clinic {
     pub async fn token(&self) -> Result<Reply<String>, ClinicError> {
         let body = json!({"client_id": self.client_id, "client_secret": self.client_secret, "grant_type": "client_credentials"});
         let (exchange, answer) = self.exchange(Method::POST, "/accesstoken", None, Some(&body)).await?;
-        expect_status(&exchange, 200)?;
-        let token = answer["access_token"].as_str().filter(|token| !token.is_empty()).map(str::to_owned);
-        let token = token.ok_or_else(|| ClinicError::new("access_token: must be a string", Some(&exchange)))?;
-        if answer["token_type"] != "Bearer" {
-            return Err(ClinicError::new("token_type: must be Bearer", Some(&exchange)));
-        }
-        *self.token.lock().unwrap_or_else(PoisonError::into_inner) = Some(token.clone());
-        Ok(Reply { value: token, exchange })
+        let reply = read(exchange, &answer, check::token)?;
+        *self.token.lock().unwrap_or_else(PoisonError::into_inner) = Some(reply.value.clone());
+        Ok(reply)
     }
 
     /// Requests the categories.
@@ -139,33 +94,34 @@ impl Clinic {
     /// The partner did not answer as documented.
     pub async fn categories(&self) -> Result<Reply<Vec<String>>, ClinicError> {
         let (exchange, answer) = self.call(Method::GET, "/categories", None).await?;
-        expect_status(&exchange, 200)?;
-        let value = check::categories(&answer).map_err(|reason| ClinicError::new(reason, Some(&exchange)))?;
-        Ok(Reply { value, exchange })
+        read(exchange, &answer, check::categories)
     }
 
-    /// Requests the products of a search, or one page of them.
+    /// Requests the products whose name contains `name`, or all. With a limit, requests one page of them, counted from zero.
     ///
     /// # Errors
     /// The partner did not answer as documented, or it answered more products than the limit.
     pub async fn products(
         &self,
-        query: &ProductQuery,
+        name: Option<&str>,
         limit: Option<usize>,
-        page: Option<usize>,
+        page: usize,
     ) -> Result<Reply<Vec<Listed>>, ClinicError> {
-        let query = query.write(limit, page);
+        // Arrays are written as in ezyVet's reference.
+        let name = name.map(|name| format!("name=[{}]", byte_serialize(name.as_bytes()).collect::<String>()));
+        let limits = limit.map(|limit| format!("limit=[{limit}]&page=[{page}]"));
+        let query = [name, limits].into_iter().flatten().collect::<Vec<_>>().join("&");
         let path = if query.is_empty() { "/products".to_owned() } else { format!("/products?{query}") };
         let (exchange, answer) = self.call(Method::GET, &path, None).await?;
-        expect_status(&exchange, 200)?;
-        let value = check::products(&answer).map_err(|reason| ClinicError::new(reason, Some(&exchange)))?;
-        if let Some(limit) = limit.filter(|limit| value.len() > *limit) {
-            return Err(ClinicError::new(
-                format!("products: {} products, but the limit is {limit}", value.len()),
-                Some(&exchange),
-            ));
-        }
-        Ok(Reply { value, exchange })
+        read(exchange, &answer, |answer| {
+            let products = check::products(answer)?;
+            match limit {
+                Some(limit) if products.len() > limit => {
+                    Err(format!("products: {} products, but the limit is {limit}", products.len()))
+                }
+                _ => Ok(products),
+            }
+        })
     }
 
     /// Pulls the whole catalogue and links the clinic's products to it. A `page_size` of `None` requests it in one answer.
@@ -174,29 +130,20 @@ impl Clinic {
     /// A page is not as documented, or a product is repeated or out of order. Nothing is linked then.
     pub async fn pull_catalogue(&self, page_size: Option<usize>) -> Result<Pull, ClinicError> {
         let (mut products, mut exchanges) = (Vec::<Listed>::new(), Vec::new());
-        let mut page_of = HashMap::new();
-        for page in 0..MAX_PAGES {
-            let reply = self.products(&ProductQuery::default(), page_size, page_size.map(|_| page)).await?;
-            for product in &reply.value {
-                if let Some(earlier) = page_of.insert(product.code.clone(), page) {
-                    return Err(ClinicError::new(
-                        format!("products: `{}` is on page {earlier} and again on page {page}", product.code),
-                        Some(&reply.exchange),
-                    ));
-                }
+        for page in 0.. {
+            let Reply { value, exchange } = self.products(None, page_size, page).await?;
+            let is_last = page_size.is_none_or(|size| value.len() < size);
+            let last_of_previous_page = products.len().saturating_sub(1);
+            products.extend(value);
+            let mut pairs = products[last_of_previous_page..].windows(2);
+            if let Some(pair) = pairs.find(|pair| pair[0].code >= pair[1].code) {
+                let reason = format!("products: not in the order of codes: `{}`, `{}`", pair[0].code, pair[1].code);
+                return Err(exchange.into_error(reason));
             }
-            let last = page_size.is_none_or(|size| reply.value.len() < size);
-            products.extend(reply.value);
-            exchanges.push(reply.exchange);
-            if last {
+            exchanges.push(exchange);
+            if is_last {
                 break;
             }
-        }
-        if let Some(pair) = products.windows(2).find(|pair| pair[0].code >= pair[1].code) {
-            return Err(ClinicError::new(
-                format!("products: not ordered by code: `{}` comes before `{}`", pair[0].code, pair[1].code),
-                exchanges.last(),
-            ));
         }
         let summary = lock(&self.world).link_catalogue(&products);
         Ok(Pull { products, summary, exchanges })
@@ -206,44 +153,34 @@ impl Clinic {
     ///
     /// # Errors
     /// The order is invalid, or the answer is neither a documented acceptance nor a documented decline.
-    pub async fn send_order(&self, lines: &[OrderLine], comments: &str) -> Result<Reply<OrderReply>, ClinicError> {
+    pub async fn send_order(&self, lines: &[OrderLine], comments: &str) -> Result<Reply<PurchaseOrder>, ClinicError> {
         let order = lock(&self.world).write_order(self.clock.now(), lines, comments);
-        self.resend(&order.map_err(|reason| ClinicError::new(reason, None))?).await
+        self.resend(&order.map_err(|reason| ClinicError { reason, exchange: None })?).await
     }
 
-    /// Sends an order again with the same body, as ezyVet may do after a timeout.
+    /// Sends an order again with the same body, as ezyVet may do after a timeout. Returns the order with the answer.
     ///
     /// # Errors
     /// The answer is neither a documented acceptance nor a documented decline.
-    pub async fn resend(&self, order: &PurchaseOrder) -> Result<Reply<OrderReply>, ClinicError> {
-        lock(&self.world).record_sending(order.id);
+    pub async fn resend(&self, order: &PurchaseOrder) -> Result<Reply<PurchaseOrder>, ClinicError> {
+        lock(&self.world).change_order(order.id, |order| order.sent += 1);
         let (exchange, answer) = self.call(Method::POST, "/purchaseorder", Some(&order.body)).await?;
-        let (supplier_order_number, reasons) = match check::decline(exchange.status.unwrap_or_default(), &answer) {
-            Some(reasons) => (None, reasons),
-            None => {
-                expect_status(&exchange, 200)?;
-                let number =
-                    check::echo(&order.body, &answer).map_err(|reason| ClinicError::new(reason, Some(&exchange)))?;
-                (Some(number), Vec::new())
-            }
+        let Reply { value, exchange } = match check::decline(exchange.status, &answer) {
+            Some(reasons) => Reply { value: Err(reasons), exchange },
+            None => read(exchange, &answer, |answer| check::echo(&order.body, answer).map(Ok))?,
         };
-        let mut world = lock(&self.world);
-        world.record_answer(order.id, supplier_order_number.clone(), &reasons);
-        let order = world.orders.iter().find(|other| other.id == order.id).unwrap_or(order).clone();
-        Ok(Reply { value: OrderReply { order, supplier_order_number, reasons }, exchange })
+        let answered = lock(&self.world).change_order(order.id, |order| order.record_answer(value));
+        Ok(Reply { value: answered.unwrap_or_else(|| order.clone()), exchange })
     }
 
-    /// Calls the partner with the current token; a 401 refreshes an old token once.
+    /// Calls the partner with the current token. Requests a new one if there is none, or once after a 401.
     async fn call(&self, method: Method, path: &str, body: Option<&Value>) -> Result<(Exchange, Value), ClinicError> {
         let current = self.token.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let is_fresh = current.is_none();
-        let token = match current {
-            Some(token) => token,
-            None => self.token().await?.value,
-        };
-        let (exchange, answer) = self.exchange(method.clone(), path, Some(&token), body).await?;
-        if exchange.status != Some(401) || is_fresh {
-            return Ok((exchange, answer));
+        if let Some(token) = current {
+            let (exchange, answer) = self.exchange(method.clone(), path, Some(&token), body).await?;
+            if exchange.status != Some(401) {
+                return Ok((exchange, answer));
+            }
         }
         let token = self.token().await?.value;
         self.exchange(method, path, Some(&token), body).await
@@ -256,27 +193,27 @@ impl Clinic {
         token: Option<&str>,
         body: Option<&Value>,
     ) -> Result<(Exchange, Value), ClinicError> {
-        let url = Url::parse(&format!("{}{path}", self.partner_url))
-            .map_err(|error| ClinicError::new(format!("{}{path}: {error}", self.partner_url), None))?;
-        let mut exchange = Exchange { method: method.to_string(), url: url.to_string(), ..Exchange::default() };
-        let mut request = self.http.request(method, url).header("accept", "application/json");
-        exchange.request_headers.push(("accept".into(), "application/json".into()));
+        let mut exchange = Exchange {
+            method: method.to_string(),
+            url: format!("{}{path}", self.partner_url),
+            request_body: body.map(|body| masked(body).to_string()).unwrap_or_default(),
+            ..Exchange::default()
+        };
+        let mut request = self.http.request(method, &exchange.url).header("accept", "application/json");
         if let Some(token) = token {
             request = request.bearer_auth(token);
-            exchange.request_headers.push(("authorization".into(), "Bearer ***".into()));
         }
         if let Some(body) = body {
-            exchange.request_headers.push(("content-type".into(), "application/json".into()));
-            exchange.request_body = masked(body).to_string();
             request = request.json(body);
         }
         let started = Instant::now();
         let outcome = send(request, &mut exchange).await;
-        exchange.duration = started.elapsed();
-        let bytes = outcome.map_err(|error| {
-            exchange.failure = Some(chain(&error));
-            ClinicError::new(format!("{} {}: {}", exchange.method, exchange.url, chain(&error)), Some(&exchange))
-        })?;
+        exchange.duration_ms = started.elapsed().as_millis();
+        let call = format!("{} {}", exchange.method, exchange.url);
+        let bytes = match outcome {
+            Ok(bytes) => bytes,
+            Err(error) => return Err(exchange.into_error(format!("{call}: {:#}", anyhow::Error::new(error)))),
+        };
         exchange.answer_length = bytes.len();
         let answer = serde_json::from_slice::<Value>(&bytes).ok();
         // Masking walks the whole value. Large answers are catalogues, which hold no secret.
@@ -286,15 +223,10 @@ impl Clinic {
         };
         match answer {
             Some(answer) => Ok((exchange, answer)),
-            None => Err(ClinicError::new(
-                format!(
-                    "{} {} answered {} with a body that is not JSON",
-                    exchange.method,
-                    exchange.url,
-                    exchange.status.unwrap_or_default()
-                ),
-                Some(&exchange),
-            )),
+            None => {
+                let status = exchange.status.unwrap_or_default();
+                Err(exchange.into_error(format!("{call} answered {status} with a body that is not JSON")))
+            }
         }
     }
 }
@@ -310,40 +242,20 @@ async fn send(request: RequestBuilder, exchange: &mut Exchange) -> Result<Vec<u8
     Ok(answer.bytes().await?.to_vec())
 }
 
-fn expect_status(exchange: &Exchange, expected: u16) -> Result<(), ClinicError> {
-    if exchange.status == Some(expected) {
-        return Ok(());
+/// Reads the body of an answer with status 200; any other status is an error.
+fn read<T>(
+    exchange: Exchange,
+    answer: &Value,
+    read: impl FnOnce(&Value) -> Result<T, String>,
+) -> Result<Reply<T>, ClinicError> {
+    if exchange.status != Some(200) {
+        let status = exchange.status.unwrap_or_default();
+        let body: String = exchange.answer_body.chars().take(500).collect();
+        let reason = format!("{} {} answered {status} instead of 200: {body}", exchange.method, exchange.url);
+        return Err(exchange.into_error(reason));
     }
-    let body: String = exchange.answer_body.chars().take(500).collect();
-    Err(ClinicError::new(
-        format!(
-            "{} {} answered {} instead of {expected}: {body}",
-            exchange.method,
-            exchange.url,
-            exchange.status.unwrap_or_default()
-        ),
-        Some(exchange),
-    ))
-}
-
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(inner) = cause {
-        text.push_str(&format!(": {inner}"));
-        cause = inner.source();
-    }
-    text
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_query_encodes_its_values_and_omits_empty_parameters() {
-        let query = ProductQuery { code: vec!["2m bandage".into(), "a&b".into()], ..ProductQuery::default() };
-        assert_eq!(query.write(Some(5), Some(0)), "code=[2m%20bandage,a%26b]&limit=[5]&page=[0]");
-        assert_eq!(ProductQuery::default().write(None, None), "");
+    match read(answer) {
+        Ok(value) => Ok(Reply { value, exchange }),
+        Err(reason) => Err(exchange.into_error(reason)),
     }
 }

@@ -1,6 +1,7 @@
 //! What the sandbox records about a partner's calls: the call log, and every call that a correct partner would not make.
 
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 
 use super::{clock::Millis, wire::Answer};
 
@@ -47,9 +48,7 @@ pub struct Event {
 
 impl std::fmt::Display for Event {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let kind =
-            serde_json::to_value(self.kind).ok().and_then(|kind| kind.as_str().map(str::to_owned)).unwrap_or_default();
-        write!(f, "{kind}: {}", self.text)
+        write!(f, "{}: {}", json!(self.kind).as_str().unwrap_or_default(), self.text)
     }
 }
 

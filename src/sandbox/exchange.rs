@@ -1,7 +1,5 @@
 //! A request of the clinic and its answer, recorded for people; secrets are masked.
 
-use std::{fmt, time::Duration};
-
 use serde::Serialize;
 use serde_json::Value;
 
@@ -12,8 +10,6 @@ pub struct Exchange {
     pub method: String,
     /// Full URL with the query as sent.
     pub url: String,
-    /// Request headers, with secrets masked.
-    pub request_headers: Vec<(String, String)>,
     /// Request body, with secrets masked; empty if none was sent.
     pub request_body: String,
     /// HTTP status; `None` if no answer came.
@@ -24,38 +20,12 @@ pub struct Exchange {
     pub answer_body: String,
     /// Length of the whole answer body in bytes.
     pub answer_length: usize,
-    /// Time from the first byte sent to the last byte received; milliseconds in JSON.
-    #[serde(rename = "duration_ms", serialize_with = "as_milliseconds")]
-    pub duration: Duration,
-    /// Why no answer came.
-    pub failure: Option<String>,
-}
-
-fn as_milliseconds<S: serde::Serializer>(span: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.serialize_u128(span.as_millis())
+    /// Time from the first byte sent to the last byte received.
+    pub duration_ms: u128,
 }
 
 /// Bytes of an answer body that are recorded.
 pub const MAX_RECORDED_BODY: usize = 16 * 1024;
-
-impl fmt::Display for Exchange {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "> {} {}", self.method, self.url)?;
-        self.request_headers.iter().try_for_each(|(name, value)| writeln!(f, "> {name}: {value}"))?;
-        if !self.request_body.is_empty() {
-            writeln!(f, "> {}", self.request_body)?;
-        }
-        match (self.status, &self.failure) {
-            (Some(status), _) => {
-                writeln!(f, "< {status} ({} bytes, {} ms)", self.answer_length, self.duration.as_millis())?
-            }
-            (None, failure) => writeln!(f, "< no answer: {}", failure.as_deref().unwrap_or("unknown"))?,
-        }
-        let shown: String = self.answer_body.chars().take(400).collect();
-        let more = if shown.len() < self.answer_length { " ..." } else { "" };
-        write!(f, "< {shown}{more}")
-    }
-}
 
 /// Returns a copy with `***` in place of secrets.
 pub fn masked(value: &Value) -> Value {
@@ -91,8 +61,8 @@ pub struct ClinicError {
     pub exchange: Option<Box<Exchange>>,
 }
 
-impl ClinicError {
-    pub(super) fn new(reason: impl Into<String>, exchange: Option<&Exchange>) -> Self {
-        Self { reason: reason.into(), exchange: exchange.cloned().map(Box::new) }
+impl Exchange {
+    pub(super) fn into_error(self, reason: impl Into<String>) -> ClinicError {
+        ClinicError { reason: reason.into(), exchange: Some(Box::new(self)) }
     }
 }

@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, HashMap};
 
 use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
-use time::{Date, macros::format_description};
+use serde_json::{Number, Value, json};
+use time::Date;
 
 use super::{
     clock::Millis,
@@ -13,8 +13,10 @@ use super::{
     order::OrderItem,
     product::ClinicProduct,
     separation::{self, Separation},
-    wire::{Answer, Problem, Request, Scalars, decimal_of},
+    wire::{Answer, Request, decimal_of, number},
 };
+
+time::serde::format_description!(day, Date, "[year]-[month]-[day]");
 
 /// Units by location uid and product uid.
 pub type Stock = BTreeMap<String, BTreeMap<String, Decimal>>;
@@ -32,6 +34,23 @@ pub struct SuppliedCall {
     pub lines: Vec<(String, Decimal)>,
 }
 
+/// A line of a `supplied` call.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Line {
+    product_id: String,
+    supplied: Number,
+    batch: Option<Batch>,
+}
+
+#[derive(Deserialize)]
+struct Batch {
+    code: String,
+    /// Only its form is checked.
+    #[serde(default, rename = "expireAt", with = "day::option")]
+    _expire_at: Option<Date>,
+}
+
 impl SuppliedCall {
     /// Reads a call.
     ///
@@ -47,73 +66,39 @@ impl SuppliedCall {
             let answer = Answer::error(400, "BadRequest", "The body is not JSON");
             Refusal::mistake(EventKind::MalformedBody, "supplied: the body is not JSON", answer)
         })?;
-        let mut problems = Vec::new();
-        let location_uid = request.parameter("locationUID").unwrap_or_default();
-        if separation::location_by_uid(separations, &location_uid).is_none() {
-            problems.push(unknown_location(&location_uid));
-        }
-        let sent = body.as_array().map(Vec::as_slice).unwrap_or_default();
+        let location_uid = requested_location(request, separations)?.uid.clone();
+        let sent: Vec<Line> = serde_path_to_error::deserialize(&body)
+            .map_err(|problem| refused(&problem.path().to_string(), &problem.inner().to_string()))?;
         if sent.is_empty() {
-            problems.push(Problem::new("", "The body must be a list with at least one product"));
+            return Err(refused("", "must be a list with at least one product"));
         }
         let mut lines = Vec::new();
-        for (index, line) in sent.iter().enumerate() {
-            match read_line(line, products) {
-                Ok(line) => lines.push(line),
-                Err(problem) => problems.push(Problem::new(format!("[{index}].{}", problem.field), problem.text)),
+        for (index, Line { product_id, supplied, batch }) in sent.into_iter().enumerate() {
+            if batch.is_some_and(|batch| batch.code.trim().is_empty()) {
+                return Err(refused(&format!("[{index}].batch.code"), "must be text"));
             }
+            if !products.iter().any(|product| product.uid == product_id) {
+                let text = format!("`{product_id}` is not a product of this site");
+                return Err(refused(&format!("[{index}].productId"), &text));
+            }
+            lines.push((product_id, decimal_of(&Value::Number(supplied)).unwrap_or_default()));
         }
-        if problems.is_empty() {
-            return Ok(Self { at: now, location_uid, body, lines });
-        }
-        let texts: Vec<_> = problems.iter().map(|problem| format!("{} {}", problem.field, problem.text)).collect();
-        let text = format!("supplied: {}", texts.join("; "));
-        Err(Refusal::mistake(EventKind::Refused, text, Answer::problems(422, &problems)))
+        Ok(Self { at: now, location_uid, body, lines })
     }
 
     /// Returns the answer: the body's lines and their count.
-    pub(super) fn as_answer(&self, scalars: Scalars) -> Answer {
-        let count = scalars.whole(self.lines.len());
-        Answer::json(
-            200,
-            json!({"data": self.body, "meta": {"items_page": scalars.whole(1), "items_page_total": scalars.whole(1), "items_page_size": count, "items_total": count}}),
-        )
+    pub(super) fn as_answer(&self) -> Answer {
+        let count = self.lines.len();
+        let meta = json!({"items_page": 1, "items_page_total": 1, "items_page_size": count, "items_total": count});
+        Answer::json(200, json!({"data": self.body, "meta": meta}))
     }
 }
 
-fn unknown_location(uid: &str) -> Problem {
-    Problem::new("locationUID", format!("`{uid}` is not a stock location of this site"))
+fn refused(field: &str, text: &str) -> Refusal {
+    Refusal::mistake(EventKind::Refused, format!("inventory: {field} {text}"), Answer::invalid(field, text))
 }
 
-fn read_line(line: &Value, products: &[ClinicProduct]) -> Result<(String, Decimal), Problem> {
-    let uid = line.get("productId").and_then(Value::as_str).unwrap_or_default();
-    if !products.iter().any(|product| product.uid == uid) {
-        return Err(Problem::new("productId", format!("`{uid}` is not a product of this site")));
-    }
-    let supplied = line.get("supplied").filter(|value| value.is_number()).and_then(decimal_of);
-    let supplied = supplied.ok_or_else(|| Problem::new("supplied", "must be a number"))?;
-    if let Some(batch) = line.get("batch").filter(|batch| !batch.is_null()) {
-        if batch.get("code").and_then(Value::as_str).is_none_or(|code| code.trim().is_empty()) {
-            return Err(Problem::new("batch.code", "must be text"));
-        }
-        let format = format_description!("[year]-[month]-[day]");
-        let is_date = |value: &Value| value.as_str().is_some_and(|text| Date::parse(text, format).is_ok());
-        if batch.get("expireAt").is_some_and(|value| !value.is_null() && !is_date(value)) {
-            return Err(Problem::new("batch.expireAt", "must be a date such as 2024-01-23"));
-        }
-    }
-    Ok((uid.to_owned(), supplied))
-}
-
-/// Returns the number of calls that repeat an earlier call exactly. Two equal shipments are equal calls too, so a
-/// repetition need not be a mistake.
-pub(super) fn count_repeated(calls: &[SuppliedCall]) -> usize {
-    let mut counts = BTreeMap::<String, usize>::new();
-    calls.iter().for_each(|call| *counts.entry(format!("{} {}", call.location_uid, call.body)).or_default() += 1);
-    counts.values().map(|count| count - 1).sum()
-}
-
-/// Finds the location of `GET /inventory/v1/requirements?locationUID=`.
+/// Finds the stock location in the query (`?locationUID=`).
 ///
 /// # Errors
 /// 422 if the site has no such location.
@@ -122,10 +107,8 @@ pub(super) fn requested_location<'a>(
     separations: &'a [Separation],
 ) -> Result<&'a Separation, Refusal> {
     let uid = request.parameter("locationUID").unwrap_or_default();
-    separation::location_by_uid(separations, &uid).ok_or_else(|| {
-        let text = format!("requirements: `{uid}` is not a stock location of this site");
-        Refusal::mistake(EventKind::Refused, text, Answer::problems(422, &[unknown_location(&uid)]))
-    })
+    separation::location_by_uid(separations, &uid)
+        .ok_or_else(|| refused("locationUID", &format!("`{uid}` is not a stock location of this site")))
 }
 
 /// Returns the requirements of a location: the available and the outstanding units of every linked product.
@@ -134,7 +117,6 @@ pub(super) fn requirements<'a>(
     stock: &Stock,
     products: &[ClinicProduct],
     open_items: impl Iterator<Item = &'a OrderItem>,
-    scalars: Scalars,
 ) -> Vec<Value> {
     let mut outstanding = HashMap::<u64, Decimal>::new();
     for item in open_items.filter(|item| item.location_id == location.id) {
@@ -144,9 +126,9 @@ pub(super) fn requirements<'a>(
     let linked = products.iter().filter(|product| product.linked);
     linked
         .map(|product| {
+            let required = outstanding.get(&product.id).copied().unwrap_or_default();
             json!({"productId": product.uid, "product": product.name, "code": product.code,
-                "available": scalars.decimal(available(&product.uid)), "minimum": scalars.whole(0),
-                "required": scalars.decimal(outstanding.get(&product.id).copied().unwrap_or_default())})
+                "available": number(available(&product.uid)), "minimum": 0, "required": number(required)})
         })
         .collect()
 }

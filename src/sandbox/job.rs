@@ -11,7 +11,7 @@ use super::{
     options::{JobEncoding, Options},
     order::PurchaseOrder,
     separation::Separation,
-    wire::{Answer, Problem, Request, Scalars, text_of},
+    wire::{Answer, Request, text_of},
 };
 
 /// A job on the queue.
@@ -64,15 +64,10 @@ pub enum JobState {
 /// # Errors
 /// 422 if the body is neither, or `data` lacks a required field.
 pub(super) fn read_body(request: &Request, options: &Options) -> Result<Form, Refusal> {
-    let is_form = request.content_type.starts_with("application/x-www-form-urlencoded");
-    let is_json = request.content_type.starts_with("application/json");
-    let body = if is_form && options.job_encoding != JobEncoding::Json {
-        form::read(&request.body, options.max_input_vars)
-    } else if is_json && options.job_encoding != JobEncoding::Form {
-        Form { value: serde_json::from_slice(&request.body).unwrap_or_default(), fields: 0, dropped: 0 }
-    } else {
-        Form { value: Value::Null, fields: 0, dropped: 0 }
-    };
+    let is_json = request.content_type.contains("json");
+    let refused = if is_json { JobEncoding::Form } else { JobEncoding::Json };
+    let is_refused = options.job_encoding == refused;
+    let body = if is_refused { Form::default() } else { form::read_body(request, options.max_input_vars) };
     let data = &body.value["data"];
     let is_missing = |name: &&str| data.get(*name).is_none_or(|value| value.is_null() || value == "");
     let Some(missing) = ["method", "endpoint", "body"].into_iter().find(is_missing) else { return Ok(body) };
@@ -81,31 +76,29 @@ pub(super) fn read_body(request: &Request, options: &Options) -> Result<Form, Re
     } else {
         format!("jobqueue: no job in a body of type `{}`", request.content_type)
     };
-    let answer = Answer::problems(422, &[Problem::new(format!("data.{missing}"), "is required")]);
-    Err(Refusal::mistake(EventKind::MalformedBody, text, answer))
+    Err(Refusal::mistake(EventKind::MalformedBody, text, Answer::invalid(&format!("data.{missing}"), "is required")))
 }
 
 impl Job {
     /// Creates a waiting job from a body that [`read_body`] returned.
-    pub(super) fn new(id: u64, body: &Value, now: Millis, approval_delay: Option<Millis>) -> Self {
-        let text = |value: &Value| text_of(value).unwrap_or_default();
-        let text_or = |name: &str, default: &str| {
-            text_of(&body[name]).filter(|text| !text.is_empty()).unwrap_or_else(|| default.to_owned())
+    pub(super) fn new(id: u64, body: &Value, now: Millis, due: Option<Millis>) -> Self {
+        let text_or = |value: &Value, default: &str| {
+            text_of(value).filter(|text| !text.is_empty()).unwrap_or_else(|| default.to_owned())
         };
         let data = &body["data"];
         Self {
             id,
             created: now,
             modified: now,
-            kind: text(&body["type"]),
-            kind_id: text_or("type_id", "0"),
-            action: text_or("action", "ApiRequest"),
-            method: text(&data["method"]),
-            endpoint: text(&data["endpoint"]),
+            kind: text_or(&body["type"], ""),
+            kind_id: text_or(&body["type_id"], "0"),
+            action: text_or(&body["action"], "ApiRequest"),
+            method: text_or(&data["method"], ""),
+            endpoint: text_or(&data["endpoint"], ""),
             body: data["body"].clone(),
             state: JobState::Waiting,
             error: String::new(),
-            due: approval_delay.map(|delay| now + delay),
+            due,
             invoice: None,
         }
     }
@@ -115,16 +108,10 @@ impl Job {
         self.body.get("invoice_number").and_then(text_of)
     }
 
-    /// Returns the JSON of `GET /v2/jobqueue`.
-    pub(super) fn as_item(&self, scalars: Scalars) -> Value {
-        let status = match self.state {
-            JobState::Waiting => "Pending",
-            JobState::Approved => "Completed",
-            JobState::Rejected => "Cancelled",
-            JobState::Failed => "Failed",
-        };
-        json!({"id": scalars.whole(self.id), "created_at": scalars.whole(self.created / 1000), "modified_at": scalars.whole(self.modified / 1000), "active": scalars.whole(1),
-            "type": self.kind, "type_id": self.kind_id, "action": self.action, "status": status,
+    /// Returns the JSON of the answer to `POST /v2/jobqueue`.
+    pub(super) fn as_item(&self) -> Value {
+        json!({"id": self.id, "created_at": self.created / 1000, "modified_at": self.modified / 1000, "active": 1,
+            "type": self.kind, "type_id": self.kind_id, "action": self.action, "status": "Pending",
             "data": {"method": self.method, "endpoint": self.endpoint, "body": self.body}, "error": self.error})
     }
 
@@ -138,18 +125,16 @@ impl Job {
         separations: &[Separation],
         orders: &[PurchaseOrder],
     ) -> Result<InvoiceDraft, String> {
-        for (name, sent, expected) in
-            [("type", &self.kind, &options.job_type), ("action", &self.action, &options.job_action)]
-        {
+        for (name, sent, expected) in [
+            ("type", self.kind.as_str(), options.job_type.as_str()),
+            ("action", self.action.as_str(), options.job_action.as_str()),
+            ("method", &self.method.to_uppercase(), "POST"),
+            ("endpoint", self.endpoint.trim_start_matches('/'), options.job_endpoint.as_str()),
+        ] {
             if sent != expected {
                 return Err(format!("{name}: is `{sent}`, this site expects `{expected}`"));
             }
         }
-        if self.endpoint.trim_start_matches('/') != options.job_endpoint || !self.method.eq_ignore_ascii_case("POST") {
-            return Err(format!("{} {} is not an endpoint for jobs", self.method, self.endpoint));
-        }
-        InvoiceDraft::read(&self.body, separations, orders).map_err(|problems| {
-            problems.iter().map(|problem| format!("{}: {}", problem.field, problem.text)).collect::<Vec<_>>().join("; ")
-        })
+        InvoiceDraft::read(&self.body, separations, orders)
     }
 }

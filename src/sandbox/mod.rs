@@ -13,7 +13,6 @@ mod check;
 mod clinic;
 pub mod clock;
 mod control;
-mod counters;
 mod event;
 mod exchange;
 pub mod faults;
@@ -26,7 +25,7 @@ mod lists;
 pub mod options;
 mod order;
 mod page;
-pub mod product;
+mod product;
 pub mod rate;
 mod routes;
 mod run;
@@ -41,7 +40,6 @@ mod tests;
 
 use std::{
     net::TcpListener,
-    path::PathBuf,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
@@ -52,7 +50,8 @@ use std::{
 use anyhow::Context;
 use tokio::task::JoinHandle;
 
-pub use clinic::{Clinic, OrderReply, ProductQuery, Pull};
+pub use check::Listed;
+pub use clinic::{Clinic, Pull};
 pub use event::{Event, EventKind};
 pub use exchange::{ClinicError, Exchange, Reply};
 pub use faults::Fault;
@@ -98,9 +97,8 @@ pub struct Sandbox {
     /// Base URL with the actual port, such as `http://127.0.0.1:8090`.
     pub url: String,
     shared: Shared,
-    server: http::Running,
+    server: http::ServerHandle,
     heartbeat: JoinHandle<()>,
-    state: Option<PathBuf>,
 }
 
 /// Starts a sandbox on the machine's clock.
@@ -122,9 +120,9 @@ pub async fn start_with_clock(options: Options, clock: clock::Clock) -> anyhow::
         format!("the sandbox cannot listen on {}; choose another address with `--bind`", options.bind)
     })?;
     let url = format!("http://{}", listener.local_addr()?);
-    let server = http::Running::start(listener, shared.clone())?;
-    let heartbeat = tokio::spawn(heartbeat(shared.clone(), options.state.clone()));
-    let sandbox = Sandbox { url, shared, server, heartbeat, state: options.state.clone() };
+    let server = http::start(listener, shared.clone())?;
+    let heartbeat = tokio::spawn(heartbeat(shared.clone()));
+    let sandbox = Sandbox { url, shared, server, heartbeat };
     match (&options.partner, &options.partner_client_id, &options.partner_client_secret) {
         (Some(partner), Some(id), Some(secret)) => drop(sandbox.connect(partner, id, secret)?),
         (None, None, None) => {}
@@ -134,19 +132,17 @@ pub async fn start_with_clock(options: Options, clock: clock::Clock) -> anyhow::
 }
 
 /// Advances the world to the current time, and saves changes at most twice a second.
-async fn heartbeat(shared: Shared, state: Option<PathBuf>) {
+async fn heartbeat(shared: Shared) {
     let mut saved = 0;
     for beat in 0_u64.. {
         tokio::time::sleep(HEARTBEAT).await;
-        let text = {
-            let mut world = lock(&shared.world);
-            world.tick(shared.clock.now());
-            let changed = state.is_some() && beat % BEATS_PER_SAVE == 0 && world.version != saved;
-            saved = if changed { world.version } else { saved };
-            changed.then(|| serde_json::to_string(&*world))
-        };
-        if let (Some(path), Some(Ok(text))) = (state.clone(), text) {
-            let outcome = tokio::task::spawn_blocking(move || state::save(&path, &text)).await;
+        let now = shared.clock.now();
+        lock(&shared.world).tick(now);
+        let version = lock(&shared.world).version;
+        if beat % BEATS_PER_SAVE == 0 && version != saved {
+            saved = version;
+            let world = shared.world.clone();
+            let outcome = tokio::task::spawn_blocking(move || state::save(&lock(&world))).await;
             if let Ok(Err(error)) = outcome {
                 tracing::error!("{error:#}");
             }
@@ -190,13 +186,10 @@ impl Sandbox {
     /// The state file cannot be written.
     pub async fn stop(self) -> anyhow::Result<()> {
         self.shared.stopped.store(true, Ordering::SeqCst);
-        self.server.stop().await;
+        self.server.stop(false).await;
         self.heartbeat.abort();
         // Wait until the heartbeat no longer writes; an aborted task always ends with an error.
         let _ = self.heartbeat.await;
-        match &self.state {
-            Some(path) => state::save(path, &serde_json::to_string(&*lock(&self.shared.world))?),
-            None => Ok(()),
-        }
+        state::save(&lock(&self.shared.world))
     }
 }

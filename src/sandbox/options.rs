@@ -1,16 +1,16 @@
 //! The sandbox's flags.
 
-use std::{fmt, path::PathBuf, time::Duration};
+use std::path::PathBuf;
 
 use super::{
-    clock::{Millis, millis, parse_span},
+    clock::{Millis, parse_millis},
     faults::{self, Fault},
     form::MAX_INPUT_VARS,
     rate::Limits,
     wire::Scalars,
 };
 
-/// Flags of `spsi sandbox`. The site keeps them and follows them; every span still needs [`Options::scaled`].
+/// Flags of `spsi sandbox`. The site keeps them and follows them.
 #[derive(Clone, clap::Args)]
 #[command(about = None, long_about = None)]
 pub struct Options {
@@ -29,23 +29,13 @@ pub struct Options {
     #[arg(long, value_enum, default_value_t)]
     pub approve: Approve,
     /// Delay of the automatic approval
-    #[arg(long, default_value = "2s", value_parser = parse_span, value_name = "SPAN")]
-    pub approve_after: Duration,
-    /// Length of a rate limit window
-    #[arg(long, default_value = "60s", value_parser = parse_span, value_name = "SPAN")]
-    pub rate_window: Duration,
-    /// Calls allowed per window for each endpoint
-    #[arg(long, default_value_t = 60, value_name = "CALLS")]
-    pub rate_per_endpoint: u32,
-    /// Calls allowed per window over all endpoints
-    #[arg(long, default_value_t = 180, value_name = "CALLS")]
-    pub rate_per_site: u32,
-    /// Divide the rate limit window, the approval delay and the token life by this factor
-    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..), value_name = "FACTOR")]
-    pub time_scale: u32,
+    #[arg(long, default_value = "2s", value_parser = parse_millis, value_name = "SPAN")]
+    pub approve_after: Millis,
+    #[command(flatten)]
+    pub limits: Limits,
     /// Life of an access token; tokens from /v1/oauth/access_token live half as long again
-    #[arg(long, default_value = "8h", value_parser = parse_span, value_name = "SPAN")]
-    pub token_life: Duration,
+    #[arg(long, default_value = "8h", value_parser = parse_millis, value_name = "SPAN")]
+    pub token_life: Millis,
     /// Answer token requests with this `expires_in`, even if it contradicts the token's life
     #[arg(long, value_name = "SECONDS")]
     pub expires_in_says: Option<i64>,
@@ -123,8 +113,6 @@ pub enum ScopeSeparator {
     Space,
     /// `a,b`
     Comma,
-    /// `a b` or `a,b`
-    Either,
 }
 
 /// Answer to a token request for the inventory scopes.
@@ -171,33 +159,6 @@ pub enum PriceBasis {
     Outer,
 }
 
-impl Options {
-    /// Divides a span by the time scale; at least one millisecond remains.
-    pub(super) fn scaled(&self, span: Duration) -> Millis {
-        millis(span / self.time_scale.max(1)).max(1)
-    }
-
-    /// Returns the scaled delay of the automatic approval; `None` if staff approve jobs by hand.
-    pub(super) fn approval_delay(&self) -> Option<Millis> {
-        (self.approve == Approve::Auto).then(|| self.scaled(self.approve_after))
-    }
-
-    /// Returns the rate limits with a scaled window.
-    pub(super) fn limits(&self) -> Limits {
-        Limits {
-            per_endpoint: self.rate_per_endpoint,
-            per_site: self.rate_per_site,
-            window: self.scaled(self.rate_window),
-        }
-    }
-}
-
-impl fmt::Debug for Options {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Options").field("bind", &self.bind).field("faults", &self.faults).finish_non_exhaustive()
-    }
-}
-
 impl Default for Options {
     /// Returns the values of omitted flags; the environment is ignored.
     fn default() -> Self {
@@ -208,17 +169,5 @@ impl Default for Options {
         }
         let Command { options } = clap::Parser::parse_from(["sandbox"]);
         Self { partner: None, partner_client_id: None, partner_client_secret: None, ..options }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_time_scale_shrinks_every_span() {
-        let options = Options { time_scale: 60, ..Options::default() };
-        assert_eq!((options.limits().window, options.approval_delay()), (1000, Some(33)));
-        assert_eq!(options.scaled(options.token_life), 480_000);
     }
 }

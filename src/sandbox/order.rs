@@ -7,8 +7,7 @@ use serde_json::{Value, json};
 use super::{
     SUPPLIER_ID,
     clock::Millis,
-    counters::Counters,
-    product::{self, ClinicProduct},
+    product::ClinicProduct,
     separation::{self, Separation},
 };
 
@@ -28,10 +27,29 @@ impl OrderLine {
     pub fn new(code: impl Into<String>, outers: i64, location: u64) -> Self {
         Self { code: code.into(), outers: outers.into(), location }
     }
+
+    /// Returns the product that the line orders.
+    fn check<'a>(
+        &self,
+        products: &'a [ClinicProduct],
+        separations: &[Separation],
+    ) -> Result<&'a ClinicProduct, String> {
+        let Self { code, outers, location } = self;
+        if separation::location(separations, *location).is_none() {
+            return Err(format!("{location} is not a stock location of this site"));
+        }
+        if outers.is_zero() {
+            return Err(format!("the line for supplier code `{code}` orders 0 outers"));
+        }
+        let mut linked = products.iter().filter(|product| product.linked);
+        linked.find(|product| product.supplier_code == *code).ok_or_else(|| {
+            format!("supplier code `{code}` is not linked to a product of the clinic; pull the catalogue first")
+        })
+    }
 }
 
 /// An order of the clinic.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct PurchaseOrder {
     /// ezyVet's id, unique in the site.
     pub id: u64,
@@ -45,11 +63,11 @@ pub struct PurchaseOrder {
     pub items: Vec<OrderItem>,
     /// Number of times it was sent.
     pub sent: u32,
-    /// The supplier declined it.
+    /// The supplier's latest answer declines it.
     pub declined: bool,
     /// The supplier's reasons for declining.
     pub reasons: Vec<String>,
-    /// The supplier's number; `None` before it accepts.
+    /// The supplier's number; `None` unless its latest answer accepts the order.
     pub supplier_order_number: Option<String>,
 }
 
@@ -78,7 +96,7 @@ const BUSINESS: u64 = 2;
 const SHIPPING_ADDRESS: u64 = 2;
 
 impl PurchaseOrder {
-    /// Builds an order for linked products as ezyVet does.
+    /// Builds the next order after `orders`, for linked products, as ezyVet does.
     ///
     /// # Errors
     /// The order has no lines, a code is not linked, a stock location does not exist, or a line orders nothing.
@@ -88,33 +106,18 @@ impl PurchaseOrder {
         comments: &str,
         products: &[ClinicProduct],
         separations: &[Separation],
-        counters: &mut Counters,
+        orders: &[Self],
     ) -> Result<Self, String> {
         if lines.is_empty() {
             return Err("an order needs at least one line".into());
         }
-        let mut products_of_lines = Vec::new();
-        for line in lines {
-            let product = product::linked(products, &line.code).ok_or_else(|| {
-                format!(
-                    "supplier code `{}` is not linked to a product of the clinic; pull the catalogue first",
-                    line.code
-                )
-            })?;
-            if separation::location(separations, line.location).is_none() {
-                return Err(format!("{} is not a stock location of this site", line.location));
-            }
-            if line.outers.is_zero() {
-                return Err(format!("the line for supplier code `{}` orders 0 outers", line.code));
-            }
-            products_of_lines.push(product);
-        }
-        let id = counters.next("order", 11);
-        let number = counters.next("purchase_order_number", 15_000_031).to_string();
+        let count = orders.len() as u64;
+        let (id, number) = (12 + count, (15_000_032 + count).to_string());
+        let first_item = 9 + orders.iter().map(|order| order.items.len() as u64).sum::<u64>();
         let (mut items, mut list) = (Vec::new(), Vec::new());
         let (mut net, mut tax) = (Decimal::ZERO, Decimal::ZERO);
-        for (line, product) in lines.iter().zip(products_of_lines) {
-            let item_id = counters.next("order_item", 8);
+        for (line, item_id) in lines.iter().zip(first_item..) {
+            let product = line.check(products, separations)?;
             let quantity = line.outers * product.units_per_outer;
             let price = product.price_per_unit;
             let total = cents(price * quantity);
@@ -144,17 +147,16 @@ impl PurchaseOrder {
             "status": "Approved", "supplier_order_number": "", "supplier_account_number": "", "purchase_order_number": number, "ownership_id": BUSINESS.to_string(),
             "purchase_order_item_list": list,
         }});
-        Ok(Self {
-            id,
-            number,
-            created: now,
-            body,
-            items,
-            sent: 0,
-            declined: false,
-            reasons: Vec::new(),
-            supplier_order_number: None,
-        })
+        Ok(Self { id, number, created: now, body, items, ..Self::default() })
+    }
+
+    /// Records the supplier's answer: its order number, or the reasons for declining.
+    pub(super) fn record_answer(&mut self, answer: Result<String, Vec<String>>) {
+        self.declined = answer.is_err();
+        (self.supplier_order_number, self.reasons) = match answer {
+            Ok(number) => (Some(number), Vec::new()),
+            Err(reasons) => (None, reasons),
+        };
     }
 }
 
@@ -197,25 +199,13 @@ mod tests {
     }
 
     #[test]
-    fn faults_in_the_comments_of_an_order_are_switched_on() {
-        let mut world = world();
-        let lines = [OrderLine::new("A", 1, 3)];
-        let comments = "Please hurry sandbox:fault=cut-after:jobqueuex1 sandbox:fault=hang:suppliedx2";
-        let order = world.write_order(0, &lines, comments).unwrap_or_else(|reason| panic!("{reason}"));
-        assert_eq!(order.body["purchaseorder"]["comments"], comments);
-        let faults: Vec<_> = world.faults.list().iter().map(|(_, fault)| fault.to_string()).collect();
-        assert_eq!(faults, ["cut-after:jobqueuex1 of order 12", "hang:suppliedx2 of order 12"]);
-        assert!(world.write_order(0, &lines, "sandbox:fault=nonsense").is_err());
-        assert_eq!(world.orders.len(), 1);
-    }
-
-    #[test]
     fn an_order_with_an_invalid_line_is_not_written() {
         let mut world = world();
         for line in [OrderLine::new("C", 1, 3), OrderLine::new("A", 1, 2), OrderLine::new("A", 0, 3)] {
             assert!(world.write_order(0, &[line], "").is_err());
         }
         assert!(world.write_order(0, &[], "").is_err());
+        assert!(world.write_order(0, &[OrderLine::new("A", 1, 3)], "sandbox:fault=nonsense").is_err());
         assert!(world.orders.is_empty());
     }
 }

@@ -1,22 +1,19 @@
 //! The page at `/`: the state of the site. It loads nothing else and escapes all data.
 
-use std::fmt::Write;
-
 use super::{
     clock::{Millis, readable},
     job::JobState,
-    wire::list_of,
     world::World,
 };
 
 const STYLE: &str = "\
-:root{color-scheme:light dark;--line:#8884;--soft:#8881}\
+:root{color-scheme:light dark;--line:#8884}\
 body{font:15px/1.5 system-ui,sans-serif;max-width:72rem;margin:0 auto;padding:1.5rem}\
 h1{font-size:1.4rem;margin:0}h2{font-size:1.05rem;margin:2rem 0 .5rem}p{margin:.25rem 0;opacity:.8}\
 .scroll{overflow-x:auto}table{border-collapse:collapse;width:100%}\
 th,td{text-align:left;padding:.35rem .75rem .35rem 0;border-bottom:1px solid var(--line);vertical-align:top}\
-th{font-weight:600;font-size:.85rem}td.number{text-align:right;font-variant-numeric:tabular-nums}\
-code{font:13px ui-monospace,monospace;overflow-wrap:anywhere}form{display:inline}\
+th{font-weight:600;font-size:.85rem}\
+form{display:inline}\
 button{font:inherit;padding:.1rem .6rem;margin-right:.3rem;cursor:pointer}\
 .bad{color:#c33}.good{color:#283}.none{opacity:.6}";
 
@@ -25,199 +22,135 @@ const MAX_ROWS: usize = 30;
 
 /// Escapes text for HTML.
 fn escape(text: &str) -> String {
-    let mut escaped = String::with_capacity(text.len());
-    for letter in text.chars() {
-        match letter {
-            '&' => escaped.push_str("&amp;"),
-            '<' => escaped.push_str("&lt;"),
-            '>' => escaped.push_str("&gt;"),
-            '"' => escaped.push_str("&quot;"),
-            '\'' => escaped.push_str("&#39;"),
-            other => escaped.push(other),
-        }
-    }
-    escaped
+    let text = text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;");
+    text.replace('"', "&quot;").replace('\'', "&#39;")
 }
 
-struct Table {
-    html: String,
-    rows: usize,
+/// Renders a table. Escapes the cells; the second part of a row is HTML for a last cell, if it is not empty.
+fn table(title: &str, columns: &[&str], rows: impl Iterator<Item = (Vec<String>, String)>) -> String {
+    let cell = |html: &str| format!("<td>{html}</td>");
+    let heads: String = columns.iter().map(|column| format!("<th scope=col>{column}</th>")).collect();
+    let rows: String = rows
+        .take(MAX_ROWS)
+        .map(|(cells, html)| {
+            let cells: String = cells.iter().map(|text| cell(&escape(text))).collect();
+            format!("<tr>{cells}{}</tr>", if html.is_empty() { String::new() } else { cell(&html) })
+        })
+        .collect();
+    let none = if rows.is_empty() { "<p class=none>None.</p>" } else { "" };
+    format!("<h2>{title}</h2><div class=scroll><table><tr>{heads}</tr>{rows}</table></div>{none}")
 }
 
-impl Table {
-    fn new(title: &str, columns: &[&str]) -> Self {
-        let mut html = format!("<h2>{title}</h2><div class=scroll><table><tr>");
-        columns.iter().for_each(|column| html.push_str(&format!("<th scope=col>{column}</th>")));
-        html.push_str("</tr>");
-        Self { html, rows: 0 }
-    }
-
-    /// Adds a row and escapes its cells.
-    fn row(&mut self, cells: &[String]) {
-        self.row_with(cells, "");
-    }
-
-    /// Adds a row whose last cell is trusted HTML.
-    fn row_with(&mut self, cells: &[String], html: &str) {
-        self.html.push_str("<tr>");
-        cells.iter().for_each(|cell| self.html.push_str(&format!("<td>{}</td>", escape(cell))));
-        if !html.is_empty() {
-            self.html.push_str(&format!("<td>{html}</td>"));
-        }
-        self.html.push_str("</tr>");
-        self.rows += 1;
-    }
-
-    fn finish(self) -> String {
-        let none = if self.rows == 0 { "<p class=none>None.</p>" } else { "" };
-        format!("{}</table></div>{none}", self.html)
-    }
+/// A row of text.
+fn row<const N: usize>(cells: [String; N]) -> (Vec<String>, String) {
+    (cells.into(), String::new())
 }
 
 /// Renders the page.
 pub fn render(world: &World, now: Millis) -> String {
-    let waiting = world.jobs.iter().filter(|job| job.state == JobState::Waiting).count();
-    let mut page = String::from(
-        "<!doctype html><html lang=en><head><meta charset=utf-8><meta name=viewport content=\"width=device-width,initial-scale=1\"><meta http-equiv=refresh content=5><link rel=icon href=\"data:,\"><title>ezyVet sandbox</title><style>",
-    );
-    page.push_str(STYLE);
-    page.push_str("</style></head><body>");
+    let site = world.separations.iter().find(|part| part.kind == "Business").map_or("ezyVet site", |part| &part.name);
+    let (site, now) = (escape(site), readable(now - now.rem_euclid(1000)));
     let linked = world.products.iter().filter(|product| product.linked).count();
-    let _ = write!(
-        page,
-        "<h1>Sandbox: {}</h1><p>{} &middot; {linked} linked products &middot; {} orders &middot; {waiting} jobs waiting &middot; {} invoices &middot; {} supplied calls</p>",
-        escape(world.separations.iter().find(|part| part.kind == "Business").map_or("ezyVet site", |part| &part.name)),
-        readable(now - now.rem_euclid(1000)),
-        world.orders.len(),
-        world.invoices.len(),
-        world.supplied.len()
-    );
-    match world.events.len() {
-        0 => page.push_str("<p class=good>No unexpected calls.</p>"),
-        count => page.push_str(&format!("<p class=bad><a href=#unexpected>{count} unexpected calls</a></p>")),
-    }
-    page.push_str(&jobs(world));
-    page.push_str(&invoices(world));
-    page.push_str(&orders(world));
-    page.push_str(&stock(world));
-    page.push_str(&faults(world));
-    if !world.events.is_empty() {
-        let mut table = Table::new("<span id=unexpected>Unexpected calls</span>", &["Time", "Description"]);
-        world.events.iter().rev().take(MAX_ROWS).for_each(|event| table.row(&[readable(event.at), event.to_string()]));
-        page.push_str(&table.finish());
-    }
-    page.push_str(&calls(world));
-    page.push_str("</body></html>");
-    page
+    let waiting = world.jobs.iter().filter(|job| job.state == JobState::Waiting).count();
+    let [order_count, invoice_count, supplied] = [world.orders.len(), world.invoices.len(), world.supplied.len()];
+    let unexpected = match world.events.len() {
+        0 => "<p class=good>No unexpected calls.</p>".to_owned(),
+        count => format!("<p class=bad><a href=#unexpected>{count} unexpected calls</a></p>"),
+    };
+    let tables = [jobs, invoices, orders, stock, faults, unexpected_calls, calls].map(|table| table(world));
+    format!(
+        "<!doctype html><html lang=en><head><meta charset=utf-8><meta name=viewport content=\"width=device-width,initial-scale=1\"><meta http-equiv=refresh content=5><link rel=icon href=\"data:,\"><title>ezyVet sandbox</title><style>{STYLE}</style></head><body>\
+         <h1>Sandbox: {site}</h1><p>{now} &middot; {linked} linked products &middot; {order_count} orders &middot; {waiting} jobs waiting &middot; {invoice_count} invoices &middot; {supplied} supplied calls</p>\
+         {unexpected}{}</body></html>",
+        tables.concat()
+    )
 }
 
-fn button(action: &str, label: &str) -> String {
-    format!("<form method=post action=\"{}\"><button>{label}</button></form>", escape(action))
+fn unexpected_calls(world: &World) -> String {
+    let rows = world.events.iter().rev().map(|event| row([readable(event.at), event.to_string()]));
+    table("<span id=unexpected>Unexpected calls</span>", &["Time", "Description"], rows)
+}
+
+fn button(job: u64, verb: &str) -> String {
+    format!("<form method=post action=\"/_sandbox/jobs/{job}/{}\"><button>{verb}</button></form>", verb.to_lowercase())
 }
 
 fn jobs(world: &World) -> String {
-    let mut table = Table::new("Jobs", &["Job", "Invoice number", "Lines", "State", ""]);
-    for job in world.jobs.iter().rev().take(MAX_ROWS) {
-        let lines = job.body.get("line_item").and_then(list_of).map_or(0, |list| list.len());
+    let rows = world.jobs.iter().rev().map(|job| {
+        let lines = job.body["line_item"].as_array().map_or(0, Vec::len);
         let (state, actions) = match job.state {
-            JobState::Waiting => (
-                "waiting for approval".into(),
-                format!(
-                    "{}{}",
-                    button(&format!("/_sandbox/jobs/{}/approve", job.id), "Approve"),
-                    button(&format!("/_sandbox/jobs/{}/reject", job.id), "Reject")
-                ),
-            ),
+            JobState::Waiting => {
+                ("waiting for approval".into(), [button(job.id, "Approve"), button(job.id, "Reject")].concat())
+            }
             JobState::Approved => ("approved".into(), "&nbsp;".into()),
             JobState::Rejected => ("rejected".into(), "&nbsp;".into()),
             JobState::Failed => (format!("failed: {}", job.error), "&nbsp;".into()),
         };
-        table.row_with(
-            &[job.id.to_string(), job.invoice_number().unwrap_or_default(), lines.to_string(), state],
-            &actions,
-        );
-    }
-    table.finish()
+        (vec![job.id.to_string(), job.invoice_number().unwrap_or_default(), lines.to_string(), state], actions)
+    });
+    table("Jobs", &["Job", "Invoice number", "Lines", "State", ""], rows)
 }
 
 fn invoices(world: &World) -> String {
-    let mut table = Table::new("Receive invoices", &["Id", "Number", "Lines", "Freight", "Comments", "Approved"]);
-    for invoice in world.invoices.iter().rev().take(MAX_ROWS) {
+    let rows = world.invoices.iter().rev().map(|invoice| {
         let draft = &invoice.draft;
-        table.row(&[
+        row([
             invoice.id.to_string(),
             draft.invoice_number.clone(),
             draft.lines.len().to_string(),
             draft.freight.to_string(),
             draft.comments.clone(),
             readable(invoice.created),
-        ]);
-    }
-    table.finish()
+        ])
+    });
+    table("Receive invoices", &["Id", "Number", "Lines", "Freight", "Comments", "Approved"], rows)
 }
 
 fn orders(world: &World) -> String {
-    let mut table = Table::new(
-        "Purchase orders",
-        &["Number", "Supplier's answer", "Line", "Product", "Location", "Units ordered", "Units received"],
-    );
-    for order in world.orders.iter().rev().take(MAX_ROWS) {
+    let lines = world.orders.iter().rev().flat_map(|order| order.items.iter().map(move |item| (order, item)));
+    let rows = lines.map(|(order, item)| {
         let answer = match (&order.supplier_order_number, order.declined) {
             (Some(number), _) => number.clone(),
             (None, true) => format!("declined: {}", order.reasons.join("; ")),
             (None, false) => "none yet".into(),
         };
-        for item in &order.items {
-            let location = world
-                .separations
-                .iter()
-                .find(|part| part.id == item.location_id)
-                .map_or_else(String::new, |part| part.name.clone());
-            table.row(&[
-                order.number.clone(),
-                answer.clone(),
-                item.id.to_string(),
-                format!("{} {}", item.supplier_code, item.name),
-                location,
-                item.quantity.normalize().to_string(),
-                item.received.normalize().to_string(),
-            ]);
-        }
-    }
-    table.finish()
+        let location = world.separations.iter().find(|part| part.id == item.location_id);
+        row([
+            order.number.clone(),
+            answer,
+            item.id.to_string(),
+            format!("{} {}", item.supplier_code, item.name),
+            location.map(|part| part.name.clone()).unwrap_or_default(),
+            item.quantity.normalize().to_string(),
+            item.received.normalize().to_string(),
+        ])
+    });
+    let columns = ["Number", "Supplier's answer", "Line", "Product", "Location", "Units ordered", "Units received"];
+    table("Purchase orders", &columns, rows)
 }
 
 fn stock(world: &World) -> String {
-    let mut table = Table::new("Stock", &["Location", "Product", "Units"]);
-    for (location, products) in &world.stock {
+    let counts = world.stock.iter().flat_map(|(location, units)| units.iter().map(move |units| (location, units)));
+    let rows = counts.map(|(location, (uid, units))| {
         let name = world.separations.iter().find(|part| part.uid == *location).map_or(location, |part| &part.name);
-        for (uid, units) in products.iter().take(MAX_ROWS) {
-            let product =
-                world.products.iter().find(|product| product.uid == *uid).map_or(uid, |product| &product.name);
-            table.row(&[name.clone(), product.clone(), units.normalize().to_string()]);
-        }
-    }
-    table.finish()
+        let product = world.products.iter().find(|product| product.uid == *uid).map_or(uid, |product| &product.name);
+        row([name.clone(), product.clone(), units.normalize().to_string()])
+    });
+    table("Stock", &["Location", "Product", "Units"], rows)
 }
 
 fn faults(world: &World) -> String {
-    let mut table = Table::new("Active faults", &["Id", "Fault"]);
-    world.faults.list().iter().for_each(|(id, fault)| table.row(&[id.to_string(), fault.to_string()]));
-    table.finish()
+    let rows = world.faults.list().iter().map(|(id, fault)| row([id.to_string(), fault.to_string()]));
+    table("Active faults", &["Id", "Fault"], rows)
 }
 
 fn calls(world: &World) -> String {
-    let mut table = Table::new("Latest calls", &["Time", "Call", "Status", "Fault"]);
-    for call in world.calls.iter().rev().take(MAX_ROWS) {
+    let rows = world.calls.iter().rev().map(|call| {
         let status = if call.status == 0 { "no answer".into() } else { call.status.to_string() };
-        table.row(&[
-            readable(call.at),
-            format!("{} {}", call.method, call.target),
-            status,
-            call.fault.clone().unwrap_or_default(),
-        ]);
-    }
-    table.finish()
+        let target = format!("{} {}", call.method, call.target);
+        row([readable(call.at), target, status, call.fault.clone().unwrap_or_default()])
+    });
+    table("Latest calls", &["Time", "Call", "Status", "Fault"], rows)
 }
 
 #[cfg(test)]
@@ -231,8 +164,7 @@ mod tests {
         let mut product = listed("A", true);
         product.name = "<script>alert('x')</script>".into();
         world.link_catalogue(&[product]);
-        let order = world.write_order(0, &[OrderLine::new("A", 1, 3)], "");
-        assert!(order.is_ok());
+        assert!(world.write_order(0, &[OrderLine::new("A", 1, 3)], "").is_ok());
         let page = render(&world, 0);
         assert!(!page.contains("<script>") && page.contains("&lt;script&gt;alert(&#39;x&#39;)"));
     }

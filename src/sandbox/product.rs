@@ -6,7 +6,7 @@ use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::{LONG_AGO, clock::Chance, counters::Counters, options::PriceBasis, wire::Scalars};
+use super::{LONG_AGO, SUPPLIER_ID, check::Listed, clock::Chance, options::PriceBasis, wire::number};
 
 /// A product of the clinic.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -35,39 +35,12 @@ pub struct ClinicProduct {
     pub linked: bool,
 }
 
-/// A product of the supplier's catalogue; every field has been checked.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Listed {
-    /// `active` is 1.
-    pub active: bool,
-    /// Supplier code.
-    pub code: String,
-    /// Display name.
-    pub name: String,
-    /// Category.
-    pub category: String,
-    /// Inner units in an outer.
-    pub units_per_outer: Decimal,
-    /// `box`, `bottle`...
-    pub unit_of_measure: String,
-    /// Price of one inner unit.
-    pub price_per_unit: Decimal,
-    /// List price, per unit or per outer (SPSI.md 5.2).
-    pub list_price: Decimal,
-    /// The clinic's own price, if it has one.
-    pub contract_price: Option<Decimal>,
-    /// Stock in units.
-    pub stock_available: Decimal,
-}
-
-impl Listed {
-    /// Returns the clinic's price of one inner unit: its contract price, else the list price.
-    fn unit_price(&self, basis: PriceBasis) -> Decimal {
-        let price = self.contract_price.unwrap_or(self.list_price);
-        match basis {
-            PriceBasis::Unit => price,
-            PriceBasis::Outer => price.checked_div(self.units_per_outer).unwrap_or(price).round_dp(6),
-        }
+/// Returns the clinic's price of one inner unit: its contract price, else the list price.
+fn unit_price(listed: &Listed, basis: PriceBasis) -> Decimal {
+    let price = listed.contract_price.unwrap_or(listed.list_price);
+    match basis {
+        PriceBasis::Unit => price,
+        PriceBasis::Outer => price.checked_div(listed.units_per_outer).unwrap_or(price).round_dp(6),
     }
 }
 
@@ -89,7 +62,6 @@ pub(super) fn link_catalogue(
     products: &mut Vec<ClinicProduct>,
     catalogue: &[Listed],
     basis: PriceBasis,
-    counters: &mut Counters,
 ) -> LinkSummary {
     let mut summary = LinkSummary { listed: catalogue.len(), ..LinkSummary::default() };
     let indices: HashMap<String, usize> =
@@ -107,7 +79,7 @@ pub(super) fn link_catalogue(
             }
             *product = updated;
         } else {
-            let id = counters.next("product", 50_000);
+            let id = 50_001 + products.len() as u64;
             let uid = format!("product_{}", Chance::new(id).letters(22));
             products.push(ClinicProduct::linked_to(listed, id, uid, basis));
             summary.linked += 1;
@@ -122,11 +94,6 @@ pub(super) fn link_catalogue(
     summary
 }
 
-/// Returns the linked product with this supplier code.
-pub(super) fn linked<'a>(products: &'a [ClinicProduct], supplier_code: &str) -> Option<&'a ClinicProduct> {
-    products.iter().find(|product| product.linked && product.supplier_code == supplier_code)
-}
-
 impl ClinicProduct {
     fn linked_to(listed: &Listed, id: u64, uid: String, basis: PriceBasis) -> Self {
         Self {
@@ -137,7 +104,7 @@ impl ClinicProduct {
             supplier_code: listed.code.clone(),
             units_per_outer: listed.units_per_outer,
             unit_of_measure: listed.unit_of_measure.clone(),
-            price_per_unit: listed.unit_price(basis),
+            price_per_unit: unit_price(listed, basis),
             list_price: listed.list_price,
             contract_price: listed.contract_price.unwrap_or(listed.list_price),
             linked: true,
@@ -145,21 +112,21 @@ impl ClinicProduct {
     }
 
     /// Returns the JSON of `GET /v2/product`.
-    pub(super) fn as_product(&self, scalars: Scalars) -> Value {
-        json!({"id": scalars.whole(self.id), "uid": self.uid, "active": scalars.whole(1), "code": self.code, "name": self.name, "created_at": scalars.whole(LONG_AGO), "modified_at": scalars.whole(LONG_AGO)})
+    pub(super) fn as_product(&self) -> Value {
+        json!({"id": self.id, "uid": self.uid, "active": 1, "code": self.code, "name": self.name, "created_at": LONG_AGO, "modified_at": LONG_AGO})
     }
 
     /// Returns the JSON of `GET /v2/productsupplier`.
-    pub(super) fn as_product_supplier(&self, scalars: Scalars) -> Value {
-        json!({"id": scalars.whole(self.id + 100_000), "active": scalars.whole(u64::from(self.linked)), "product_id": scalars.whole(self.id),
-            "supplier_contact_id": scalars.whole(super::SUPPLIER_ID), "supplier_code": self.supplier_code,
-            "units_per_outer": scalars.decimal(self.units_per_outer), "list_price": scalars.decimal(self.list_price),
-            "contract_price": scalars.decimal(self.contract_price), "is_default": scalars.whole(1)})
+    pub(super) fn as_product_supplier(&self) -> Value {
+        json!({"id": self.id + 100_000, "active": u8::from(self.linked), "product_id": self.id,
+            "supplier_contact_id": SUPPLIER_ID, "supplier_code": self.supplier_code,
+            "units_per_outer": number(self.units_per_outer), "list_price": number(self.list_price),
+            "contract_price": number(self.contract_price), "is_default": 1})
     }
 
     /// Returns the JSON of `GET /inventory/v1/products`.
-    pub(super) fn as_inventory_product(&self, scalars: Scalars) -> Value {
-        json!({"id": self.uid, "name": self.name, "code": self.code, "unitType": self.unit_of_measure, "unitCount": scalars.decimal(self.units_per_outer), "batchTracked": true})
+    pub(super) fn as_inventory_product(&self) -> Value {
+        json!({"id": self.uid, "name": self.name, "code": self.code, "unitType": self.unit_of_measure, "unitCount": number(self.units_per_outer), "batchTracked": true})
     }
 }
 
@@ -172,30 +139,25 @@ pub(in crate::sandbox) mod tests {
             active,
             code: code.into(),
             name: format!("Product {code}"),
-            category: "consumable".into(),
             units_per_outer: Decimal::TEN,
-            unit_of_measure: "box".into(),
-            price_per_unit: Decimal::TWO,
             list_price: Decimal::TWO,
-            contract_price: None,
-            stock_available: Decimal::TEN,
+            ..Listed::default()
         }
     }
 
     #[test]
     fn a_product_keeps_its_uid_when_it_is_unlinked_and_linked_again() {
-        let (mut products, mut counters) = (Vec::new(), Counters::default());
+        let mut products = Vec::new();
         let mut link = |catalogue: &[Listed]| {
-            (link_catalogue(&mut products, catalogue, PriceBasis::Unit, &mut counters), products.clone())
+            let LinkSummary { linked, updated, unlinked, .. } =
+                link_catalogue(&mut products, catalogue, PriceBasis::Unit);
+            ((linked, updated, unlinked), products.clone())
         };
         let (summary, first) = link(&[listed("A", true), listed("B", true), listed("C", false)]);
-        assert_eq!(summary, LinkSummary { listed: 3, linked: 2, updated: 0, unlinked: 0 });
-        let (summary, _) = link(&[listed("A", true), listed("B", false)]);
-        assert_eq!(summary, LinkSummary { listed: 2, linked: 0, updated: 0, unlinked: 1 });
-        let (summary, _) = link(&[Listed { list_price: Decimal::ONE, ..listed("A", true) }]);
-        assert_eq!(summary, LinkSummary { listed: 1, linked: 0, updated: 1, unlinked: 0 });
-        let (summary, _) = link(&[listed("B", true)]);
-        assert_eq!(summary, LinkSummary { listed: 1, linked: 1, updated: 0, unlinked: 1 });
+        assert_eq!(summary, (2, 0, 0));
+        assert_eq!(link(&[listed("A", true), listed("B", false)]).0, (0, 0, 1));
+        assert_eq!(link(&[Listed { list_price: Decimal::ONE, ..listed("A", true) }]).0, (0, 1, 0));
+        assert_eq!(link(&[listed("B", true)]).0, (1, 0, 1));
         assert_eq!(link(&[listed("A", true), listed("B", true)]).1, first);
         assert_ne!(first[0].code, "A");
     }

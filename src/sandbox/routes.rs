@@ -11,7 +11,9 @@ use super::{
     exchange::masked,
     faults::{Endpoint, Kind},
     inventory,
-    lists::{data_answer, filtered, items_answer},
+    invoice::Invoice,
+    lists::{items_answer, paged},
+    product::ClinicProduct,
     token,
     wire::{Answer, Request},
     world::World,
@@ -45,7 +47,7 @@ pub struct Served {
     /// The answer.
     pub answer: Answer,
     /// Delay before it is sent.
-    pub delay: Option<Duration>,
+    pub delay: Duration,
     /// How it is sent.
     pub transfer: Transfer,
 }
@@ -54,7 +56,7 @@ pub struct Served {
 fn endpoint_of(path: &str) -> (Endpoint, &'static [&'static str]) {
     match path {
         "/oauth/token" | "/v1/oauth/access_token" => (Endpoint::Token, &["POST"]),
-        "/v2/jobqueue" => (Endpoint::JobQueue, &["GET", "POST"]),
+        "/v2/jobqueue" => (Endpoint::JobQueue, &["POST"]),
         "/v2/receiveinvoice" => (Endpoint::ReceiveInvoice, &["GET"]),
         "/v1/separation" | "/v2/separation" => (Endpoint::Separation, &["GET"]),
         "/v2/product" => (Endpoint::Product, &["GET"]),
@@ -75,10 +77,10 @@ pub(super) fn serve(world: &mut World, now: Millis, request: &Request) -> Served
     let (endpoint, methods) = endpoint_of(&request.path);
     let orders = orders_of_call(world, endpoint, request);
     let faults = world.faults.take(endpoint, &orders, &mut world.chance);
-    let (mut delay, mut transfer) = (None, Transfer::Whole);
+    let (mut delay, mut transfer) = (Duration::ZERO, Transfer::Whole);
     for fault in &faults {
         match fault {
-            Kind::Delay(span) => delay = Some(delay.unwrap_or_default() + *span),
+            Kind::Delay(span) => delay += *span,
             Kind::TokenKilled => drop(world.kill_tokens()),
             Kind::CutBefore | Kind::CutAfter => transfer = Transfer::Cut,
             Kind::Hang => transfer = Transfer::Hang,
@@ -87,7 +89,7 @@ pub(super) fn serve(world: &mut World, now: Millis, request: &Request) -> Served
             _ => {}
         }
     }
-    let limits = world.options.limits();
+    let limits = world.options.limits;
     let verdict = if faults.contains(&Kind::RateLimit) {
         world.rates.exhaust(limits, endpoint, now)
     } else {
@@ -109,6 +111,7 @@ pub(super) fn serve(world: &mut World, now: Millis, request: &Request) -> Served
         let text = format!("Injected fault: carried out, answered {status}");
         answer = Answer::error(*status, "InjectedException", text);
     }
+    answer.body = world.options.scalars.write(answer.body);
     let answer = answer
         .with("x-ratelimit-limit", verdict.limit.to_string())
         .with("x-ratelimit-remaining", verdict.remaining.to_string())
@@ -124,14 +127,14 @@ fn too_many_requests() -> Answer {
 
 /// Returns the answer of a fault that prevents the call from being carried out; `None` for the other faults.
 fn answer_instead(fault: &Kind) -> Option<Answer> {
+    let text = "Injected fault: the request was not carried out";
     match fault {
-        Kind::Status(status) => {
-            Some(Answer::error(*status, "InjectedException", format!("Injected fault: status {status}")))
+        Kind::Status(status) => Some(Answer::error(*status, "InjectedException", text)),
+        Kind::ErrorIn200 => {
+            let mut answer = Answer::error(200, "InjectedException", text);
+            answer.body["items"] = json!([]);
+            Some(answer)
         }
-        Kind::ErrorIn200 => Some(Answer::json(
-            200,
-            json!({"items": [], "messages": [{"level": "error", "type": "InjectedException", "text": "Injected fault: the request was not carried out", "fields": []}]}),
-        )),
         Kind::NoInventory => {
             let text = "The access token lacks the scope inventory-management";
             Some(Answer::error(403, "AuthorizationException", text))
@@ -152,9 +155,10 @@ fn logged(now: Millis, request: &Request, endpoint: Endpoint, served: &Served, f
     let was_answered = !matches!(served.transfer, Transfer::Cut | Transfer::Hang);
     let query = if request.query.is_empty() { String::new() } else { format!("?{}", request.query) };
     let shorten = |text: &str, max: usize| text.chars().take(max).collect::<String>();
+    let answer = masked(&served.answer.body).to_string();
     Call {
         at: now,
-        endpoint: endpoint.name().into(),
+        endpoint: endpoint.name(),
         method: request.method.clone(),
         target: format!("{}{query}", request.path),
         body: match endpoint {
@@ -162,11 +166,7 @@ fn logged(now: Millis, request: &Request, endpoint: Endpoint, served: &Served, f
             _ => shorten(&String::from_utf8_lossy(&request.body), MAX_LOGGED_BODY),
         },
         status: if was_answered { served.answer.status } else { 0 },
-        answer: if was_answered {
-            shorten(&masked(&served.answer.value()).to_string(), MAX_LOGGED_ANSWER)
-        } else {
-            String::new()
-        },
+        answer: if was_answered { shorten(&answer, MAX_LOGGED_ANSWER) } else { String::new() },
         fault: (!faults.is_empty()).then(|| format!("{faults:?}")),
     }
 }
@@ -183,7 +183,6 @@ fn route(
         let answer = Answer::error(405, "MethodNotAllowed", "Method not allowed").with("allow", methods.join(", "));
         return Err(Refusal::mistake(EventKind::WrongMethod, call(), answer));
     }
-    let scalars = world.options.scalars;
     let require_scope = |world: &World, scopes: &[&str]| token::authorise(&world.tokens, now, request, scopes);
     match endpoint {
         Endpoint::Unknown => {
@@ -192,16 +191,11 @@ fn route(
             let text = "This endpoint does not exist or is not allowed";
             Err(Refusal::mistake(kind, call(), Answer::error(403, "AuthorizationException", text)))
         }
-        Endpoint::Token => world.issue_token(now, request),
-        Endpoint::JobQueue if request.method == "POST" => {
+        Endpoint::Token => token::issue(&mut world.tokens, &world.options, &mut world.chance, now, request),
+        Endpoint::JobQueue => {
             require_scope(world, &["write-jobqueue"])?;
             require_scope(world, &["write-receiveinvoice"])?;
             world.queue(now, request)
-        }
-        Endpoint::JobQueue => {
-            require_scope(world, &[])?;
-            let jobs = world.jobs.iter().map(|job| job.as_item(scalars)).collect();
-            Ok(items_answer(request, scalars, "jobqueue", jobs)?)
         }
         Endpoint::ReceiveInvoice => {
             require_scope(world, &["read-receiveinvoice"])?;
@@ -209,44 +203,41 @@ fn route(
             let number = request.parameter("invoice_number");
             let matches = |other: &str| number.as_ref().is_none_or(|number| number.eq_ignore_ascii_case(other));
             let invoices = world.invoices.iter().filter(|invoice| matches(&invoice.draft.invoice_number));
-            let items = invoices.map(|invoice| invoice.as_item(scalars)).collect();
             let filters = ["invoice_number", "supplier_id", "date", "ownership_id", "modified_at", "active", "id"];
-            filtered(request, scalars, "receiveinvoice", &filters, items)
+            items_answer(request, "receiveinvoice", &filters, invoices.map(Invoice::as_item))
         }
         Endpoint::Separation => {
             require_scope(world, &["read-separation"])?;
-            let all = &world.separations;
-            let items = all.iter().map(|part| part.as_item(all, scalars)).collect();
+            let items = world.separations.iter().map(|part| part.as_item(&world.separations));
             let filters = ["id", "uid", "name", "type", "separation_type", "parent", "contact_id", "active"];
             let filters = [&filters[..], &["created_at", "modified_at"]].concat();
-            filtered(request, scalars, "separation", &filters, items)
+            items_answer(request, "separation", &filters, items)
         }
         Endpoint::Product => {
             require_scope(world, &["read-product", "read-productsupplier", "inventory-management"])?;
             let id = request.path.strip_prefix("/v2/product/");
             let products = world.products.iter().filter(|product| id.is_none_or(|id| product.id.to_string() == id));
-            let items: Vec<_> = products.map(|product| product.as_product(scalars)).collect();
+            let items: Vec<_> = products.map(ClinicProduct::as_product).collect();
             if let Some(id) = id.filter(|_| items.is_empty()) {
                 world.record_event(now, EventKind::UnknownRecord, format!("product {id}"));
             }
-            filtered(request, scalars, "product", &["id", "code", "name", "active"], items)
+            items_answer(request, "product", &["id", "code", "name", "active"], items.into_iter())
         }
         Endpoint::ProductSupplier => {
             require_scope(world, &["read-productsupplier"])?;
-            let items = world.products.iter().map(|product| product.as_product_supplier(scalars)).collect();
+            let items = world.products.iter().map(ClinicProduct::as_product_supplier);
             let filters = ["id", "product_id", "supplier_contact_id", "supplier_code", "active"];
-            filtered(request, scalars, "productsupplier", &filters, items)
+            items_answer(request, "productsupplier", &filters, items)
         }
         Endpoint::Products => {
             require_scope(world, &["inventory-management"])?;
-            let items: Vec<_> = world.products.iter().map(|product| product.as_inventory_product(scalars)).collect();
-            Ok(data_answer(request, scalars, &items)?)
+            paged(request, "data", world.products.iter().map(ClinicProduct::as_inventory_product).collect())
         }
         Endpoint::Requirements => {
             require_scope(world, &["inventory-management"])?;
             let location = inventory::requested_location(request, &world.separations)?;
-            let items = inventory::requirements(location, &world.stock, &world.products, world.open_items(), scalars);
-            Ok(data_answer(request, scalars, &items)?)
+            let items = inventory::requirements(location, &world.stock, &world.products, world.open_items());
+            paged(request, "data", items)
         }
         Endpoint::Supplied => {
             require_scope(world, &["inventory-management"])?;

@@ -1,9 +1,11 @@
 //! `spsi sandbox`: starts a sandbox, prints how to use it, and runs until Ctrl-C or SIGTERM.
 
+use std::io::Write;
+
 use anyhow::Context;
+use tokio::signal::unix::{SignalKind, signal};
 
 use super::{Options, start};
-use std::io::Write as _;
 
 /// Runs a sandbox until Ctrl-C or SIGTERM, then saves its state.
 ///
@@ -21,17 +23,11 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
 }
 
 async fn wait_for_signal() -> anyhow::Result<()> {
-    #[cfg(unix)]
-    {
-        let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())
-            .context("cannot listen for SIGTERM")?;
-        tokio::select! {
-            outcome = tokio::signal::ctrl_c() => outcome.context("cannot listen for Ctrl-C"),
-            _ = terminate.recv() => Ok(()),
-        }
+    let mut terminate = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
+    tokio::select! {
+        outcome = tokio::signal::ctrl_c() => outcome.context("cannot listen for Ctrl-C"),
+        _ = terminate.recv() => Ok(()),
     }
-    #[cfg(not(unix))]
-    tokio::signal::ctrl_c().await.context("cannot listen for Ctrl-C")
 }
 
 /// Returns the first steps: address, credentials, commands to copy.

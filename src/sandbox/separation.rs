@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::{LONG_AGO, clock::Chance, wire::Scalars};
+use super::{LONG_AGO, clock::Chance};
 
 /// One part of the site.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -22,12 +22,12 @@ pub struct Separation {
 
 impl Separation {
     /// Returns the JSON of `GET /v2/separation`; `all` are the separations among which the children are found.
-    pub(super) fn as_item(&self, all: &[Self], scalars: Scalars) -> Value {
+    pub(super) fn as_item(&self, all: &[Self]) -> Value {
         let children = all.iter().filter(|other| other.parent == Some(self.id));
-        let children: Vec<_> = children.map(|child| scalars.whole(child.id)).collect();
-        json!({"id": scalars.whole(self.id), "uid": self.uid, "name": self.name, "type": self.kind, "parent": self.parent.map(|parent| scalars.whole(parent)), "child": children,
-            "separation_type": self.kind.to_lowercase(), "contact_id": scalars.whole(self.id + 500), "contact_uid": format!("contact_{}", self.id + 500),
-            "active": scalars.whole(1), "created_at": scalars.whole(LONG_AGO), "modified_at": scalars.whole(LONG_AGO)})
+        let children: Vec<_> = children.map(|child| child.id).collect();
+        json!({"id": self.id, "uid": self.uid, "name": self.name, "type": self.kind, "parent": self.parent, "child": children,
+            "separation_type": self.kind.to_lowercase(), "contact_id": self.id + 500, "contact_uid": format!("contact_{}", self.id + 500),
+            "active": 1, "created_at": LONG_AGO, "modified_at": LONG_AGO})
     }
 }
 

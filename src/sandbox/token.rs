@@ -1,7 +1,8 @@
 //! Access tokens of the ezyVet half (SPSI.md 2): one live token per credential set; a new token replaces the old one.
 
+use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::{
     clock::{Chance, Millis},
@@ -28,8 +29,6 @@ const PLAIN_SCOPES: [&str; 6] = [
 pub struct Token {
     /// The bearer token.
     pub value: String,
-    /// Client id of the credential set.
-    pub client_id: String,
     /// Granted scopes.
     pub scopes: Vec<String>,
     /// Time of expiry.
@@ -44,7 +43,7 @@ pub struct Token {
 pub enum Death {
     /// A fault or a control call killed it.
     Injected,
-    /// A newer token of the same credential set replaced it.
+    /// A newer token replaced it.
     Replaced,
 }
 
@@ -63,7 +62,10 @@ pub(super) fn issue(
         let answer = Answer::error(400, "BadRequest", text);
         Refusal::mistake(EventKind::MalformedBody, format!("token request: {text}"), answer)
     };
-    let body = token_body(request).map_err(malformed)?;
+    let body = form::read_body(request, form::MAX_INPUT_VARS).value;
+    if !body.is_object() {
+        return Err(malformed("the body must be a JSON object or a form"));
+    }
     let field = |name: &str| body.get(name).and_then(text_of).unwrap_or_default();
     let names = ["partner_id", "client_id", "client_secret", "grant_type", "scope", "site_uid"];
     if let Some(missing) = names.into_iter().find(|name| field(name).is_empty()) {
@@ -85,28 +87,23 @@ pub(super) fn issue(
         let answer = Answer::error(400, "invalid_scope", &text);
         Refusal::mistake(EventKind::BadCredentials, format!("token request: {text}"), answer)
     })?;
-    let life = options.scaled(options.token_life);
-    let life = if request.path.starts_with("/v1/") { life / 2 * 3 } else { life };
-    let replaced = tokens.iter_mut().filter(|token| token.client_id == client_id && token.dead.is_none());
+    let life = if request.path.starts_with("/v1/") { options.token_life / 2 * 3 } else { options.token_life };
+    let replaced = tokens.iter_mut().filter(|token| token.dead.is_none());
     replaced.for_each(|token| token.dead = Some(Death::Replaced));
     let expires = now + life;
     let value = jwt(chance, &client_id, &scopes, now, expires);
-    let expires_in = options.scalars.whole(options.expires_in_says.unwrap_or(life / 1000));
+    let expires_in = options.expires_in_says.unwrap_or(life / 1000);
     let answer =
         json!({"access_token": value, "token_type": "Bearer", "expires_in": expires_in, "scope": scopes.join(" ")});
-    tokens.push(Token { value, client_id, scopes, expires, dead: None });
+    tokens.push(Token { value, scopes, expires, dead: None });
     Ok(Answer::json(200, answer))
 }
 
 /// Returns the granted ones of the requested scopes.
 fn grant(requested: &str, options: &Options) -> Result<Vec<String>, String> {
-    let separators: &[char] = match options.scope_separator {
-        ScopeSeparator::Space => &[' '],
-        ScopeSeparator::Comma => &[','],
-        ScopeSeparator::Either => &[' ', ','],
-    };
+    let separator = if options.scope_separator == ScopeSeparator::Comma { ',' } else { ' ' };
     let mut granted = Vec::new();
-    for scope in requested.split(separators).filter(|scope| !scope.is_empty()) {
+    for scope in requested.split(separator).filter(|scope| !scope.is_empty()) {
         let is_inventory = INVENTORY_SCOPES.contains(&scope);
         if !is_inventory && !PLAIN_SCOPES.contains(&scope) {
             return Err(format!("The scope {scope} does not exist"));
@@ -126,11 +123,11 @@ fn grant(requested: &str, options: &Options) -> Result<Vec<String>, String> {
 fn jwt(chance: &mut Chance, client_id: &str, scopes: &[String], now: Millis, expires: Millis) -> String {
     let header = json!({"typ": "JWT", "alg": "RS256"});
     let payload = json!({"aud": client_id, "jti": chance.letters(16), "iat": now / 1000, "nbf": now / 1000, "exp": expires / 1000, "scopes": scopes});
-    let [header, payload] = [header, payload].map(|part| base64url(part.to_string().as_bytes()));
+    let [header, payload] = [header, payload].map(|part| BASE64_URL_SAFE_NO_PAD.encode(part.to_string()));
     format!("{header}.{payload}.{}", chance.letters(43))
 }
 
-/// Checks that the bearer token is live and has at least one of the scopes, if any are named.
+/// Checks that the bearer token is live and has at least one of the scopes.
 ///
 /// # Errors
 /// 401 for a missing, unknown, dead or expired token; 403 for a missing scope.
@@ -149,11 +146,10 @@ pub(super) fn authorise(tokens: &[Token], now: Millis, request: &Request, scopes
     let token = &tokens[index];
     if token.dead.is_some() || token.expires <= now {
         // The partner cannot know of an early death until it gets this 401; with a newer token in hand, it can.
-        let has_newer = tokens[index + 1..].iter().any(|other| other.client_id == token.client_id);
         let newer = || mistake("with an old token, although a newer one was issued");
-        return Err(if has_newer { newer() } else { unauthorised().into() });
+        return Err(if index + 1 < tokens.len() { newer() } else { unauthorised().into() });
     }
-    if scopes.is_empty() || scopes.iter().any(|scope| token.scopes.iter().any(|granted| granted == scope)) {
+    if scopes.iter().any(|scope| token.scopes.iter().any(|granted| granted == scope)) {
         return Ok(());
     }
     let text = format!("The access token lacks the scope {}", scopes[0]);
@@ -164,44 +160,4 @@ pub(super) fn authorise(tokens: &[Token], now: Millis, request: &Request, scopes
 pub(super) fn kill_all(tokens: &mut [Token]) -> usize {
     let live = tokens.iter_mut().filter(|token| token.dead.is_none());
     live.map(|token| token.dead = Some(Death::Injected)).count()
-}
-
-fn token_body(request: &Request) -> Result<Value, &'static str> {
-    if request.content_type.contains("json") {
-        let body: Value = serde_json::from_slice(&request.body).map_err(|_| "the body is not JSON")?;
-        return if body.is_object() { Ok(body) } else { Err("the body is not an object") };
-    }
-    if request.content_type.starts_with("application/x-www-form-urlencoded") {
-        return Ok(form::read(&request.body, form::MAX_INPUT_VARS).value);
-    }
-    Err("the body must be JSON or a form")
-}
-
-/// Encodes base64url without padding.
-fn base64url(bytes: &[u8]) -> String {
-    const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
-    let mut text = String::with_capacity(bytes.len().div_ceil(3) * 4);
-    for chunk in bytes.chunks(3) {
-        let group = u32::from(chunk[0]) << 16
-            | u32::from(*chunk.get(1).unwrap_or(&0)) << 8
-            | u32::from(*chunk.get(2).unwrap_or(&0));
-        for position in 0..=chunk.len() {
-            text.push(char::from(ALPHABET[(group >> (18 - 6 * position) & 63) as usize]));
-        }
-    }
-    text
-}
-
-#[cfg(test)]
-mod tests {
-    use super::base64url;
-
-    #[test]
-    fn base64url_uses_the_url_alphabet_without_padding() {
-        let pairs = [("", ""), ("f", "Zg"), ("fo", "Zm8"), ("foo", "Zm9v"), ("foob", "Zm9vYg"), ("foobar", "Zm9vYmFy")];
-        for (plain, encoded) in pairs {
-            assert_eq!(base64url(plain.as_bytes()), encoded);
-        }
-        assert_eq!(base64url(&[0xfb, 0xff]), "-_8");
-    }
 }

@@ -10,16 +10,16 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::{
+    check::Listed,
     clock::{Chance, Millis},
-    counters::Counters,
     event::{Call, Event, EventKind, Refusal},
-    faults::{self, Fault, Faults},
-    inventory::{self, Stock, SuppliedCall},
+    faults::{self, Faults},
+    inventory::{Stock, SuppliedCall},
     invoice::{Invoice, InvoiceDraft},
     job::{self, Job, JobState},
-    options::{DuplicateInvoice, Options},
+    options::{Approve, DuplicateInvoice, Options},
     order::{OrderItem, OrderLine, PurchaseOrder},
-    product::{self, ClinicProduct, LinkSummary, Listed},
+    product::{self, ClinicProduct, LinkSummary},
     rate::Rates,
     separation::{self, Separation},
     token::{self, Token},
@@ -32,7 +32,7 @@ const MAX_CALLS: usize = 2000;
 const MAX_EVENTS: usize = 1000;
 
 /// The site.
-#[derive(Debug, Default, Serialize, Deserialize)]
+#[derive(Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct World {
     /// The flags.
@@ -75,8 +75,6 @@ pub struct World {
     pub totals: BTreeMap<String, u64>,
     /// The calls that a correct partner would not have made, oldest first.
     pub events: Vec<Event>,
-    /// The last number given to each kind of record.
-    pub counters: Counters,
 }
 
 impl World {
@@ -140,9 +138,11 @@ impl World {
         counts.into_iter().filter(|(_, count)| *count > 1).map(|(number, _)| number.to_owned()).collect()
     }
 
-    /// Returns the number of `supplied` calls that repeat an earlier call exactly.
+    /// Returns the number of `supplied` calls that repeat an earlier call exactly. Two equal shipments are equal calls too,
+    /// so a repetition need not be a mistake.
     pub fn repeated_supplied(&self) -> usize {
-        inventory::count_repeated(&self.supplied)
+        let calls = self.supplied.iter().map(|call| format!("{} {}", call.location_uid, call.body));
+        self.supplied.len() - calls.collect::<BTreeSet<_>>().len()
     }
 
     /// Returns the whole state as JSON, with secrets masked.
@@ -155,11 +155,6 @@ impl World {
         view
     }
 
-    /// Serves a token request.
-    pub(super) fn issue_token(&mut self, now: Millis, request: &Request) -> Result<Answer, Refusal> {
-        token::issue(&mut self.tokens, &self.options, &mut self.chance, now, request)
-    }
-
     /// Kills every live token; returns how many.
     pub fn kill_tokens(&mut self) -> usize {
         token::kill_all(&mut self.tokens)
@@ -168,7 +163,7 @@ impl World {
     /// Applies a complete catalogue to the clinic's products: links, updates and unlinks them by supplier code.
     pub fn link_catalogue(&mut self, catalogue: &[Listed]) -> LinkSummary {
         self.version += 1;
-        product::link_catalogue(&mut self.products, catalogue, self.options.price_basis, &mut self.counters)
+        product::link_catalogue(&mut self.products, catalogue, self.options.price_basis)
     }
 
     /// Creates an order, and switches on the faults in its comments (`sandbox:fault=cut-after:jobqueuex1`) for the calls
@@ -179,29 +174,22 @@ impl World {
     /// stock location, or a line that orders nothing.
     pub fn write_order(&mut self, now: Millis, lines: &[OrderLine], comments: &str) -> Result<PurchaseOrder, String> {
         let faults = faults::in_comments(comments)?;
-        let order = PurchaseOrder::build(now, lines, comments, &self.products, &self.separations, &mut self.counters)?;
-        for fault in faults {
-            self.faults.add(Fault { order: Some(order.id), ..fault });
+        let order = PurchaseOrder::build(now, lines, comments, &self.products, &self.separations, &self.orders)?;
+        for mut fault in faults {
+            fault.order = Some(order.id);
+            self.faults.add(fault);
         }
         self.orders.push(order.clone());
         self.version += 1;
         Ok(order)
     }
 
-    /// Counts a sending of an order. Call this before the order is sent.
-    pub(super) fn record_sending(&mut self, id: u64) {
-        self.orders.iter_mut().filter(|order| order.id == id).for_each(|order| order.sent += 1);
+    /// Changes an order; returns it as it is then, or `None` if there is no such order.
+    pub(super) fn change_order(&mut self, id: u64, change: impl FnOnce(&mut PurchaseOrder)) -> Option<PurchaseOrder> {
         self.version += 1;
-    }
-
-    /// Records the supplier's answer to an order.
-    pub(super) fn record_answer(&mut self, id: u64, supplier_order_number: Option<String>, reasons: &[String]) {
-        if let Some(order) = self.orders.iter_mut().find(|order| order.id == id) {
-            order.declined = supplier_order_number.is_none() && !reasons.is_empty();
-            order.reasons = reasons.to_vec();
-            order.supplier_order_number = supplier_order_number.or_else(|| order.supplier_order_number.take());
-        }
-        self.version += 1;
+        let order = self.orders.iter_mut().find(|order| order.id == id)?;
+        change(order);
+        Some(order.clone())
     }
 
     /// Returns the lines of all orders that are not declined.
@@ -216,8 +204,9 @@ impl World {
             let text = format!("a form of {} fields, {} dropped", form.fields, form.dropped);
             self.record_event(now, EventKind::FieldsDropped, text);
         }
-        let id = self.counters.next("job", 9000);
-        let job = Job::new(id, &form.value, now, self.options.approval_delay());
+        let id = 9001 + self.jobs.len() as u64;
+        let due = (self.options.approve == Approve::Auto).then_some(now + self.options.approve_after);
+        let job = Job::new(id, &form.value, now, due);
         if let Some(number) = job.invoice_number() {
             let mut active = self.jobs.iter().filter(|job| matches!(job.state, JobState::Waiting | JobState::Approved));
             if active.any(|other| other.invoice_number().as_ref() == Some(&number)) {
@@ -225,7 +214,7 @@ impl World {
                 self.record_event(now, EventKind::DoubledInvoice, text);
             }
         }
-        let item = job.as_item(self.options.scalars);
+        let item = job.as_item();
         self.jobs.push(job);
         Ok(Answer::json(200, json!({"items": [{"jobqueue": item}], "messages": []})))
     }
@@ -311,7 +300,7 @@ impl World {
                 *units.entry(product.uid.clone()).or_default() += line.quantity;
             }
         }
-        let id = self.counters.next("invoice", 700);
+        let id = 701 + self.invoices.len() as u64;
         self.invoices.push(Invoice { id, job, created: now, modified: now, draft });
         id
     }
@@ -323,7 +312,7 @@ impl World {
         for (product, quantity) in &call.lines {
             *units.entry(product.clone()).or_default() += *quantity;
         }
-        let answer = call.as_answer(self.options.scalars);
+        let answer = call.as_answer();
         self.supplied.push(call);
         Ok(answer)
     }

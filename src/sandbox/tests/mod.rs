@@ -12,6 +12,7 @@ use super::{
     options::{Approve, DuplicateInvoice, InventoryGrant, Options, ScopeSeparator},
     order::OrderLine,
     product::tests::listed,
+    rate::Limits,
     routes::{self, Served, Transfer},
     wire::{Answer, Request},
 };
@@ -52,7 +53,7 @@ impl Scene {
     fn log_in(&mut self) {
         let answer = self.request_token(json!({}));
         assert_eq!(answer.status, 200, "{answer:?}");
-        self.token = answer.value()["access_token"].as_str().unwrap_or_default().to_owned();
+        self.token = answer.body["access_token"].as_str().unwrap_or_default().to_owned();
     }
 
     fn send(&mut self, method: &str, target: &str, content_type: &str, body: String) -> Served {
@@ -64,7 +65,6 @@ impl Scene {
             query: query.into(),
             bearer,
             content_type: content_type.into(),
-            accept: String::new(),
             body: body.into_bytes(),
         };
         routes::serve(&mut self.world, self.now, &request)
@@ -79,16 +79,10 @@ impl Scene {
         self.send("POST", "/v2/jobqueue", "application/x-www-form-urlencoded; charset=utf-8", write(&job)).answer
     }
 
-    fn supply(&mut self, location: u64, lines: Value) -> Answer {
-        let uid = self
-            .world
-            .separations
-            .iter()
-            .find(|part| part.id == location)
-            .map(|part| part.uid.clone())
-            .unwrap_or_default();
-        self.send("POST", &format!("/inventory/v1/supplied?locationUID={uid}"), "application/json", lines.to_string())
-            .answer
+    fn supply(&mut self, location: usize, lines: Value) -> Answer {
+        let uid = &self.world.separations[location - 1].uid;
+        let target = format!("/inventory/v1/supplied?locationUID={uid}");
+        self.send("POST", &target, "application/json", lines.to_string()).answer
     }
 
     fn kinds(&self) -> Vec<EventKind> {
@@ -110,17 +104,17 @@ fn header(answer: &Answer, name: &str) -> Option<String> {
 fn a_job_waits_until_its_automatic_approval_and_becomes_an_invoice() {
     let mut scene = Scene::standard();
     let queued = scene.queue(&invoice("INV-1"));
-    assert_eq!((queued.status, &queued.value()["items"][0]["jobqueue"]["status"]), (200, &json!("Pending")));
-    assert_eq!(scene.get("/v2/receiveinvoice?invoice_number=INV-1").value()["items"], json!([]));
+    assert_eq!((queued.status, &queued.body["items"][0]["jobqueue"]["status"]), (200, &json!("Pending")));
+    assert_eq!(scene.get("/v2/receiveinvoice?invoice_number=INV-1").body["items"], json!([]));
     scene.now += 2000;
-    let found = scene.get("/v2/receiveinvoice?invoice_number=INV-1").value();
+    let found = scene.get("/v2/receiveinvoice?invoice_number=INV-1").body;
     let item = &found["items"][0]["receiveinvoice"];
     assert_eq!(
         (&item["freight"], &item["line_item"][0]["tax"], &item["line_item"][0]["batch"][0]["name"]),
         (&json!(4), &json!(0.2), &json!("777-3321"))
     );
     assert_eq!(found["meta"]["items_total"], 1);
-    assert_eq!(scene.get("/v2/receiveinvoice?invoice_number=INV-2").value()["items"], json!([]));
+    assert_eq!(scene.get("/v2/receiveinvoice?invoice_number=INV-2").body["items"], json!([]));
     assert_eq!(scene.world.orders[0].items[0].received.to_string(), "10");
     assert!(scene.world.stock.is_empty());
     assert!(scene.world.finish().is_ok(), "{:?}", scene.world.events);
@@ -131,17 +125,16 @@ fn staff_approve_and_reject_by_hand() {
     let mut scene = Scene::new(&Options { approve: Approve::Manual, ..Options::default() });
     scene.log_in();
     scene.queue(&invoice("INV-1"));
-    scene.queue(&invoice("INV-2"));
     scene.now += 3_600_000;
     scene.world.tick(scene.now);
     assert!(scene.world.invoices.is_empty());
     assert_eq!(scene.world.reject(scene.now, 9001), Ok(()));
     assert!(scene.world.approve(scene.now, 9001).is_err());
+    // The number of a rejected job may be sent again.
+    scene.queue(&invoice("INV-1"));
     assert_eq!(scene.world.approve_all(scene.now), 1);
-    assert_eq!(
-        scene.world.jobs.iter().map(|job| job.state).collect::<Vec<_>>(),
-        [JobState::Rejected, JobState::Approved]
-    );
+    let states: Vec<_> = scene.world.jobs.iter().map(|job| job.state).collect();
+    assert_eq!((states, scene.kinds()), (vec![JobState::Rejected, JobState::Approved], vec![]));
 }
 
 #[test]
@@ -157,10 +150,10 @@ fn an_invalid_invoice_makes_its_job_fail_with_the_reason() {
         ("/line_item/0/tax_code", json!(""), "tax_code"),
         ("/line_item/0/batch", json!("777"), "batch"),
         ("/line_item/0/batch/0/expiry", json!("2024-01-23"), "epoch seconds"),
-        ("/line_item", json!([]), "line_item: is required"),
+        ("/line_item", json!([]), "missing field `line_item`"),
         ("/ownership_id", json!(3), "is not a business"),
         ("/date", json!("2024-01-23"), "epoch seconds"),
-        ("/invoice_number", Value::Null, "invoice_number: is required"),
+        ("/invoice_number", Value::Null, "missing field `invoice_number`"),
     ];
     for (pointer, value, reason) in mistakes {
         let mut scene = Scene::standard();
@@ -195,15 +188,6 @@ fn a_repeated_invoice_number_is_recorded_and_refused_on_request() {
 }
 
 #[test]
-fn a_number_whose_job_was_rejected_may_be_sent_again() {
-    let mut scene = Scene::standard();
-    scene.queue(&invoice("INV-1"));
-    assert_eq!(scene.world.reject(scene.now, 9001), Ok(()));
-    scene.queue(&invoice("INV-1"));
-    assert!(scene.world.finish().is_ok());
-}
-
-#[test]
 fn a_job_with_too_many_fields_is_recorded() {
     let mut scene = Scene::standard();
     let mut body = invoice("INV-1");
@@ -219,14 +203,14 @@ fn supplied_moves_stock_at_its_location_and_refuses_mistakes() {
     let uid = scene.world.products[0].uid.clone();
     let lines = json!([{"productId": uid, "supplied": 5, "batch": {"code": "777-3321", "expireAt": "2024-01-23"}}, {"productId": uid, "supplied": 2.5}]);
     let answer = scene.supply(3, lines.clone());
-    assert_eq!((answer.status, &answer.value()["data"]), (200, &lines));
+    assert_eq!((answer.status, &answer.body["data"]), (200, &lines));
     scene.supply(3, lines);
     let location = scene.world.separations[2].uid.clone();
     assert_eq!(scene.world.stock[&location][&uid].to_string(), "15.0");
     assert_eq!((scene.world.supplied.len(), scene.world.repeated_supplied()), (2, 1));
     assert!(scene.world.finish().is_ok());
 
-    let requirements = scene.get(&format!("/inventory/v1/requirements?locationUID={location}")).value();
+    let requirements = scene.get(&format!("/inventory/v1/requirements?locationUID={location}")).body;
     assert_eq!((&requirements["data"][0]["available"], &requirements["data"][0]["required"]), (&json!(15), &json!(10)));
     for (location, lines) in [
         (2, json!([{"productId": uid, "supplied": 5}])),
@@ -294,17 +278,12 @@ fn a_site_without_inventory_withholds_or_refuses_its_scopes() {
 
 #[test]
 fn every_answer_carries_the_rate_headers_and_a_provoked_429_is_recorded() {
-    let mut scene = Scene::new(&Options { rate_per_endpoint: 3, rate_per_site: 5, ..Options::default() });
+    let mut scene =
+        Scene::new(&Options { limits: Limits { per_endpoint: 3, per_site: 5, window: 60_000 }, ..Options::default() });
     scene.log_in();
     let first = scene.get("/v2/separation");
-    assert_eq!(
-        (
-            header(&first, "x-ratelimit-limit"),
-            header(&first, "x-ratelimit-remaining"),
-            header(&first, "x-ratelimit-reset")
-        ),
-        (Some("3".into()), Some("2".into()), Some("60".into()))
-    );
+    let headers = ["limit", "remaining", "reset"].map(|name| header(&first, &format!("x-ratelimit-{name}")));
+    assert_eq!(headers, ["3", "2", "60"].map(|value| Some(value.to_owned())));
     scene.get("/v2/separation");
     scene.get("/v2/separation");
     assert_eq!(scene.get("/v2/separation").status, 429);
@@ -364,11 +343,11 @@ fn a_fault_either_prevents_the_call_or_only_spoils_its_answer() {
 fn product_look_ups_lead_from_an_order_line_to_the_inventory_uid() {
     let mut scene = Scene::standard();
     let id = scene.world.orders[0].items[0].product_id;
-    let code = scene.get(&format!("/v2/product/{id}")).value()["items"][0]["product"]["code"].clone();
+    let code = scene.get(&format!("/v2/product/{id}")).body["items"][0]["product"]["code"].clone();
     assert_ne!(code, "A");
-    let listed = scene.get("/inventory/v1/products?limit=1&page=1").value();
+    let listed = scene.get("/inventory/v1/products?limit=1&page=1").body;
     assert_eq!((&listed["data"][0]["code"], &listed["meta"]["items_page_total"]), (&code, &json!(2)));
-    let supplier = scene.get(&format!("/v2/productsupplier?product_id={id}&supplier_contact_id=10006")).value();
+    let supplier = scene.get(&format!("/v2/productsupplier?product_id={id}&supplier_contact_id=10006")).body;
     assert_eq!(
         (&supplier["items"][0]["productsupplier"]["supplier_code"], &supplier["meta"]["items_total"]),
         (&json!("A"), &json!(1))

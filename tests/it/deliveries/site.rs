@@ -3,7 +3,7 @@
 use super::MINUTE;
 use super::scene::{START, Scene};
 use rust_decimal::Decimal;
-use spsi_partner::sandbox::{self, Options, OrderLine, Sandbox, clock, options::Approve, product::Listed};
+use spsi_partner::sandbox::{self, Listed, Options, OrderLine, Sandbox, clock, options::Approve};
 use std::time::Duration;
 
 struct Site {
@@ -30,13 +30,9 @@ impl Site {
             active: true,
             code: code.into(),
             name: code.into(),
-            category: "x".into(),
             units_per_outer: Decimal::ONE,
-            unit_of_measure: "box".into(),
-            price_per_unit: 4.into(),
             list_price: 4.into(),
-            contract_price: None,
-            stock_available: 100.into(),
+            ..Listed::default()
         };
         sandbox.world().link_catalogue(&[listed("TP1"), listed("TP2")]);
         let address = "update site set base_url = $1";
