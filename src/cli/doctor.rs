@@ -152,11 +152,11 @@ fn connection(route: &Route, pooling: Pooling, notified: bool) -> Check {
         ),
         (_, Pooling::Session) if !notified => (
             "warning",
-            "prepared statements work, LISTEN does not: changes are found by polling",
+            "notifications do not arrive: changes are found by polling",
             "let LISTEN and NOTIFY pass between Postgres and this program",
         ),
-        (Route::SessionPooler, _) => ("good", "a pooler in session mode; LISTEN and prepared statements work", ""),
-        (Route::Direct, _) => ("good", "no pooler was noticed; LISTEN and prepared statements work", ""),
+        (Route::SessionPooler, _) => ("good", "a pooler in session mode; notifications arrive", ""),
+        (Route::Direct, _) => ("good", "no pooler was noticed; notifications arrive", ""),
     };
     Check::new("connection", state, found, advice)
 }

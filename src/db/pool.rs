@@ -104,9 +104,11 @@ impl Pool {
 
     /// Begins a transaction whose reads all see one state of the database.
     pub async fn begin_snapshot(&self) -> Result<PgTransaction<'static>, sqlx::Error> {
-        let mut transaction = self.begin().await?;
-        sqlx::raw_sql("set transaction isolation level repeatable read, read only").execute(&mut *transaction).await?;
-        Ok(transaction)
+        let statement = match self.pooling {
+            Pooling::Session => "begin isolation level repeatable read read only",
+            Pooling::Transaction => "begin isolation level repeatable read read only; deallocate all",
+        };
+        self.connections.begin_with(statement).await
     }
 
     /// Opens a connection for `LISTEN`, which needs [`Pooling::Session`].

@@ -1,6 +1,6 @@
 //! Notifications of Postgres wake their listener, and Postgres does not have to keep them.
 
-use crate::support::database::TestDatabase;
+use crate::support::database::{TestDatabase, is_skipped_without_sessions};
 use crate::support::order::documented;
 use crate::support::supplier::Supplier;
 use spsi_partner::db::{Notifications, Pool};
@@ -19,6 +19,9 @@ async fn is_listener_blocked(pool: &Pool) -> bool {
 
 #[tokio::test]
 async fn a_flood_of_notifications_is_read_while_nobody_waits_for_one() {
+    if is_skipped_without_sessions() {
+        return;
+    }
     let database = TestDatabase::new().await;
     let pool = database.pool();
     let notifications = Notifications::listen(pool, "spsi_test");
@@ -42,6 +45,9 @@ async fn a_flood_of_notifications_is_read_while_nobody_waits_for_one() {
 
 #[tokio::test]
 async fn a_listener_whose_connection_was_cut_listens_again() {
+    if is_skipped_without_sessions() {
+        return;
+    }
     let database = TestDatabase::new().await;
     let pool = database.pool();
     let notifications = Notifications::listen(pool, "spsi_test");

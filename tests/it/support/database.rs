@@ -173,6 +173,15 @@ pub fn open_pool(url: &str) -> Pool {
     Pool::new(url, &settings.database).expect("a URL")
 }
 
+/// Whether the tests run with transaction pooling. Says that the calling test is skipped if so: it needs sessions.
+pub fn is_skipped_without_sessions() -> bool {
+    let is_skipped = std::env::var("SPSI_DB_POOLING").is_ok_and(|pooling| pooling == "transaction");
+    if is_skipped {
+        eprintln!("skipped: there are no notifications and session settings with SPSI_DB_POOLING=transaction");
+    }
+    is_skipped
+}
+
 fn with_database(url: &Url, name: &str) -> Url {
     let mut url = url.clone();
     url.set_path(name);
@@ -182,13 +191,7 @@ fn with_database(url: &Url, name: &str) -> Url {
 /// Uses a short path: the path of a Unix socket has at most 107 bytes.
 fn private_settings(parent: PathBuf) -> Settings {
     let directory = parent.join(format!("spsi-testpg-{}", nix::unistd::Uid::effective()));
-    Settings {
-        data_dir: Some(directory),
-        database: "postgres".to_owned(),
-        durable: false,
-        max_connections: 300,
-        ..Settings::default()
-    }
+    Settings { data_dir: Some(directory), durable: false, max_connections: 300, ..Settings::default() }
 }
 
 async fn start_private() -> Url {
@@ -236,7 +239,7 @@ fn spawn_watchdog(settings: &Settings) -> Child {
 fn watchdog() {
     let Some(parent) = std::env::var_os(WATCHDOG) else { return };
     let _ = std::io::stdin().read_to_end(&mut Vec::new());
-    let _ = in_own_runtime(|| async { postgres::stop_unused(&private_settings(parent.into())).await });
+    let _ = in_own_runtime(|| async { postgres::start(&private_settings(parent.into())).await?.stop().await });
 }
 
 /// Runs `work` to its end on a runtime of its own. Works on any thread, also inside another runtime.
