@@ -3,9 +3,7 @@
 use super::PostgresError;
 use nix::unistd::{Uid, User};
 use std::os::unix::fs::MetadataExt;
-use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 /// The user that runs `initdb`, `pg_ctl` and `postgres`.
 #[derive(Debug, Clone)]
@@ -20,33 +18,21 @@ pub(super) struct Account {
 impl Account {
     /// Chooses the user of this process; as root the owner of the existing cluster, else `postgres`, else `nobody`.
     pub fn choose(cluster: &Path) -> Result<Self, PostgresError> {
+        let known = |found: nix::Result<Option<User>>| found.ok().flatten();
         let current = Uid::effective();
-        let owner = std::fs::metadata(cluster).ok().map(|found| found.uid());
-        if !current.is_root() {
-            if let Some(owner) = owner.filter(|owner| *owner != current.as_raw()) {
-                return Err(PostgresError::ForeignOwner { directory: cluster.to_owned(), owner });
-            }
-            let user = lookup(User::from_uid(current)).ok_or(PostgresError::NamelessUser(current.as_raw()))?;
-            return Ok(Self::of(user, false));
-        }
-        owner
-            .filter(|owner| *owner != 0)
-            .and_then(|owner| lookup(User::from_uid(Uid::from_raw(owner))))
-            .or_else(|| lookup(User::from_name("postgres")))
-            .or_else(|| lookup(User::from_name("nobody")))
-            .map(|user| Self::of(user, true))
-            .ok_or(PostgresError::NoUnprivilegedUser)
-    }
-
-    fn of(user: User, is_switched: bool) -> Self {
-        Self { name: user.name, uid: user.uid.as_raw(), gid: user.gid.as_raw(), is_switched }
-    }
-
-    /// Makes a child process run as this user. Changing the user id as root also drops the supplementary groups.
-    pub fn apply(&self, command: &mut Command) {
-        if self.is_switched {
-            command.uid(self.uid).gid(self.gid);
-        }
+        let user = if current.is_root() {
+            let owner = std::fs::metadata(cluster).ok().map(|found| Uid::from_raw(found.uid()));
+            owner
+                .filter(|owner| !owner.is_root())
+                .and_then(|owner| known(User::from_uid(owner)))
+                .or_else(|| known(User::from_name("postgres")))
+                .or_else(|| known(User::from_name("nobody")))
+                .ok_or(PostgresError::NoUnprivilegedUser)?
+        } else {
+            known(User::from_uid(current)).ok_or(PostgresError::NamelessUser(current.as_raw()))?
+        };
+        let User { name, uid, gid, .. } = user;
+        Ok(Self { name, uid: uid.as_raw(), gid: gid.as_raw(), is_switched: current.is_root() })
     }
 
     /// Returns the first existing directory on the way to `path` that this user cannot enter. Returns `None` without
@@ -56,9 +42,8 @@ impl Account {
             return None;
         }
         let existing = path.ancestors().find_map(|ancestor| ancestor.canonicalize().ok())?;
-        let mut ancestors: Vec<_> = existing.ancestors().filter(|ancestor| ancestor.is_dir()).collect();
-        ancestors.reverse();
-        ancestors.into_iter().find(|ancestor| !self.may_search(ancestor)).map(Path::to_owned)
+        let directories: Vec<_> = existing.ancestors().filter(|ancestor| ancestor.is_dir()).collect();
+        directories.into_iter().rev().find(|directory| !self.may_search(directory)).map(Path::to_owned)
     }
 
     fn may_search(&self, directory: &Path) -> bool {
@@ -70,8 +55,4 @@ impl Account {
         };
         found.mode() & bit != 0
     }
-}
-
-fn lookup(answer: nix::Result<Option<User>>) -> Option<User> {
-    answer.ok().flatten()
 }

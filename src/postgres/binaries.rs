@@ -1,7 +1,7 @@
 //! Finds `initdb`, `pg_ctl` and `postgres` on this machine: the newest version, or the one that existing data requires.
 
+use super::PostgresError;
 use super::account::Account;
-use super::{PostgresError, Settings};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -22,6 +22,16 @@ const SEARCH_PATTERNS: [&str; 9] = [
     "/opt/local/lib/postgresql*/bin",
 ];
 
+/// The install command of each family of platforms.
+const INSTALL_COMMANDS: [(&str, &str); 6] = [
+    ("macos", "brew install postgresql@17"),
+    ("debian", "apt-get install postgresql"),
+    ("fedora", "dnf install postgresql-server"),
+    ("alpine", "apk add postgresql17"),
+    ("arch", "pacman -S postgresql"),
+    ("suse", "zypper install postgresql-server"),
+];
+
 /// The server programs of one PostgreSQL installation.
 #[derive(Debug, Clone)]
 pub(super) struct Binaries {
@@ -31,60 +41,50 @@ pub(super) struct Binaries {
 }
 
 impl Binaries {
-    /// Finds the newest usable programs. `required_major` is the version of existing data, which no other version reads.
+    /// Finds the newest usable programs, in `bin_dir` if it is given. `required_major` is the version of existing data, which
+    /// no other version reads.
     ///
     /// # Errors
-    /// No directory holds usable programs; the error lists the searched directories and the reasons.
-    pub fn find(settings: &Settings, account: &Account, required_major: Option<u32>) -> Result<Self, PostgresError> {
-        let mut searched = Vec::new();
-        let candidates = match &settings.bin_dir {
-            Some(directory) => vec![(format!("SPSI_PG_BIN_DIR={}", directory.display()), vec![directory.clone()])],
-            None => search_directories(),
+    /// No directory holds usable programs; the error lists the searched directories and the unusable programs.
+    pub fn find(bin_dir: Option<&Path>, account: &Account, required_major: Option<u32>) -> Result<Self, PostgresError> {
+        let path = std::env::var_os("PATH").unwrap_or_default();
+        let (searched, directories) = match bin_dir {
+            Some(directory) => (format!("SPSI_PG_BIN_DIR={}", directory.display()), vec![directory.to_owned()]),
+            None => (
+                format!("PATH={}; {}", path.display(), SEARCH_PATTERNS.join("; ")),
+                std::env::split_paths(&path).chain(SEARCH_PATTERNS.into_iter().flat_map(expand)).collect(),
+            ),
         };
-        let mut found: Vec<Self> = Vec::new();
-        for (place, directories) in candidates {
-            let mut unusable = Vec::new();
-            for directory in directories.iter().filter_map(|directory| programs_in(directory)) {
-                let Some(version) = version(&directory) else { continue };
-                let problem = match () {
-                    () if version.0 < OLDEST_MAJOR => Some(format!("too old, {OLDEST_MAJOR} is required")),
-                    () if required_major.is_some_and(|major| major != version.0) => Some("wrong version".to_owned()),
-                    () => account
-                        .find_blocking_directory(&directory)
-                        .map(|blocked_by| format!("the user `{}` cannot enter {}", account.name, blocked_by.display())),
-                };
-                match problem {
-                    None => found.push(Self { version, directory }),
-                    Some(problem) => unusable.push(format!(
-                        "{} has version {}.{}: {problem}",
-                        directory.display(),
-                        version.0,
-                        version.1
-                    )),
+        let (mut usable, mut unusable) = (Vec::new(), Vec::new());
+        for directory in directories.iter().filter_map(|directory| programs_in(directory)) {
+            let Some(version) = version(&directory) else { continue };
+            let problem = match () {
+                () if version.0 < OLDEST_MAJOR => Some(format!("too old, {OLDEST_MAJOR} is required")),
+                () if required_major.is_some_and(|major| major != version.0) => Some("wrong version".to_owned()),
+                () => account
+                    .find_blocking_directory(&directory)
+                    .map(|blocked_by| format!("the user `{}` cannot enter {}", account.name, blocked_by.display())),
+            };
+            match problem {
+                None => usable.push(Self { version, directory }),
+                Some(problem) => {
+                    let (major, minor) = version;
+                    unusable.push(format!("{} has version {major}.{minor}: {problem}", directory.display()));
                 }
             }
-            let result = if unusable.is_empty() { "no server programs".to_owned() } else { unusable.join(", ") };
-            searched.push(format!("{place} ({result})"));
         }
         // `max_by_key` returns the last of equals, but PATH, the first place, shall win.
-        found.reverse();
-        found.into_iter().max_by_key(|binaries| binaries.version).ok_or_else(|| PostgresError::BinariesMissing {
+        usable.into_iter().rev().max_by_key(|binaries| binaries.version).ok_or_else(|| PostgresError::BinariesMissing {
             searched,
+            unusable,
             required_major,
-            install: install_command(required_major),
+            install: install_command(),
         })
     }
 
     pub fn program(&self, name: &str) -> PathBuf {
         self.directory.join(name)
     }
-}
-
-fn search_directories() -> Vec<(String, Vec<PathBuf>)> {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let mut places = vec![(format!("PATH={}", path.display()), std::env::split_paths(&path).collect())];
-    places.extend(SEARCH_PATTERNS.iter().map(|pattern| ((*pattern).to_owned(), expand(pattern))));
-    places
 }
 
 /// Returns the directories that match a pattern with at most one `*`.
@@ -121,33 +121,21 @@ fn parse_version(text: &str) -> Option<(u32, u32)> {
     Some((digits(major)?, digits(minor).unwrap_or(0)))
 }
 
-fn install_command(major: Option<u32>) -> String {
+fn install_command() -> String {
     let release = std::fs::read_to_string("/etc/os-release").unwrap_or_default();
-    let command = install_on(if cfg!(target_os = "macos") { "macos" } else { &release }, major);
-    let unknown =
-        || "your package manager (the package is usually called `postgresql-server` or `postgresql`)".to_owned();
-    command.map_or_else(unknown, |command| format!("`{command}`"))
+    let known = install_on(if cfg!(target_os = "macos") { "ID=macos" } else { &release });
+    let unknown = "your package manager (the package is usually called `postgresql-server` or `postgresql`)";
+    known.map_or_else(|| unknown.to_owned(), |command| format!("`{command}`"))
 }
 
-/// Returns the install command for a platform, if it is a known one; `release` is the text of /etc/os-release, or `macos`.
-fn install_on(release: &str, major: Option<u32>) -> Option<String> {
-    let families: Vec<&str> = release
+/// Returns the install command for a platform, if it is a known one; `release` is the text of /etc/os-release. A derived
+/// platform names its family: `ID_LIKE="ubuntu debian"`.
+fn install_on(release: &str) -> Option<&'static str> {
+    let mut families = release
         .lines()
         .filter_map(|line| line.strip_prefix("ID=").or_else(|| line.strip_prefix("ID_LIKE=")))
-        .flat_map(|names| names.trim_matches('"').split_whitespace())
-        .collect();
-    let is = |names: &[&str]| names.iter().any(|name| families.contains(name));
-    let version = major.map(|major| major.to_string());
-    let suffix = |separator: &str| version.as_ref().map(|version| format!("{separator}{version}")).unwrap_or_default();
-    Some(match () {
-        () if release == "macos" => format!("brew install postgresql@{}", version.as_deref().unwrap_or("17")),
-        () if is(&["debian", "ubuntu"]) => format!("apt-get install postgresql{}", suffix("-")),
-        () if is(&["fedora", "rhel", "centos"]) => "dnf install postgresql-server".to_owned(),
-        () if is(&["alpine"]) => format!("apk add postgresql{}", version.as_deref().unwrap_or("17")),
-        () if is(&["arch"]) => "pacman -S postgresql".to_owned(),
-        () if is(&["suse", "opensuse"]) => format!("zypper install postgresql{}-server", suffix("")),
-        () => return None,
-    })
+        .flat_map(|names| names.trim_matches('"').split_whitespace());
+    families.find_map(|family| INSTALL_COMMANDS.iter().find(|(known, _)| *known == family)).map(|(_, command)| *command)
 }
 
 #[cfg(test)]
@@ -162,15 +150,9 @@ mod tests {
     }
 
     #[test]
-    fn the_install_command_matches_the_platform_and_the_required_version() {
-        assert_eq!(install_on("NAME=x\nID=debian\n", None).as_deref(), Some("apt-get install postgresql"));
-        assert_eq!(
-            install_on("ID=mint\nID_LIKE=\"ubuntu debian\"\n", Some(15)).as_deref(),
-            Some("apt-get install postgresql-15")
-        );
-        assert_eq!(install_on("ID=fedora", None).as_deref(), Some("dnf install postgresql-server"));
-        assert_eq!(install_on("ID=alpine", Some(16)).as_deref(), Some("apk add postgresql16"));
-        assert_eq!(install_on("ID=arch", None).as_deref(), Some("pacman -S postgresql"));
-        assert_eq!(install_on("macos", None).as_deref(), Some("brew install postgresql@17"));
+    fn the_install_command_matches_the_family_of_the_platform() {
+        assert_eq!(install_on("NAME=x\nID=debian\n"), Some("apt-get install postgresql"));
+        assert_eq!(install_on("ID=mint\nID_LIKE=\"ubuntu debian\"\n"), Some("apt-get install postgresql"));
+        assert_eq!(install_on("ID=other\n"), None);
     }
 }

@@ -7,16 +7,17 @@ use std::path::PathBuf;
 pub enum PostgresError {
     /// This machine has no usable server programs.
     #[error(
-        "found no usable PostgreSQL server programs{}. Looked for initdb, pg_ctl and postgres in: {}. Install them with \
+        "found no usable PostgreSQL server programs{}. Looked for initdb, pg_ctl and postgres in: {searched}{}. Install them with \
          {install}, or set SPSI_PG_BIN_DIR to their directory, or set DATABASE_URL to use another server{}",
         .required_major.map(|major| format!(" of version {major}, which the existing data requires")).unwrap_or_default(),
-        .searched.join("; "),
+        .unusable.iter().map(|problem| format!("; {problem}")).collect::<String>(),
         if cfg!(feature = "fetch-postgres") { "" } else { " (this build cannot download PostgreSQL: it lacks the cargo feature `fetch-postgres`)" }
     )]
     BinariesMissing {
-        /// The searched directories, and why each was not used.
-        searched: Vec<String>,
-        /// The major version that existing data requires.
+        /// The directories and patterns.
+        searched: String,
+        /// The programs that were found, and why each cannot be used.
+        unusable: Vec<String>,
         required_major: Option<u32>,
         /// How to install them on this platform.
         install: String,
@@ -37,47 +38,22 @@ pub enum PostgresError {
          set SPSI_DATA_DIR to a directory such as /var/lib/spsi, or run `chmod o+x {}`",
         .directory.display(), .blocked_by.display(), .blocked_by.display()
     )]
-    Unreachable {
-        /// The data directory.
-        directory: PathBuf,
-        /// The directory that the user cannot enter.
-        blocked_by: PathBuf,
-        /// The user that runs the server.
-        user: String,
-    },
+    Unreachable { directory: PathBuf, blocked_by: PathBuf, user: String },
     /// The cluster belongs to another user.
     #[error("{} belongs to user id {owner}; run `spsi` as that user, or set SPSI_DATA_DIR to another directory", .directory.display())]
-    ForeignOwner {
-        /// The cluster directory.
-        directory: PathBuf,
-        /// User id of its owner.
-        owner: u32,
-    },
+    ForeignOwner { directory: PathBuf, owner: u32 },
     /// A path that cannot be written into a database URL.
     #[error("the path {} is not valid UTF-8, which a database URL requires; set SPSI_DATA_DIR to another directory", .0.display())]
     Path(PathBuf),
-    /// A file operation failed.
+    /// A file operation, named by a verb, failed.
     #[error("cannot {action} {}", .path.display())]
-    File {
-        /// The operation, as a verb.
-        action: &'static str,
-        /// The file.
-        path: PathBuf,
-        /// The cause.
-        source: std::io::Error,
-    },
+    File { action: &'static str, path: PathBuf, source: std::io::Error },
     /// Another process is starting or stopping the server and does not finish.
     #[error("another `spsi` process has held the lock {} for more than {seconds} s; end it and try again", .path.display())]
-    Locked {
-        /// The lock file.
-        path: PathBuf,
-        /// Time waited.
-        seconds: u64,
-    },
+    Locked { path: PathBuf, seconds: u64 },
     /// A PostgreSQL program failed.
     #[error("`{program}` failed ({status}). Its output: {output}")]
     Program {
-        /// Its name.
         program: &'static str,
         /// Its exit status, or `took too long`.
         status: String,
@@ -86,23 +62,13 @@ pub enum PostgresError {
     },
     /// The server did not answer in time.
     #[error("PostgreSQL did not answer within {seconds} s; its log {} says why", .log.display())]
-    Timeout {
-        /// Time waited.
-        seconds: u64,
-        /// The server's log.
-        log: PathBuf,
-    },
+    Timeout { seconds: u64, log: PathBuf },
     /// The server answers, but the database could not be created.
     #[error("cannot create the database on the private PostgreSQL server")]
     Database(#[from] sqlx::Error),
     /// The machine has no usable programs, and downloading them failed.
     #[error("{missing}. Downloading PostgreSQL failed too: {reason}")]
-    Fetch {
-        /// The error of the search on this machine.
-        missing: String,
-        /// Why the download failed.
-        reason: String,
-    },
+    Fetch { missing: String, reason: String },
 }
 
 impl PostgresError {

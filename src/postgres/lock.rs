@@ -1,63 +1,31 @@
 //! File locks (`flock`). The kernel releases them when their process ends, also after `kill -9`.
 
-use super::PostgresError;
-use std::fs::{File, OpenOptions, TryLockError};
+use super::{PostgresError, TIMEOUT};
+use std::fs::{File, TryLockError};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 const POLL: Duration = Duration::from_millis(20);
 
-fn open(path: &Path) -> Result<File, PostgresError> {
-    OpenOptions::new()
-        .read(true)
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .mode(0o600)
-        .open(path)
-        .map_err(PostgresError::file("open", path))
-}
-
-/// Takes the exclusive lock.
+/// Takes a lock of a file: exclusive with [`File::try_lock`], shared with [`File::try_lock_shared`].
 ///
 /// # Errors
-/// Another process holds the lock longer than `timeout`, or a file operation failed.
-pub(super) async fn exclusive(path: &Path, timeout: Duration) -> Result<File, PostgresError> {
-    let (file, started) = (open(path)?, Instant::now());
-    while !try_exclusive(&file, path)? {
-        if started.elapsed() > timeout {
-            return Err(PostgresError::Locked { path: path.to_owned(), seconds: timeout.as_secs() });
+/// Another process holds the lock longer than [`TIMEOUT`], or a file operation failed.
+pub(super) async fn take(
+    path: &Path,
+    try_lock: impl Fn(&File) -> Result<(), TryLockError>,
+) -> Result<File, PostgresError> {
+    let file = File::options().read(true).write(true).create(true).truncate(false).mode(0o600).open(path);
+    let (file, started) = (file.map_err(PostgresError::file("open", path))?, Instant::now());
+    loop {
+        match try_lock(&file) {
+            Ok(()) => return Ok(file),
+            Err(TryLockError::WouldBlock) if started.elapsed() < TIMEOUT => tokio::time::sleep(POLL).await,
+            Err(TryLockError::WouldBlock) => {
+                return Err(PostgresError::Locked { path: path.to_owned(), seconds: TIMEOUT.as_secs() });
+            }
+            Err(TryLockError::Error(error)) => return Err(PostgresError::file("lock", path)(error)),
         }
-        tokio::time::sleep(POLL).await;
     }
-    Ok(file)
-}
-
-/// Takes the exclusive lock; blocks without a time limit.
-pub(super) fn exclusive_blocking(path: &Path) -> Result<File, PostgresError> {
-    let file = open(path)?;
-    file.lock().map_err(PostgresError::file("lock", path))?;
-    Ok(file)
-}
-
-/// Takes a shared lock.
-pub(super) fn shared(path: &Path) -> Result<File, PostgresError> {
-    let file = open(path)?;
-    file.lock_shared().map_err(PostgresError::file("lock", path))?;
-    Ok(file)
-}
-
-/// Takes the exclusive lock of an open file; returns false if another process holds a lock.
-pub(super) fn try_exclusive(file: &File, path: &Path) -> Result<bool, PostgresError> {
-    match file.try_lock() {
-        Ok(()) => Ok(true),
-        Err(TryLockError::WouldBlock) => Ok(false),
-        Err(TryLockError::Error(error)) => Err(PostgresError::file("lock", path)(error)),
-    }
-}
-
-/// Returns whether no process holds a lock.
-pub(super) fn is_free(path: &Path) -> Result<bool, PostgresError> {
-    try_exclusive(&open(path)?, path)
 }

@@ -2,21 +2,18 @@
 
 use super::binaries::Binaries;
 use super::layout::Layout;
-use super::store::{self, Probe};
-use super::{PostgresError, Settings};
-use std::fs::{File, OpenOptions};
-use std::io::{Read, Seek, SeekFrom, Write};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt, fchown};
+use super::{PostgresError, Settings, TIMEOUT, store};
+use std::fs::File;
+use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 const RETRY: Duration = Duration::from_millis(100);
-const STOP_SECONDS: &str = "60";
-/// A larger log is deleted at the next start, in bytes.
-const MAX_LOG: u64 = 8 * 1024 * 1024;
-/// Errors of a start while children of a killed server still end; they disappear within seconds.
+/// Time limit of `pg_ctl`, in seconds.
+const PG_CTL_SECONDS: &str = "60";
+/// Errors of a start while a server or the children of a killed server still end; they disappear within seconds.
 const TRANSIENT_ERRORS: [&str; 2] = ["\" already exists\n", "pre-existing shared memory block"];
 
 /// The server of a data directory, running or not.
@@ -28,16 +25,42 @@ pub(super) struct Server {
 
 impl Server {
     /// Prepares a program: as the server's user, in a directory that every user can enter, without this process's `PG*`
-    /// variables, and in its own process group, so that Ctrl-C does not reach it.
+    /// variables, and in its own process group, so that Ctrl-C does not reach it. The data directory is a variable, because
+    /// `pg_ctl` inserts the argument into a shell command with weak quoting.
     fn command(&self, program: &str) -> Command {
         let mut command = Command::new(self.binaries.program(program));
         for (name, _) in std::env::vars_os().filter(|(name, _)| name.as_encoded_bytes().starts_with(b"PG")) {
             command.env_remove(name);
         }
-        command.env("LC_ALL", "C").current_dir("/").process_group(0);
+        command.env("LC_ALL", "C").env("PGDATA", self.layout.data()).current_dir("/").process_group(0);
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-        self.layout.account.apply(&mut command);
+        let account = &self.layout.account;
+        if account.is_switched {
+            // Changing the user id as root also drops the supplementary groups.
+            command.uid(account.uid).gid(account.gid);
+        }
         command
+    }
+
+    /// Runs a program. Its output replaces the log.
+    async fn run(&self, program: &'static str, mut command: Command) -> Result<(), PostgresError> {
+        let path = self.layout.log();
+        // The server inherits these handles, so they must be files: a pipe would never close.
+        let log = File::options().write(true).create(true).truncate(true).mode(0o600).open(&path);
+        let log = log.map_err(PostgresError::file("open", &path))?;
+        command.stdout(log.try_clone().map_err(PostgresError::file("open", &path))?).stderr(log);
+        let child = tokio::process::Command::from(command).kill_on_drop(true).status();
+        let status = match tokio::time::timeout(TIMEOUT, child).await {
+            Ok(Ok(status)) if status.success() => return Ok(()),
+            Ok(Ok(status)) => status.to_string(),
+            Ok(Err(error)) => return Err(PostgresError::file("run", self.binaries.program(program))(error)),
+            Err(_) => "took too long".to_owned(),
+        };
+        let output = std::fs::read(&path).map_err(PostgresError::file("read", &path))?;
+        let output = String::from_utf8_lossy(&output);
+        let lines: Vec<&str> = output.lines().filter(|line| !line.trim().is_empty()).collect();
+        let output = lines[lines.len().saturating_sub(20)..].join("\n");
+        Err(PostgresError::Program { program, status, output })
     }
 
     /// Creates the cluster if it is missing. A killed attempt leaves only a directory that the next attempt removes.
@@ -55,73 +78,30 @@ impl Server {
         if !settings.durable {
             command.arg("--no-sync");
         }
-        command.stdout(Stdio::piped()).stderr(Stdio::piped());
-        let child = tokio::process::Command::from(command).kill_on_drop(true).output();
-        match tokio::time::timeout(settings.start_timeout, child).await {
-            Ok(Ok(output)) if output.status.success() => {}
-            Ok(Ok(output)) => {
-                let text = [output.stdout, output.stderr].concat();
-                return Err(program_failed("initdb", output.status.to_string(), &text));
-            }
-            Ok(Err(error)) => return Err(PostgresError::file("run", self.binaries.program("initdb"))(error)),
-            Err(_) => return Err(program_failed("initdb", "took too long".to_owned(), b"")),
-        }
+        self.run("initdb", command).await?;
         std::fs::rename(&unfinished, &data).map_err(PostgresError::file("create", &data))
     }
 
-    /// Starts the server unless it runs, and waits until it answers; returns whether it was already running.
-    pub async fn ensure_running(&self, settings: &Settings) -> Result<bool, PostgresError> {
+    /// Starts the server unless it runs, and waits until it answers.
+    pub async fn ensure_running(&self, settings: &Settings) -> Result<(), PostgresError> {
         let started = Instant::now();
-        let mut was_launched = false;
-        while started.elapsed() < settings.start_timeout {
-            match store::probe(&self.layout.socket_directory).await {
-                Probe::Ready => return Ok(!was_launched),
-                Probe::Busy => {}
-                Probe::Absent => {
-                    self.neutralise_stale_locks()?;
-                    let left = settings.start_timeout.saturating_sub(started.elapsed());
-                    was_launched = match self.launch(settings, left).await {
-                        Ok(()) => true,
-                        Err(PostgresError::Program { output, .. })
-                            if TRANSIENT_ERRORS.iter().any(|text| output.contains(text)) =>
-                        {
-                            false
-                        }
-                        Err(error) => return Err(error),
-                    };
-                    if was_launched {
-                        continue;
-                    }
-                }
+        while !store::is_ready(&self.layout.socket_directory).await {
+            if started.elapsed() > TIMEOUT {
+                return Err(PostgresError::Timeout { seconds: TIMEOUT.as_secs(), log: self.layout.log() });
             }
-            tokio::time::sleep(RETRY).await;
+            self.remove_stale_locks()?;
+            let mut command = self.command("pg_ctl");
+            command.args(["start", "-s", "-w", "-t", PG_CTL_SECONDS, "-o"]).arg(self.options(settings));
+            match self.run("pg_ctl", command).await {
+                Err(PostgresError::Program { output, .. })
+                    if TRANSIENT_ERRORS.iter().any(|text| output.contains(text)) =>
+                {
+                    tokio::time::sleep(RETRY).await;
+                }
+                launched => launched?,
+            }
         }
-        Err(PostgresError::Timeout { seconds: settings.start_timeout.as_secs(), log: self.layout.log() })
-    }
-
-    async fn launch(&self, settings: &Settings, timeout: Duration) -> Result<(), PostgresError> {
-        let mut log = self.open_log()?;
-        let before = log.seek(SeekFrom::End(0)).map_err(PostgresError::file("read", self.layout.log()))?;
-        let output = || log.try_clone().map(Stdio::from).map_err(PostgresError::file("open", self.layout.log()));
-        let mut command = self.command("pg_ctl");
-        // The server inherits these handles, so they must be files: a pipe would never close. The data directory is an
-        // environment variable, because pg_ctl inserts the argument into a shell command with weak quoting.
-        command.stdout(output()?).stderr(output()?).env("PGDATA", self.layout.data());
-        command
-            .args(["start", "-s", "-w", "-t", &timeout.as_secs().max(1).to_string(), "-o"])
-            .arg(self.options(settings));
-        let child = tokio::process::Command::from(command).kill_on_drop(true).status();
-        let status = match tokio::time::timeout(timeout + Duration::from_secs(2), child).await {
-            Ok(Ok(status)) if status.success() => return Ok(()),
-            Ok(Ok(status)) => status.to_string(),
-            Ok(Err(error)) => return Err(PostgresError::file("run", self.binaries.program("pg_ctl"))(error)),
-            Err(_) => "took too long".to_owned(),
-        };
-        let mut text = Vec::new();
-        log.seek(SeekFrom::Start(before))
-            .and_then(|_| log.read_to_end(&mut text))
-            .map_err(PostgresError::file("read", self.layout.log()))?;
-        Err(program_failed("pg_ctl start", status, &text))
+        Ok(())
     }
 
     fn options(&self, settings: &Settings) -> String {
@@ -143,71 +123,39 @@ impl Server {
         .join(" ")
     }
 
-    fn open_log(&self) -> Result<File, PostgresError> {
-        let path = self.layout.log();
-        let is_full = std::fs::metadata(&path).is_ok_and(|found| found.size() > MAX_LOG);
-        if is_full {
-            std::fs::remove_file(&path).map_err(PostgresError::file("remove", &path))?;
-        }
-        OpenOptions::new()
-            .read(true)
-            .append(true)
-            .create(true)
-            .mode(0o600)
-            .open(&path)
-            .map_err(PostgresError::file("open", &path))
-    }
-
-    /// Replaces the process id in a lock file of PostgreSQL if it belongs to another program or a zombie. After a crash,
-    /// another program may get the id (usual in containers), and PostgreSQL would refuse to start. The new id is one that
-    /// no process has. The rest of the file stays: PostgreSQL finds surviving children of the old server by it.
-    fn neutralise_stale_locks(&self) -> Result<(), PostgresError> {
-        for path in [self.layout.data().join("postmaster.pid"), self.layout.socket_lock()] {
-            let Ok(text) = std::fs::read_to_string(&path) else { continue };
-            let Some((pid, rest)) = text.split_once('\n') else { continue };
-            if pid.trim().parse().is_ok_and(is_surely_not_postgres) {
-                self.replace(&path, &format!("{}\n{rest}", i32::MAX))?;
+    /// Removes a lock file of PostgreSQL if its process id belongs to another program or a zombie. After a crash, another
+    /// program may get the id (usual in containers), and PostgreSQL would refuse to start. PostgreSQL finds surviving
+    /// children of the old server by their shared memory, without the file.
+    fn remove_stale_locks(&self) -> Result<(), PostgresError> {
+        for path in [self.layout.pid_file(), self.layout.socket_directory.join(".s.PGSQL.5432.lock")] {
+            if process_in(&path).is_some_and(is_surely_not_postgres) {
+                std::fs::remove_file(&path).map_err(PostgresError::file("remove", &path))?;
             }
         }
         Ok(())
     }
 
-    /// Replaces a file by renaming a new one. Writing to the old file as root would follow a link of the server's user.
-    fn replace(&self, path: &Path, text: &str) -> Result<(), PostgresError> {
-        let replacement = path.with_extension("spsi");
-        let failed = || PostgresError::file("write", &replacement);
-        // This fails if there is no such file, as usual.
-        let _ = std::fs::remove_file(&replacement);
-        let mut file =
-            OpenOptions::new().write(true).create_new(true).mode(0o600).open(&replacement).map_err(failed())?;
-        file.write_all(text.as_bytes()).map_err(failed())?;
-        if self.layout.account.is_switched {
-            fchown(&file, Some(self.layout.account.uid), Some(self.layout.account.gid)).map_err(failed())?;
-        }
-        std::fs::rename(&replacement, path).map_err(PostgresError::file("replace", path))
-    }
-
     /// Stops the server if it runs, and waits until it has ended. Open sessions end; commits are kept.
     pub fn stop(&self) -> Result<(), PostgresError> {
-        if !self.layout.data().join("postmaster.pid").exists() {
+        let pid_file = self.layout.pid_file();
+        if !pid_file.exists() {
             return Ok(());
         }
         let mut command = self.command("pg_ctl");
-        command.env("PGDATA", self.layout.data()).args(["stop", "-s", "-w", "-m", "fast", "-t", STOP_SECONDS]);
+        command.args(["stop", "-s", "-w", "-m", "fast", "-t", PG_CTL_SECONDS]);
         let status = command.status().map_err(PostgresError::file("run", self.binaries.program("pg_ctl")))?;
         // A stale pid file makes pg_ctl fail although no server runs.
-        let is_stopped = status.success() || !is_postmaster_alive(&self.layout.data());
-        if is_stopped {
-            Ok(())
-        } else {
-            Err(program_failed("pg_ctl stop", status.to_string(), b"(none; see postgres.log)"))
+        if status.success() || process_in(&pid_file).is_none_or(is_surely_not_postgres) {
+            return Ok(());
         }
+        let output = "(none; see postgres.log)".to_owned();
+        Err(PostgresError::Program { program: "pg_ctl", status: status.to_string(), output })
     }
 }
 
-fn is_postmaster_alive(data: &Path) -> bool {
-    let Ok(text) = std::fs::read_to_string(data.join("postmaster.pid")) else { return false };
-    text.lines().next().and_then(|pid| pid.trim().parse().ok()).is_some_and(|pid| !is_surely_not_postgres(pid))
+/// Returns the process id in the first line of a lock file of PostgreSQL.
+fn process_in(lock_file: &Path) -> Option<u32> {
+    std::fs::read_to_string(lock_file).ok()?.lines().next()?.trim().parse().ok()
 }
 
 /// Returns true only if /proc proves it. Without /proc, PostgreSQL's own checks decide.
@@ -220,11 +168,4 @@ fn is_surely_not_postgres(pid: u32) -> bool {
         Ok(stat) => !stat.contains("(postgres)") || stat.rsplit(')').next().is_some_and(|rest| rest.starts_with(" Z")),
         Err(error) => error.kind() == std::io::ErrorKind::NotFound,
     }
-}
-
-fn program_failed(program: &'static str, status: String, output: &[u8]) -> PostgresError {
-    let text = String::from_utf8_lossy(output);
-    let lines: Vec<&str> = text.lines().filter(|line| !line.trim().is_empty()).collect();
-    let tail = lines[lines.len().saturating_sub(20)..].join("\n");
-    PostgresError::Program { program, status, output: tail }
 }
