@@ -10,7 +10,7 @@ use crate::catalog::import::{
 use crate::catalog::imports::{self, ImportsError};
 use crate::catalog::{price_lists, products};
 use crate::db::{self, Page};
-use anyhow::Context as _;
+use anyhow::{Context as _, anyhow};
 use indicatif::{ProgressBar, ProgressStyle};
 use std::fs::File;
 use std::io;
@@ -76,8 +76,8 @@ pub struct Import {
     #[arg(long)]
     allow_withdrawals: bool,
     /// Update only the stock (columns code,stock_available) or the prices (columns code,list_price)
-    #[arg(long, value_parser = ["stock", "prices"])]
-    only: Option<String>,
+    #[arg(long, value_enum)]
+    only: Option<ImportKind>,
     /// Delimiter: comma, semicolon, tab, pipe or a character [default: detected]
     #[arg(long)]
     delimiter: Option<Delimiter>,
@@ -149,11 +149,7 @@ async fn run_import(arguments: Import, context: &Context, output: Output) -> any
         }
     };
     let options = ImportOptions {
-        kind: match arguments.only.as_deref() {
-            Some("stock") => ImportKind::Stock,
-            Some(_) => ImportKind::Prices,
-            None => ImportKind::Full,
-        },
+        kind: arguments.only.unwrap_or_default(),
         allow_withdrawals: arguments.allow_withdrawals,
         withdrawal_limit_percent: context.settings.catalog.withdrawal_limit.0,
         dry_run: arguments.dry_run,
@@ -184,21 +180,18 @@ async fn run_import(arguments: Import, context: &Context, output: Output) -> any
     .await;
     bar.finish_and_clear();
     let summary = result.map_err(|error| match error.hint() {
-        Some(hint) => anyhow::Error::new(error).context(Hint(hint.to_owned())),
-        None => anyhow::Error::new(error),
+        Some(hint) => Hint::on(error, hint),
+        None => error.into(),
     })?;
     match output {
         Output::Table => print(&summary)?,
         _ => output.record(&summary)?,
     }
     if summary.needs_allow_withdrawals {
-        let hint = Hint(
-            "check that the file is complete; to withdraw these products, import with `--allow-withdrawals`".into(),
-        );
-        return Err(anyhow::anyhow!(
-            "this import would be refused: it withdraws more products than SPSI_WITHDRAWAL_LIMIT permits"
-        )
-        .context(hint));
+        return Err(Hint::on(
+            anyhow!("this import would be refused: it withdraws more products than SPSI_WITHDRAWAL_LIMIT permits"),
+            "check that the file is complete; to withdraw these products, import with `--allow-withdrawals`",
+        ));
     }
     Ok(())
 }
@@ -210,7 +203,7 @@ async fn run_roll_back(id: i64, context: &Context, output: Output) -> anyhow::Re
             .await;
     let record = result.map_err(|error| match error {
         ImportsError::NotFound(_) | ImportsError::State { .. } | ImportsError::NotLast { .. } => {
-            anyhow::Error::new(error).context(Hint("`spsi catalog imports` lists the imports and their states".into()))
+            Hint::on(error, "`spsi catalog imports` lists the imports and their states")
         }
         error => error.into(),
     })?;

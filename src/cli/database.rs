@@ -24,7 +24,7 @@ pub enum Command {
 
 pub async fn run(command: Command, output: Output) -> anyhow::Result<()> {
     let settings = Settings::from_environment()?;
-    super::start_logs(&settings)?;
+    super::start_logs(&settings, super::WARNINGS)?;
     let context = Context::open_unmigrated(settings).await?;
     let done = run_with(command, &context, output).await;
     let closed = context.close().await;

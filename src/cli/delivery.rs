@@ -3,7 +3,8 @@
 use super::output::{Output, note};
 use crate::app::Context;
 use crate::db::{Page, in_transaction};
-use crate::delivery::{Worker, staff};
+use crate::delivery::Worker;
+use crate::delivery::staff::{self, Delivery, Filter, StaffError};
 use crate::ids::DeliveryId;
 use crate::shipments;
 use sqlx::PgConnection;
@@ -17,7 +18,7 @@ pub enum Command {
   spsi delivery list --site harbour --kind supplied --output json")]
     List {
         #[command(flatten)]
-        which: Which,
+        filter: Filter,
         /// Show the number of deliveries in each state instead of the deliveries
         #[arg(long)]
         counts: bool,
@@ -38,7 +39,7 @@ pub enum Command {
         /// Ids of the deliveries
         ids: Vec<DeliveryId>,
         #[command(flatten)]
-        which: Which,
+        filter: Filter,
         /// Send even if the delivery may have arrived. Check in ezyVet first that it has not
         #[arg(long)]
         yes_resend: bool,
@@ -61,40 +62,6 @@ pub enum Command {
     RunOnce,
 }
 
-/// Conditions on deliveries; all must hold.
-#[derive(clap::Args)]
-pub struct Which {
-    /// Only in these states, separated by commas
-    #[arg(long, value_delimiter = ',', value_parser = STATES)]
-    state: Vec<String>,
-    /// Only of this kind
-    #[arg(long, value_parser = ["receive_invoice", "supplied"])]
-    kind: Option<String>,
-    /// Only to this site: id or name
-    #[arg(long)]
-    site: Option<String>,
-    /// Only for this clinic: id, client id or name
-    #[arg(long)]
-    clinic: Option<String>,
-    /// Only for this order: supplier order number or id
-    #[arg(long)]
-    order: Option<String>,
-    /// Only for this shipment: id
-    #[arg(long)]
-    shipment: Option<i64>,
-    /// Only with this invoice number
-    #[arg(long)]
-    invoice_number: Option<String>,
-    /// Only invoices that the clinic has not approved within SPSI_RECEIPT_GIVE_UP
-    #[arg(long)]
-    stale: bool,
-    /// Only invoices whose copy in ezyVet differs from the one sent; `spsi delivery show` lists the differences
-    #[arg(long)]
-    differing: bool,
-}
-
-const STATES: [&str; 8] =
-    ["waiting", "sending", "unclear", "delivered", "confirmed", "skipped", "attention", "cancelled"];
 const COLUMNS: [&str; 9] =
     ["id", "kind", "state", "invoice_number", "shipment", "site", "attempts", "due_at", "last_error"];
 
@@ -102,19 +69,18 @@ pub async fn run(command: Command, context: &Context, output: Output) -> anyhow:
     let Context { pool, actor, clock, .. } = context;
     let now = clock.now();
     match command {
-        Command::List { which, counts: true } => output.list(
+        Command::List { filter, counts: true } => output.list(
             &["state", "count", "receive_invoice", "supplied"],
-            &staff::count(&mut *pool.begin().await?, &which.into()).await?,
+            &staff::count(&mut *pool.begin().await?, &filter).await?,
         ),
-        Command::List { which, counts: false } => {
-            output.list(&COLUMNS, &staff::list(&mut *pool.begin().await?, &which.into(), Page::default()).await?)
+        Command::List { filter, counts: false } => {
+            output.list(&COLUMNS, &staff::list(&mut *pool.begin().await?, &filter, Page::default()).await?)
         }
         Command::Show { id } => {
             output.record(&staff::show(&mut *pool.begin().await?, &context.settings.site, id).await?)
         }
-        Command::Retry { ids, which, yes_resend } if ids.is_empty() => {
-            let filter = staff::Filter::from(which);
-            if filter == staff::Filter::default() {
+        Command::Retry { ids, filter, yes_resend } if ids.is_empty() => {
+            if filter == Filter::default() {
                 let missing = "give the ids of the deliveries, or a filter such as `--state attention`";
                 return Err(
                     clap::Error::raw(clap::error::ErrorKind::MissingRequiredArgument, format!("{missing}\n")).into()
@@ -128,15 +94,11 @@ pub async fn run(command: Command, context: &Context, output: Output) -> anyhow:
             bulk.left.iter().for_each(|(_, reason)| note(format_args!("  {reason}")));
             output.list(&COLUMNS, &bulk.retried)
         }
-        Command::Retry { ids, which: _, yes_resend } => {
-            let mut changed = Vec::new();
-            for id in ids {
-                let retry = async |connection: &mut PgConnection| {
-                    staff::retry(connection, now, actor, id, yes_resend, None).await
-                };
-                changed.push(in_transaction(pool, retry).await?);
-            }
-            output_all(output, &changed)
+        Command::Retry { ids, filter: _, yes_resend } => {
+            let retry = async |connection: &mut PgConnection, id| {
+                staff::retry(connection, now, actor, id, yes_resend, None).await
+            };
+            change_each(context, output, ids, retry).await
         }
         Command::Reissue { id, yes_resend } => {
             let defaults = &context.settings.site;
@@ -146,13 +108,9 @@ pub async fn run(command: Command, context: &Context, output: Output) -> anyhow:
             output.record(&in_transaction(pool, reissue).await?)
         }
         Command::Cancel { ids } => {
-            let mut changed = Vec::new();
-            for id in ids {
-                let cancel =
-                    async |connection: &mut PgConnection| staff::cancel(connection, now, actor, id, None).await;
-                changed.push(in_transaction(pool, cancel).await?);
-            }
-            output_all(output, &changed)
+            let cancel =
+                async |connection: &mut PgConnection, id| staff::cancel(connection, now, actor, id, None).await;
+            change_each(context, output, ids, cancel).await
         }
         Command::RunOnce => {
             let worker =
@@ -163,24 +121,19 @@ pub async fn run(command: Command, context: &Context, output: Output) -> anyhow:
     }
 }
 
-impl From<Which> for staff::Filter {
-    fn from(which: Which) -> Self {
-        Self {
-            states: which.state,
-            kind: which.kind,
-            site: which.site,
-            clinic: which.clinic,
-            order: which.order,
-            shipment: which.shipment,
-            invoice_number: which.invoice_number,
-            stale: which.stale,
-            differing: which.differing,
-        }
+/// Changes each delivery in a transaction of its own, and prints the changed ones.
+async fn change_each(
+    context: &Context,
+    output: Output,
+    ids: Vec<DeliveryId>,
+    change: impl AsyncFn(&mut PgConnection, DeliveryId) -> Result<Delivery, StaffError>,
+) -> anyhow::Result<()> {
+    let mut changed = Vec::new();
+    for id in ids {
+        let change = async |connection: &mut PgConnection| change(connection, id).await;
+        changed.push(in_transaction(&context.pool, change).await?);
     }
-}
-
-fn output_all(output: Output, changed: &[staff::Delivery]) -> anyhow::Result<()> {
-    match changed {
+    match changed.as_slice() {
         [one] => output.record(one),
         several => output.list(&COLUMNS, several),
     }

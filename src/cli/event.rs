@@ -2,7 +2,7 @@
 
 use super::output::Output;
 use crate::app::Context;
-use crate::events::{self, Filter, Kind};
+use crate::events::{self, Kind};
 
 #[derive(clap::Subcommand)]
 pub enum Command {
@@ -28,29 +28,16 @@ pub enum Command {
     },
 }
 
-/// How many events are read at a time.
-const BATCH: i64 = 10_000;
-
 pub async fn run(command: Command, context: &Context, output: Output) -> anyhow::Result<()> {
     let pool = &context.pool;
     match command {
         Command::List { after, kinds, limit } => {
-            let mut position = match after {
+            let position = match after {
                 Some(after) => Some(events::find_position(pool, &after).await?),
                 None => None,
             };
-            let (filter, mut listed) = (Filter { kinds }, Vec::new());
-            loop {
-                let wanted = limit.map_or(BATCH, |limit| (limit - listed.len() as i64).min(BATCH));
-                let found = events::list(pool, position, &filter, wanted).await?;
-                let is_last = (found.len() as i64) < BATCH;
-                position = found.last().map(|event| event.position).or(position);
-                listed.extend(found);
-                if is_last || limit == Some(listed.len() as i64) {
-                    break;
-                }
-            }
-            output.list(&["id", "type", "created_at", "data"], &listed)
+            let events = events::list(pool, position, &kinds, limit.unwrap_or(i64::MAX)).await?;
+            output.list(&["id", "type", "created_at", "data"], &events)
         }
         Command::Show { id } => output.record(&events::find(pool, &id).await?),
     }

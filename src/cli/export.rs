@@ -3,7 +3,7 @@
 use super::Hint;
 use super::output::{Output, note};
 use crate::app::Context;
-use crate::exports::{self, Cursor, ExportError, Format, Rows};
+use crate::exports::{self, ExportError, Format, Rows, parse_cursor};
 use anyhow::Context as _;
 use bytes::Bytes;
 use std::io::{ErrorKind, Write};
@@ -14,31 +14,13 @@ use std::path::{Path, PathBuf};
 pub struct ExportArgs {
     /// Format: a header and a line for each row, or a JSON object on each line [default: csv]
     #[arg(long, value_enum)]
-    format: Option<FileFormat>,
+    format: Option<Format>,
     /// Only what is new or changed since the export that printed this cursor
-    #[arg(long, value_name = "CURSOR", conflicts_with = "cursor_file")]
-    since_cursor: Option<Cursor>,
+    #[arg(long, value_name = "CURSOR", value_parser = parse_cursor, conflicts_with = "cursor_file")]
+    since_cursor: Option<i64>,
     /// Only what is new or changed since the last export with this file, which keeps the cursor. Without the file, everything
     #[arg(long, value_name = "FILE")]
     cursor_file: Option<PathBuf>,
-}
-
-#[derive(Clone, Copy, Debug, clap::ValueEnum)]
-enum FileFormat {
-    Csv,
-    Jsonl,
-}
-
-impl ExportArgs {
-    fn format(&self, output: Output) -> Format {
-        match (self.format, output) {
-            (Some(FileFormat::Csv), _) => Format::Csv,
-            (Some(FileFormat::Jsonl), _) => Format::JsonLines,
-            (None, Output::Json) => Format::Json,
-            // A table of thirty columns does not fit a terminal.
-            (None, Output::Table | Output::Csv) => Format::Csv,
-        }
-    }
 }
 
 /// Exports rows. The cursor file is replaced after the last row has been written: an export that fails is repeated as a whole.
@@ -47,13 +29,22 @@ pub async fn run(context: &Context, output: Output, rows: Rows, arguments: &Expo
         Some(file) => read_cursor(file)?,
         None => arguments.since_cursor,
     };
-    let export = exports::prepare(&context.pool, rows, since).await.map_err(with_hint)?;
+    let export = exports::prepare(&context.pool, rows, since).await.map_err(|error| match error {
+        ExportError::CursorExpired(_) => {
+            Hint::on(error, "delete the cursor file, or leave `--since-cursor` out, to export everything")
+        }
+        error => error.into(),
+    })?;
+    let format = arguments.format.unwrap_or(match output {
+        Output::Json => Format::Json,
+        // A table of thirty columns does not fit a terminal.
+        Output::Table | Output::Csv => Format::Csv,
+    });
     let mut connection = context.pool.detach().await?;
     let write = async |chunk: Bytes| {
         let mut out = std::io::stdout().lock();
         out.write_all(&chunk).and_then(|()| out.flush())
     };
-    let format = arguments.format(output);
     match context.pool.run_on(&mut connection, async |it| export.run(it, format, write).await).await {
         // The reader wants no more, which is no error unless it would miss rows.
         Err(ExportError::Write(error)) if error.kind() == ErrorKind::BrokenPipe && arguments.cursor_file.is_none() => {
@@ -68,27 +59,17 @@ pub async fn run(context: &Context, output: Output, rows: Rows, arguments: &Expo
     Ok(())
 }
 
-fn with_hint(error: ExportError) -> anyhow::Error {
-    let is_expired = matches!(error, ExportError::CursorExpired(_));
-    let error = anyhow::Error::new(error);
-    if is_expired {
-        return error
-            .context(Hint("delete the cursor file, or leave `--since-cursor` out, to export everything".into()));
-    }
-    error
-}
-
 /// Reads the cursor of the last export. Returns `None` if there was none.
-fn read_cursor(file: &Path) -> anyhow::Result<Option<Cursor>> {
+fn read_cursor(file: &Path) -> anyhow::Result<Option<i64>> {
     match std::fs::read_to_string(file) {
-        Ok(text) => Ok(Some(text.parse().with_context(|| format!("the cursor file {}", file.display()))?)),
+        Ok(text) => Ok(Some(parse_cursor(&text).with_context(|| format!("the cursor file {}", file.display()))?)),
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
         Err(error) => Err(error).with_context(|| format!("cannot read the cursor file {}", file.display())),
     }
 }
 
 /// Replaces the cursor file as a whole: a crash leaves the old cursor or the new one.
-fn write_cursor(file: &Path, cursor: Cursor) -> anyhow::Result<()> {
+fn write_cursor(file: &Path, cursor: i64) -> anyhow::Result<()> {
     let mut name = file.as_os_str().to_owned();
     name.push(".new");
     let new = PathBuf::from(name);

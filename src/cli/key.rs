@@ -3,14 +3,14 @@
 
 use super::output::{Output, note, print};
 use crate::app::Context;
-use crate::auth::api_keys::{self, ApiKey, Role};
+use crate::auth::api_keys::{self, Role};
 use crate::clinics::sites;
 use crate::config::{Settings, Span};
 use crate::db::in_transaction;
-use crate::secret::{KeyRing, Plain};
+use crate::secret::KeyRing;
 use crate::webhooks;
 use anyhow::Context as _;
-use serde::Serialize;
+use serde_json::json;
 
 #[derive(clap::Subcommand)]
 pub enum Command {
@@ -59,29 +59,7 @@ After SPSI_TOKEN_TTL, remove the old token key. After `spsi key reseal`, remove 
     Reseal,
 }
 
-#[derive(Serialize)]
-#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
-struct Keys {
-    spsi_encryption_keys: String,
-    spsi_token_keys: String,
-}
-
-/// A new key with its row.
-#[derive(Serialize)]
-struct Issued {
-    #[serde(flatten)]
-    row: ApiKey,
-    key: String,
-}
-
-impl Command {
-    /// Whether the command works on the database.
-    pub fn needs_database(&self) -> bool {
-        matches!(self, Self::Add { .. } | Self::List | Self::Revoke { .. } | Self::Reseal)
-    }
-}
-
-/// Runs a command that [needs the database](Command::needs_database).
+/// Runs a command that needs the database.
 pub async fn run_with_database(command: Command, context: &Context, output: Output) -> anyhow::Result<()> {
     let (now, actor) = (context.clock.now(), context.actor.as_str());
     match command {
@@ -91,7 +69,7 @@ pub async fn run_with_database(command: Command, context: &Context, output: Outp
                 api_keys::add(connection, now, actor, &name, role, life).await
             });
             let issued = issued.await?;
-            output.record(&Issued { row: issued.row, key: issued.key.expose().to_owned() })?;
+            output.record(&issued)?;
             note("Store the key now: it is not shown again.");
             Ok(())
         }
@@ -107,7 +85,7 @@ pub async fn run_with_database(command: Command, context: &Context, output: Outp
         Command::Reseal => {
             let (pool, keys) = (&context.pool, context.encryption_keys()?);
             let resealed = sites::reseal(pool, keys).await? + webhooks::reseal(pool, keys).await?;
-            output.record(&Resealed { resealed })
+            output.record(&json!({ "resealed": resealed }))
         }
         Command::Generate | Command::Rotate => run(command, output),
     }
@@ -119,26 +97,17 @@ pub fn run(command: Command, output: Output) -> anyhow::Result<()> {
         Command::Generate => (KeyRing::generate()?, KeyRing::generate()?),
         _ => {
             let settings = Settings::from_environment()?.database;
-            let encryption = settings
-                .encryption_keys
-                .context("SPSI_ENCRYPTION_KEYS is not set; `spsi key generate` makes the first keys")?;
-            let token =
-                settings.token_keys.context("SPSI_TOKEN_KEYS is not set; `spsi key generate` makes the first keys")?;
-            (encryption.rotated()?, token.rotated()?)
+            let rotate = |keys: Option<KeyRing>, variable: &str| {
+                let unset = || format!("{variable} is not set; `spsi key generate` makes the first keys");
+                anyhow::Ok(keys.with_context(unset)?.rotated()?)
+            };
+            (rotate(settings.encryption_keys, "SPSI_ENCRYPTION_KEYS")?, rotate(settings.token_keys, "SPSI_TOKEN_KEYS")?)
         }
     };
-    let text = |keys: Plain| keys.expose().to_owned();
-    let keys = Keys { spsi_encryption_keys: text(encryption.expose()), spsi_token_keys: text(token.expose()) };
+    let (encryption, token) = (encryption.expose(), token.expose());
+    let (encryption, token) = (encryption.expose(), token.expose());
     match output {
-        Output::Table => print(format_args!(
-            "SPSI_ENCRYPTION_KEYS={}\nSPSI_TOKEN_KEYS={}",
-            keys.spsi_encryption_keys, keys.spsi_token_keys
-        )),
-        _ => output.record(&keys),
+        Output::Table => print(format_args!("SPSI_ENCRYPTION_KEYS={encryption}\nSPSI_TOKEN_KEYS={token}")),
+        _ => output.record(&json!({ "SPSI_ENCRYPTION_KEYS": encryption, "SPSI_TOKEN_KEYS": token })),
     }
-}
-
-#[derive(Serialize)]
-struct Resealed {
-    resealed: u64,
 }

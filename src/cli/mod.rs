@@ -8,7 +8,6 @@ mod catalog;
 mod clinic;
 mod database;
 mod delivery;
-mod demo;
 mod doctor;
 mod event;
 mod export;
@@ -25,7 +24,7 @@ mod webhook;
 
 use crate::app::{Context, Hint, actor};
 use crate::config::Settings;
-use crate::{sandbox, telemetry};
+use crate::{demo, sandbox, telemetry};
 use clap::{CommandFactory, FromArgMatches, Parser};
 use output::{Output, note};
 use std::process::ExitCode;
@@ -52,7 +51,7 @@ enum Noun {
     /// Run the server and the delivery worker
     Serve(Box<serve::Serve>),
     /// Play a whole order on this machine, with a simulated ezyVet
-    Demo(Box<demo::Demo>),
+    Demo(Box<demo::Options>),
     /// Database schema: migrate, check, run a command with DATABASE_URL
     #[command(subcommand)]
     Db(database::Command),
@@ -146,8 +145,12 @@ async fn dispatch(arguments: Arguments) -> anyhow::Result<()> {
     let Arguments { output, actor, noun } = arguments;
     match noun {
         Noun::Serve(command) => serve::run(*command).await,
-        Noun::Demo(command) => demo::run(*command, actor).await,
-        Noun::Key(command) if !command.needs_database() => key::run(command, output),
+        Noun::Demo(options) => {
+            // Any more would interrupt the story, which goes to the same terminal.
+            start_logs(&options.settings, "error")?;
+            demo::run(*options, actor.as_deref()).await
+        }
+        Noun::Key(command @ (key::Command::Generate | key::Command::Rotate)) => key::run(command, output),
         Noun::Openapi(command) => openapi::run(command),
         Noun::Doctor => doctor::run(output).await,
         Noun::Sandbox(options) => {
@@ -165,17 +168,20 @@ async fn dispatch(arguments: Arguments) -> anyhow::Result<()> {
     }
 }
 
-/// Starts the logs of a command: warnings, unless `SPSI_LOG` says otherwise. Warnings of sqlx are left out, because a first
-/// command applies the migrations, and sqlx would report each slow statement of theirs.
-fn start_logs(settings: &Settings) -> anyhow::Result<()> {
-    let filter = if std::env::var_os("SPSI_LOG").is_some() { settings.log.as_str() } else { "warn,sqlx=error" };
+/// Only warnings. Those of sqlx are left out, because a first command applies the migrations, and sqlx would report each slow
+/// statement of theirs.
+const WARNINGS: &str = "warn,sqlx=error";
+
+/// Starts the logs with a filter, unless `SPSI_LOG` names another.
+fn start_logs(settings: &Settings, filter: &str) -> anyhow::Result<()> {
+    let filter = if std::env::var_os("SPSI_LOG").is_some() { &settings.log } else { filter };
     telemetry::start_logs(filter, &settings.log_format)
 }
 
 /// Opens the database with the settings of the environment, and applies missing migrations.
 async fn open() -> anyhow::Result<Context> {
     let settings = Settings::from_environment()?;
-    start_logs(&settings)?;
+    start_logs(&settings, WARNINGS)?;
     if settings.database.database_url.is_none() {
         note("(DATABASE_URL is not set: using the private Postgres)");
     }

@@ -12,12 +12,13 @@ mod store;
 
 use crate::audit;
 use crate::config::{ClinicSettings, Overrides};
-use crate::db::{OnConstraint, Page};
+use crate::db::Page;
 use crate::ids::ClinicId;
 use crate::secret::{Hashed, Plain, SecretError, random_text};
 use rust_decimal::Decimal;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::json;
+use sqlx::types::Json;
 use sqlx::{PgConnection, PgExecutor};
 use std::time::Duration;
 use time::OffsetDateTime;
@@ -46,11 +47,15 @@ pub enum ClinicError {
 }
 
 /// A clinic to add.
-#[derive(Debug)]
+#[derive(Debug, Deserialize, utoipa::ToSchema, validator::Validate)]
+#[serde(deny_unknown_fields)]
+#[schema(as = NewClinic)]
 pub struct ClinicDraft {
+    #[schema(example = "Harbour Vets")]
     pub name: String,
-    /// Id or name of the site.
+    /// Id or name of the site that receives its invoices.
     pub site: Option<String>,
+    /// The client id that ezyVet sends. Absent: a new random one.
     pub client_id: Option<String>,
 }
 
@@ -61,15 +66,10 @@ pub struct IssuedClinic {
     pub id: ClinicId,
     pub name: String,
     pub client_id: String,
-    #[serde(serialize_with = "serialize_exposed")]
+    #[serde(serialize_with = "Plain::serialize_exposed")]
     #[schema(value_type = String)]
     pub client_secret: Plain,
     pub site: Option<String>,
-}
-
-/// Serialises a secret in clear, for the person who requested it.
-fn serialize_exposed<S: serde::Serializer>(secret: &Plain, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.serialize_str(secret.expose())
 }
 
 /// A clinic, as staff see it.
@@ -102,7 +102,8 @@ pub struct Clinic {
     #[serde(with = "time::serde::rfc3339::option")]
     pub previous_secret_until: Option<OffsetDateTime>,
     /// Overrides of the deployment's settings.
-    pub settings: Overrides,
+    #[schema(value_type = Overrides)]
+    pub settings: Json<Overrides>,
     #[serde(with = "time::serde::rfc3339")]
     pub created_at: OffsetDateTime,
     /// Changes with every change of the clinic.
@@ -110,12 +111,31 @@ pub struct Clinic {
     pub version: String,
 }
 
+/// The state of a clinic.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum ClinicState {
+    Active,
+    Suspended,
+}
+
+impl ClinicState {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Active => "active",
+            Self::Suspended => "suspended",
+        }
+    }
+}
+
 /// Selects clinics. An empty filter selects all.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Debug, Default, Deserialize, utoipa::IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 pub struct Filter {
-    /// `active` or `suspended`.
-    pub state: Option<String>,
-    /// Id or name of the site.
+    /// Only clinics in this state
+    pub state: Option<ClinicState>,
+    /// Only clinics of this site: its id or name
     pub site: Option<String>,
 }
 
@@ -136,10 +156,10 @@ pub async fn add(
     draft: ClinicDraft,
 ) -> Result<IssuedClinic, ClinicError> {
     let (mut invalid, mut name) = (InvalidFields::default(), String::new());
-    invalid.set(&mut name, "name", settings::check_name(&draft.name));
+    invalid.set("name", settings::check_name(&draft.name), &mut name);
     let client_id = match draft.client_id {
         Some(id) => {
-            invalid.set(&mut (), "client_id", settings::check_client_id(&id));
+            invalid.set("client_id", settings::check_client_id(&id), &mut ());
             id
         }
         None => format!("clinic-{}", random_text::<16>()?),
@@ -159,13 +179,11 @@ pub async fn add(
     let hash = hash(client_secret.clone()).await?;
     let id = store::insert(connection, now, &name, site.as_ref().map(|(id, _)| *id), &client_id, hash.as_str())
         .await
-        .on_constraint("clinic_name_key", || ClinicError::NameTaken(name.clone()))
-        .or_else(|error| match error {
-            ClinicError::Database(cause) => {
-                Err(cause).on_constraint("clinic_client_id_key", || ClinicError::ClientIdTaken(client_id.clone()))
-            }
-            other => Err(other),
-        })?;
+        .map_err(|error| match error.as_database_error().and_then(|error| error.constraint()) {
+        Some("clinic_name_key") => ClinicError::NameTaken(name.clone()),
+        Some("clinic_client_id_key") => ClinicError::ClientIdTaken(client_id.clone()),
+        _ => error.into(),
+    })?;
     let detail = json!({"name": name, "client_id": client_id});
     audit::record(connection, now, actor, "clinic.add", ("clinic", Some(id.0)), detail).await?;
     Ok(IssuedClinic { id, name, client_id, client_secret, site: site.map(|(_, name)| name) })
@@ -183,7 +201,7 @@ pub async fn show(
     which: &str,
 ) -> Result<ClinicInFull, ClinicError> {
     let clinic = find(executor, which).await?;
-    let in_force = defaults.overridden(&clinic.settings);
+    let in_force = defaults.overridden(&clinic.settings.0);
     let settings_in_force = in_force.entries().into_iter().map(|(key, _, value)| (key.to_owned(), value)).collect();
     Ok(ClinicInFull { clinic, settings_in_force })
 }
@@ -228,38 +246,19 @@ pub async fn rotate_secret(
     Ok(IssuedClinic { id: clinic.id, name: clinic.name, client_id: clinic.client_id, client_secret, site })
 }
 
-/// Suspends a clinic, in the caller's transaction. Its tokens become invalid on every replica within seconds.
-pub async fn suspend(
+/// Suspends or resumes a clinic, in the caller's transaction; does nothing if it is in the state already. Tokens issued before
+/// become invalid on every replica within seconds, and stay invalid.
+pub async fn set_state(
     connection: &mut PgConnection,
     now: OffsetDateTime,
     actor: &str,
     target: Target<'_>,
-) -> Result<Clinic, ClinicError> {
-    set_state(connection, now, actor, target, "suspended").await
-}
-
-/// Resumes a suspended clinic, in the caller's transaction. Tokens issued before stay invalid.
-pub async fn resume(
-    connection: &mut PgConnection,
-    now: OffsetDateTime,
-    actor: &str,
-    target: Target<'_>,
-) -> Result<Clinic, ClinicError> {
-    set_state(connection, now, actor, target, "active").await
-}
-
-/// Does nothing if the clinic is in the state already.
-async fn set_state(
-    connection: &mut PgConnection,
-    now: OffsetDateTime,
-    actor: &str,
-    target: Target<'_>,
-    state: &str,
+    state: ClinicState,
 ) -> Result<Clinic, ClinicError> {
     let clinic = lock(connection, target).await?;
-    if clinic.is_active != (state == "active") {
+    if clinic.is_active != (state == ClinicState::Active) {
         store::set_state(connection, clinic.id, state).await?;
-        let action = if state == "suspended" { "clinic.suspend" } else { "clinic.resume" };
+        let action = if clinic.is_active { "clinic.suspend" } else { "clinic.resume" };
         audit::record(connection, now, actor, action, ("clinic", Some(clinic.id.0)), json!({})).await?;
     }
     find(connection, &clinic.id.to_string()).await

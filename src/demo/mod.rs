@@ -11,7 +11,7 @@ mod story;
 use crate::app::{Context, Role, actor};
 use crate::clinics::sites::{self, NewSite, SiteChange, SiteError};
 use crate::clinics::{self, Changes, IssuedClinic};
-use crate::config::{Settings, Span};
+use crate::config::{DEFAULT_BIND, Settings, Span};
 use crate::db;
 use crate::sandbox::{self, Sandbox};
 use crate::secret::Plain;
@@ -32,26 +32,32 @@ const CLINIC: &str = "seed-harbour-vet";
 const SITE: &str = "sandbox";
 const SANDBOX_ADDRESS: &str = "127.0.0.1:8090";
 
-/// The options of a demo.
-#[derive(Debug)]
+/// Play a whole order on this machine: private Postgres, example catalogue, server, worker and a simulated ezyVet
+#[derive(clap::Args)]
+#[command(after_help = "Examples:
+  spsi demo                        (plays the order, prints URLs and credentials, and stays up)
+  spsi demo --once                 (exits after the last step: 0 on success, 1 if a step failed)
+  spsi demo --products mine.csv    (with your own catalogue)")]
 pub struct Options {
-    /// Exit after the last step instead of staying up.
-    pub once: bool,
-    /// A catalogue that replaces the built-in one.
-    pub products: Option<PathBuf>,
-    /// The name for the audit trail (`--actor`).
-    pub actor: Option<String>,
+    /// Exit after the last step
+    #[arg(long)]
+    once: bool,
+    /// CSV file with a catalogue that replaces the built-in example
+    #[arg(long, value_name = "FILE")]
+    products: Option<PathBuf>,
+    #[command(flatten)]
+    pub settings: Settings,
 }
 
 /// Plays the demo, then stays up until Ctrl-C unless `once` is set. Fails if a step fails. Ends without an error if the
-/// reader of the output closes the pipe.
-pub async fn run(mut settings: Settings, options: Options) -> anyhow::Result<()> {
+/// reader of the output closes the pipe. `name` is the name for the audit trail.
+pub async fn run(mut options: Options, name: Option<&str>) -> anyhow::Result<()> {
     let narrator = Narrator::new();
     narrator.title("spsi-partner: a whole order on this machine");
-    prepare(&mut settings);
-    let listener = listen(&mut settings, &narrator)?;
-    let mut context = Context::open(settings).await?;
-    context.actor = actor::command_line(options.actor.as_deref());
+    prepare(&mut options.settings);
+    let listener = listen(&mut options.settings, &narrator)?;
+    let mut context = Context::open(options.settings.clone()).await?;
+    context.actor = actor::command_line(name);
     match &context.embedded {
         Some(embedded) => narrator.say(&format!("Postgres: {embedded}")),
         None => narrator.say("Postgres: the database in DATABASE_URL"),
@@ -146,20 +152,13 @@ fn prepare(settings: &mut Settings) {
 
 /// Binds the requested address. If it is the default and in use, binds a free port instead.
 fn listen(settings: &mut Settings, narrator: &Narrator) -> anyhow::Result<TcpListener> {
-    #[derive(Parser)]
-    struct Defaults {
-        #[command(flatten)]
-        server: crate::config::ServerSettings,
-    }
     let requested = settings.server.bind;
     match TcpListener::bind(requested) {
         Ok(listener) => Ok(listener),
-        Err(error)
-            if error.kind() == ErrorKind::AddrInUse && Defaults::parse_from(["spsi"]).server.bind == requested =>
-        {
+        Err(error) if error.kind() == ErrorKind::AddrInUse && requested.to_string() == DEFAULT_BIND => {
             let listener = TcpListener::bind((requested.ip(), 0))?;
-            settings.server.bind = listener.local_addr()?;
-            let bound = settings.server.bind;
+            let bound = listener.local_addr()?;
+            settings.server.bind = bound;
             narrator.say(&format!("{requested} is in use: listening on {bound} instead (`--bind` chooses an address)"));
             Ok(listener)
         }

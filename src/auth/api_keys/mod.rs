@@ -119,10 +119,14 @@ pub struct ApiKey {
     pub revoked_at: Option<OffsetDateTime>,
 }
 
-/// A new key. The only time that its secret is shown.
-#[derive(Debug)]
+/// A new key. This answer is the only one that shows it.
+#[derive(Debug, Serialize, ToSchema)]
 pub struct IssuedKey {
+    #[serde(flatten)]
     pub row: ApiKey,
+    /// Send it as `Authorization: Bearer <key>`.
+    #[serde(serialize_with = "Plain::serialize_exposed")]
+    #[schema(value_type = String, example = "spsi_orders_k3v9x2m7_...")]
     pub key: Plain,
 }
 

@@ -8,11 +8,12 @@ mod site;
 mod store;
 
 pub use site::{Check, SiteCheck, StoredSeparations, stored_separations};
+pub use store::{count, unmapped};
 
 use super::inventory_mapping::store as mapping_store;
 use super::payload::Payload;
 use super::step::invoice_request;
-use super::store::{NewDelivery, enqueue};
+use super::store::{NewDelivery, enqueue, notify_worker};
 use crate::audit;
 use crate::clinics::sites::SiteError;
 use crate::config::{SiteSettings, Span};
@@ -57,22 +58,38 @@ pub enum StaffError {
 
 const REPLACED: &str = "the same invoice was sent under another number instead";
 
-/// Selects deliveries. An empty filter selects all.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+const STATES: [&str; 8] =
+    ["waiting", "sending", "unclear", "delivered", "confirmed", "skipped", "attention", "cancelled"];
+
+/// Selects deliveries. All given conditions must hold.
+#[derive(Clone, Debug, Default, PartialEq, Eq, clap::Args)]
 pub struct Filter {
+    /// Only in these states, separated by commas
+    #[arg(long = "state", value_name = "STATE", value_delimiter = ',', value_parser = STATES)]
     pub states: Vec<String>,
+    /// Only of this kind
+    #[arg(long, value_parser = ["receive_invoice", "supplied"])]
     pub kind: Option<String>,
-    /// Id or name.
+    /// Only to this site: id or name
+    #[arg(long)]
     pub site: Option<String>,
-    /// Id or name.
+    /// Only for this clinic: id, client id or name
+    #[arg(long)]
     pub clinic: Option<String>,
-    /// `supplier_order_number` or our id.
+    /// Only for this order: supplier order number or id
+    #[arg(long)]
     pub order: Option<String>,
+    /// Only for this shipment: id
+    #[arg(long)]
     pub shipment: Option<i64>,
+    /// Only with this invoice number
+    #[arg(long)]
     pub invoice_number: Option<String>,
-    /// Only invoices that the clinic did not approve within `SPSI_RECEIPT_GIVE_UP`.
+    /// Only invoices that the clinic has not approved within SPSI_RECEIPT_GIVE_UP
+    #[arg(long)]
     pub stale: bool,
-    /// Only invoices that differ in ezyVet from what was sent.
+    /// Only invoices whose copy in ezyVet differs from the one sent; `spsi delivery show` lists the differences
+    #[arg(long)]
     pub differing: bool,
 }
 
@@ -204,11 +221,6 @@ pub async fn list(connection: &mut PgConnection, filter: &Filter, page: Page) ->
     Ok(store::list(connection, filter, page, None).await?)
 }
 
-/// Counts the deliveries that pass the filter by state. States without deliveries are left out.
-pub async fn count(connection: &mut PgConnection, filter: &Filter) -> Result<Vec<StateCount>, StaffError> {
-    Ok(store::count(connection, filter).await?)
-}
-
 /// Returns the id of a delivery: of the one with this id, or else of the last delivery of the invoice with this number.
 pub async fn find_id(executor: impl PgExecutor<'_>, which: &str) -> Result<DeliveryId, StaffError> {
     let which = which.trim();
@@ -247,17 +259,17 @@ pub async fn show(
     id: DeliveryId,
 ) -> Result<Detail, StaffError> {
     let delivery = find(connection, id).await?;
-    let (payload, site) = store::find_payload(connection, id).await?;
-    let differences = store::find_differences(connection, id).await?;
-    let request = match (&payload, site) {
-        (Payload::ReceiveInvoice(invoice), Some((base_url, overrides))) => {
-            let settings: SiteSettings = defaults.overridden(&overrides);
-            invoice_request(invoice, &settings).ok().map(|request| request.as_curl(&base_url))
+    let content = store::find_content(connection, id).await?;
+    let request = match (&content.payload.0, &content.base_url, &content.settings) {
+        (Payload::ReceiveInvoice(invoice), Some(base_url), Some(overrides)) => {
+            let settings = defaults.overridden(&overrides.0);
+            invoice_request(invoice, &settings).ok().map(|request| request.as_curl(base_url))
         }
         _ => None,
     };
-    let payload = serde_json::to_value(&payload).unwrap_or_default();
-    Ok(Detail { delivery, differences, payload, request, history: store::list_attempts(connection, id).await? })
+    let payload = serde_json::to_value(&content.payload).unwrap_or_default();
+    let history = store::list_attempts(connection, id).await?;
+    Ok(Detail { delivery, differences: content.differences, payload, request, history })
 }
 
 /// Locks a delivery's row, and then checks that the delivery is as the caller has seen it.
@@ -378,11 +390,6 @@ pub async fn cancel(
     find(connection, id).await
 }
 
-/// Returns the products of a site's open `supplied` deliveries that have no uid, with likely candidates.
-pub async fn unmapped(executor: impl PgExecutor<'_>, site: SiteId) -> Result<Vec<Unmapped>, StaffError> {
-    Ok(store::unmapped(executor, site).await?)
-}
-
 /// Pins a product to an inventory product. Deliveries of the site that could not be mapped continue. In
 /// the caller's transaction.
 pub async fn pin_product(
@@ -394,7 +401,7 @@ pub async fn pin_product(
 ) -> Result<(), StaffError> {
     mapping_store::pin_product(connection, site, product_id, uid, now).await?;
     mapping_store::wake_unmapped(connection, site, now).await?;
-    store::notify_worker(connection, site).await?;
+    notify_worker(connection, site).await?;
     let detail = serde_json::json!({ "product_id": product_id, "uid": uid });
     audit::record(connection, now, actor, "site.pin", ("site", Some(site.0)), detail).await?;
     Ok(())
