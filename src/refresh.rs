@@ -27,7 +27,7 @@ pub struct Refresher {
 impl Refresher {
     /// Reads the changes since the last refresh.
     pub async fn refresh(&self) -> anyhow::Result<()> {
-        if self.clinic_cache.changed().await? {
+        if self.clinic_cache.refresh().await? {
             self.catalog.forget_clinics();
         }
         self.catalog.refresh(self.clock.now()).await?;

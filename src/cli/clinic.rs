@@ -2,11 +2,17 @@
 
 use super::output::Output;
 use crate::app::Context;
-use crate::clinics::mapping::{self, Kind, NewMapping};
-use crate::clinics::{self, Changes, ClinicDraft};
+use crate::clinics::mapping::{self, Kind, NewMapping, Owner};
+use crate::clinics::{self, Changes, ClinicDraft, ClinicState};
 use crate::config::Span;
 use crate::db::{Page, in_transaction};
 use sqlx::PgConnection;
+
+#[derive(clap::Args)]
+pub struct ClinicArg {
+    /// Id, client id or name of the clinic
+    id: String,
+}
 
 #[derive(clap::Subcommand)]
 pub enum Command {
@@ -26,10 +32,7 @@ pub enum Command {
     /// List the clinics
     List,
     /// Show a clinic with its settings
-    Show {
-        /// Id, client id or name of the clinic
-        id: String,
-    },
+    Show(ClinicArg),
     /// Give a clinic a new secret, shown only once. Its access tokens expire within seconds
     #[command(
         after_help = "Example, with the old secret valid for another day:\n  spsi clinic rotate-secret 3 --overlap 1d"
@@ -42,15 +45,9 @@ pub enum Command {
         overlap: Span,
     },
     /// Refuse all requests of a clinic. Its access tokens expire within seconds
-    Suspend {
-        /// Id, client id or name of the clinic
-        id: String,
-    },
+    Suspend(ClinicArg),
     /// Accept requests of a suspended clinic again
-    Resume {
-        /// Id, client id or name of the clinic
-        id: String,
-    },
+    Resume(ClinicArg),
     /// Change settings of a clinic. An empty value restores the deployment's setting
     #[command(after_help = "Examples:
   spsi clinic set 3 hidden_categories=VACCINE,IMPLANT hidden_products=00097403-01
@@ -115,22 +112,23 @@ pub async fn run(command: Command, context: &Context, output: Output) -> anyhow:
             clinics.sort_by_key(|clinic| clinic.id);
             output.list(&["id", "name", "client_id", "state", "site", "price_list"], &clinics)
         }
-        Command::Show { id } => output.record(&clinics::show(pool, &context.settings.clinic, &id).await?),
+        Command::Show(ClinicArg { id }) => output.record(&clinics::show(pool, &context.settings.clinic, &id).await?),
         Command::RotateSecret { id, overlap } => {
             let rotate = async |connection: &mut PgConnection| {
                 clinics::rotate_secret(connection, now, actor, id.as_str().into(), overlap.0).await
             };
             output.record(&in_transaction(pool, rotate).await?)
         }
-        Command::Suspend { id } => {
+        Command::Suspend(ClinicArg { id }) => {
             let suspend = async |connection: &mut PgConnection| {
-                clinics::suspend(connection, now, actor, id.as_str().into()).await
+                clinics::set_state(connection, now, actor, id.as_str().into(), ClinicState::Suspended).await
             };
             output.record(&in_transaction(pool, suspend).await?)
         }
-        Command::Resume { id } => {
-            let resume =
-                async |connection: &mut PgConnection| clinics::resume(connection, now, actor, id.as_str().into()).await;
+        Command::Resume(ClinicArg { id }) => {
+            let resume = async |connection: &mut PgConnection| {
+                clinics::set_state(connection, now, actor, id.as_str().into(), ClinicState::Active).await
+            };
             output.record(&in_transaction(pool, resume).await?)
         }
         Command::Set { id, settings } => {
@@ -145,9 +143,13 @@ pub async fn run(command: Command, context: &Context, output: Output) -> anyhow:
             let mappings: Vec<_> = kinds
                 .into_iter()
                 .flat_map(|(kind, pairs)| pairs.into_iter().map(move |pair| (kind, pair)))
-                .map(|(kind, (ezyvet_id, value))| NewMapping { kind, ezyvet_id, value })
+                .map(|(kind, (ezyvet_id, value))| NewMapping { kind, ezyvet_id, value: Some(value) })
                 .collect();
-            let map = async |connection: &mut PgConnection| mapping::map(connection, now, actor, &id, &mappings).await;
+            let map = async |connection: &mut PgConnection| {
+                let owner = Owner::Clinic(clinics::find(&mut *connection, &id).await?.id);
+                mapping::map(connection, now, actor, owner, &mappings).await?;
+                mapping::list(connection, Some(&id)).await
+            };
             output.list(&MAPPING_COLUMNS, &in_transaction(pool, map).await?)
         }
         Command::Mappings { clinic, unmapped } => {

@@ -7,7 +7,7 @@ use crate::clinics;
 use crate::config::Overrides;
 use crate::db::{Page, in_transaction};
 use crate::exports::Rows;
-use crate::orders::{self, CancelledLine, Filter};
+use crate::orders::{self, Action, CancelledLine, Filter};
 use crate::shipments::order_record;
 use crate::values::parse_decimal;
 use sqlx::PgConnection;
@@ -94,7 +94,11 @@ The second example cancels all of line 9, and 5 units of line 10.")]
 
 pub async fn run(command: Command, context: &Context, output: Output) -> anyhow::Result<()> {
     let Context { pool, actor, .. } = context;
-    let now = context.clock.now();
+    let change = async |id: String, action: Action<'_>, reason: Option<String>| {
+        let (now, reason) = (context.clock.now(), reason.as_deref());
+        let change = async |it: &mut PgConnection| orders::change(it, now, actor, &id, action, reason, None).await;
+        output.record(&in_transaction(pool, change).await?)
+    };
     match command {
         Command::List(filter) => {
             let columns = [
@@ -111,29 +115,12 @@ pub async fn run(command: Command, context: &Context, output: Output) -> anyhow:
             output.list(&columns, &orders::list(&mut *pool.begin().await?, &filter, Page::default()).await?)
         }
         Command::Show { id } => output.record(&order_record::show(&mut *pool.begin().await?, &id).await?),
-        Command::Accept { id, reason } => {
-            let accept = async |connection: &mut PgConnection| {
-                orders::accept(connection, now, actor, &id, reason.as_deref(), None).await
-            };
-            output.record(&in_transaction(pool, accept).await?)
-        }
+        Command::Accept { id, reason } => change(id, Action::Accept, reason).await,
         Command::Decline { id, reason } => {
-            let decline = async |connection: &mut PgConnection| {
-                orders::decline(connection, now, actor, &context.settings.clinic, &id, &reason, None).await
-            };
-            output.record(&in_transaction(pool, decline).await?)
+            change(id, Action::Decline { defaults: &context.settings.clinic }, Some(reason)).await
         }
-        Command::Hold { id, reason } => {
-            let hold =
-                async |connection: &mut PgConnection| orders::hold(connection, now, actor, &id, &reason, None).await;
-            output.record(&in_transaction(pool, hold).await?)
-        }
-        Command::Cancel { id, lines, reason } => {
-            let cancel = async |connection: &mut PgConnection| {
-                orders::cancel(connection, now, actor, &id, &lines, &reason, None).await
-            };
-            output.record(&in_transaction(pool, cancel).await?)
-        }
+        Command::Hold { id, reason } => change(id, Action::Hold, Some(reason)).await,
+        Command::Cancel { id, lines, reason } => change(id, Action::Cancel(&lines), Some(reason)).await,
         Command::BackOrders => {
             let columns = ["supplier_code", "name", "on_hand", "reserved", "short", "orders", "since"];
             output.list(&columns, &orders::stock::back_orders(pool).await?)
@@ -141,7 +128,7 @@ pub async fn run(command: Command, context: &Context, output: Output) -> anyhow:
         Command::Export { filter, export } => export::run(context, output, Rows::Orders(filter), &export).await,
         Command::Rules { clinic } => {
             let overrides = match clinic {
-                Some(clinic) => clinics::find(pool, &clinic).await?.settings,
+                Some(clinic) => clinics::find(pool, &clinic).await?.settings.0,
                 None => Overrides::new(),
             };
             let is_set = |variable: &str| std::env::var_os(variable).is_some();

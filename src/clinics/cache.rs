@@ -51,13 +51,8 @@ impl ClinicCache {
         self.version() >= 0
     }
 
-    /// Reads the clinics again if they changed. An error leaves the cache as it is.
-    pub async fn refresh(&self) -> Result<(), sqlx::Error> {
-        self.changed().await.map(drop)
-    }
-
-    /// As [`ClinicCache::refresh`]. Returns whether anything changed.
-    pub async fn changed(&self) -> Result<bool, sqlx::Error> {
+    /// Reads the clinics again if they changed, and returns whether they did. An error leaves the cache as it is.
+    pub async fn refresh(&self) -> Result<bool, sqlx::Error> {
         if store::clinics_version(&self.pool).await? == self.clinics.load().version {
             return Ok(false);
         }

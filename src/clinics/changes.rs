@@ -27,7 +27,7 @@ impl InvalidFields {
     }
 
     /// Sets `target` to a parsed value, or keeps the problem.
-    pub fn set<T>(&mut self, target: &mut T, field: &str, parsed: Result<T, String>) {
+    pub fn set<T>(&mut self, field: &str, parsed: Result<T, String>, target: &mut T) {
         match parsed {
             Ok(value) => *target = value,
             Err(message) => self.push(field, message),

@@ -31,7 +31,7 @@ pub async fn set(
     for (key, value) in &changes.values {
         let key = key.as_str();
         match key {
-            "name" => invalid.set(&mut row.name, key, text(value).and_then(|name| check_name(&name))),
+            "name" => invalid.set(key, text(value).and_then(|name| check_name(&name)), &mut row.name),
             "site" => match text(value) {
                 Ok(name) if name.is_empty() => row.site_id = None,
                 Ok(name) => match store::find_site(connection, &name).await? {
@@ -45,15 +45,15 @@ pub async fn set(
                 Ok(name) => row.price_list_id = Some(store::find_or_insert_price_list(connection, &name).await?),
                 Err(message) => invalid.push(key, message),
             },
-            "hidden_categories" => invalid.set(&mut row.hidden_categories, key, list(key, value)),
-            "hidden_products" => invalid.set(&mut row.hidden_products, key, list(key, value)),
-            "only_categories" => invalid.set(&mut row.only_categories, key, list(key, value)),
-            "only_products" => invalid.set(&mut row.only_products, key, list(key, value)),
-            "restricted_licence" => invalid.set(&mut row.restricted_licence, key, flag(key, value)),
-            "on_hold" => invalid.set(&mut row.on_hold, key, flag(key, value)),
-            "tax_code" => invalid.set(&mut row.tax_code, key, text(value).and_then(|code| short(key, &code))),
-            "tax_rate" => invalid.set(&mut row.tax_rate, key, rate(key, value)),
-            "tax_overrides_product" => invalid.set(&mut row.tax_overrides_product, key, flag(key, value)),
+            "hidden_categories" => invalid.set(key, list(key, value), &mut row.hidden_categories),
+            "hidden_products" => invalid.set(key, list(key, value), &mut row.hidden_products),
+            "only_categories" => invalid.set(key, list(key, value), &mut row.only_categories),
+            "only_products" => invalid.set(key, list(key, value), &mut row.only_products),
+            "restricted_licence" => invalid.set(key, flag(key, value), &mut row.restricted_licence),
+            "on_hold" => invalid.set(key, flag(key, value), &mut row.on_hold),
+            "tax_code" => invalid.set(key, text(value).and_then(|code| short(key, &code)), &mut row.tax_code),
+            "tax_rate" => invalid.set(key, rate(key, value), &mut row.tax_rate),
+            "tax_overrides_product" => invalid.set(key, flag(key, value), &mut row.tax_overrides_product),
             "settings" if value.is_null() => row.settings.0.clear(),
             _ => match setting(defaults, setting_key(key), value) {
                 Ok(Some(value)) => drop(row.settings.0.insert(setting_key(key).to_owned(), value)),

@@ -1,6 +1,6 @@
 //! SQL of `clinic`.
 
-use super::{Clinic, Filter};
+use super::{Clinic, ClinicState, Filter};
 use crate::config::Overrides;
 use crate::db::{Page, Pool};
 use crate::ids::{ClinicId, SiteId};
@@ -60,7 +60,8 @@ pub async fn list(
     filter: &Filter,
     page: Page,
 ) -> Result<Vec<Clinic>, sqlx::Error> {
-    let rows = sqlx::query!(
+    sqlx::query_as!(
+        Clinic,
         r#"select c.id as "id: ClinicId", c.name, c.client_id, c.state, s.name as "site?", l.name as "price_list?", c.hidden_categories,
                   c.hidden_products, c.only_categories, c.only_products, c.restricted_licence, c.on_hold, c.tax_code,
                   c.tax_rate, c.tax_overrides_product, c.previous_secret_until, c.settings as "settings: Json<Overrides>", c.created_at,
@@ -73,37 +74,13 @@ pub async fn list(
            order by c.id desc limit $6"#,
         which.map(|(_, text)| text),
         which.and_then(|(id, _)| id),
-        filter.state.as_deref(),
+        filter.state.map(ClinicState::as_str),
         filter.site.as_deref(),
         page.before,
         page.limit
     )
     .fetch_all(executor)
-    .await?;
-    Ok(rows
-        .into_iter()
-        .map(|row| Clinic {
-            id: row.id,
-            name: row.name,
-            client_id: row.client_id,
-            state: row.state,
-            site: row.site,
-            price_list: row.price_list,
-            hidden_categories: row.hidden_categories,
-            hidden_products: row.hidden_products,
-            only_categories: row.only_categories,
-            only_products: row.only_products,
-            restricted_licence: row.restricted_licence,
-            on_hold: row.on_hold,
-            tax_code: row.tax_code,
-            tax_rate: row.tax_rate,
-            tax_overrides_product: row.tax_overrides_product,
-            previous_secret_until: row.previous_secret_until,
-            settings: row.settings.0,
-            created_at: row.created_at,
-            version: row.version,
-        })
-        .collect())
+    .await
 }
 
 /// Locks a clinic until the transaction ends. Returns its version: the transaction that wrote the row last.
@@ -161,11 +138,11 @@ pub async fn update(connection: &mut PgConnection, row: &ClinicRow) -> Result<()
     Ok(())
 }
 
-pub async fn set_state(connection: &mut PgConnection, id: ClinicId, state: &str) -> Result<(), sqlx::Error> {
+pub async fn set_state(connection: &mut PgConnection, id: ClinicId, state: ClinicState) -> Result<(), sqlx::Error> {
     sqlx::query!(
         "update clinic set state = $2, token_generation = token_generation + 1 where id = $1",
         id as ClinicId,
-        state
+        state.as_str()
     )
     .execute(connection)
     .await?;

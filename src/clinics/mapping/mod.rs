@@ -6,12 +6,14 @@
 
 mod store;
 
+pub use store::list_of_site;
+
 use super::{ClinicError, InvalidFields, find};
 use crate::audit;
 use crate::ids::{ClinicId, SiteId};
 use serde::Serialize;
 use serde_json::json;
-use sqlx::{PgConnection, PgExecutor};
+use sqlx::PgConnection;
 use time::OffsetDateTime;
 
 /// The kind of an id.
@@ -38,17 +40,23 @@ impl Kind {
     }
 }
 
-/// An id and its text. An empty text deletes the mapping.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// The text of an id that ezyVet sends.
+#[derive(Clone, Debug, serde::Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(as = MappingEntry)]
 pub struct NewMapping {
     pub kind: Kind,
+    /// The `shipping_address_id` or `ownership_id` of orders.
+    #[schema(example = "2")]
     pub ezyvet_id: String,
-    pub value: String,
+    /// The delivery address or the account number. Null or empty: the mapping is deleted.
+    #[schema(example = "12 Harbour St, Dunedin")]
+    pub value: Option<String>,
 }
 
 /// Whose ids are mapped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Owner {
+pub enum Owner {
     /// Those of the clinic's site; the clinic's own if it has no site.
     Clinic(ClinicId),
     Site(SiteId),
@@ -86,32 +94,8 @@ pub struct SiteMapping {
     pub orders: i64,
 }
 
-/// Stores mappings, all or none, in the caller's transaction. Returns all ids of the clinic.
+/// Stores mappings, all or none, in the caller's transaction.
 pub async fn map(
-    connection: &mut PgConnection,
-    now: OffsetDateTime,
-    actor: &str,
-    which: &str,
-    mappings: &[NewMapping],
-) -> Result<Vec<Mapping>, ClinicError> {
-    let clinic = find(&mut *connection, which).await?.id;
-    store_all(connection, now, actor, Owner::Clinic(clinic), mappings).await?;
-    Ok(store::list(connection, Some(clinic)).await?)
-}
-
-/// Stores mappings of a site, all or none, in the caller's transaction. Returns all ids of the site.
-pub async fn map_site(
-    connection: &mut PgConnection,
-    now: OffsetDateTime,
-    actor: &str,
-    site: SiteId,
-    mappings: &[NewMapping],
-) -> Result<Vec<SiteMapping>, ClinicError> {
-    store_all(connection, now, actor, Owner::Site(site), mappings).await?;
-    Ok(list_of_site(connection, site).await?)
-}
-
-async fn store_all(
     connection: &mut PgConnection,
     now: OffsetDateTime,
     actor: &str,
@@ -119,41 +103,19 @@ async fn store_all(
     mappings: &[NewMapping],
 ) -> Result<(), ClinicError> {
     check(mappings)?;
-    for mapping in mappings {
-        let (id, value) = (mapping.ezyvet_id.trim(), mapping.value.trim());
-        store::delete(connection, owner, mapping.kind.name(), id).await?;
+    for NewMapping { kind, ezyvet_id, value } in mappings {
+        let (id, value) = (ezyvet_id.trim(), value.as_deref().unwrap_or_default().trim());
+        store::delete(connection, owner, kind.name(), id).await?;
         if !value.is_empty() {
-            store::insert(connection, now, owner, mapping.kind.name(), id, value).await?;
+            store::insert(connection, now, owner, kind.name(), id, value).await?;
         }
-        record(connection, now, actor, owner, (mapping.kind, id, value)).await?;
+        record(connection, now, actor, owner, (*kind, id, value)).await?;
     }
     Ok(())
 }
 
-/// Deletes a mapping of a clinic, in the caller's transaction. Returns whether it existed.
+/// Deletes a mapping, in the caller's transaction. Returns whether it existed.
 pub async fn unmap(
-    connection: &mut PgConnection,
-    now: OffsetDateTime,
-    actor: &str,
-    which: &str,
-    (kind, ezyvet_id): (Kind, &str),
-) -> Result<bool, ClinicError> {
-    let clinic = find(&mut *connection, which).await?.id;
-    Ok(delete(connection, now, actor, Owner::Clinic(clinic), (kind, ezyvet_id)).await?)
-}
-
-/// Deletes a mapping of a site, in the caller's transaction. Returns whether it existed.
-pub async fn unmap_site(
-    connection: &mut PgConnection,
-    now: OffsetDateTime,
-    actor: &str,
-    site: SiteId,
-    mapping: (Kind, &str),
-) -> Result<bool, sqlx::Error> {
-    delete(connection, now, actor, Owner::Site(site), mapping).await
-}
-
-async fn delete(
     connection: &mut PgConnection,
     now: OffsetDateTime,
     actor: &str,
@@ -191,7 +153,7 @@ fn check(mappings: &[NewMapping]) -> Result<(), InvalidFields> {
         if id.is_empty() || !is_valid(id, 100) {
             invalid.push(format!("mappings[{at}].ezyvet_id"), format!("id `{id}`: must have 1 to 100 characters"));
         }
-        if !is_valid(mapping.value.trim(), 1000) {
+        if !is_valid(mapping.value.as_deref().unwrap_or_default().trim(), 1000) {
             let message = format!("the address or account of id `{id}`: must have at most 1000 characters");
             invalid.push(format!("mappings[{at}].value"), message);
         }
@@ -206,9 +168,4 @@ pub async fn list(connection: &mut PgConnection, which: Option<&str>) -> Result<
         None => None,
     };
     Ok(store::list(connection, clinic).await?)
-}
-
-/// Returns the ids that orders of the site's clinics name and the ids that are mapped, unmapped ids first.
-pub async fn list_of_site(executor: impl PgExecutor<'_>, site: SiteId) -> Result<Vec<SiteMapping>, sqlx::Error> {
-    store::list_of_site(executor, site).await
 }

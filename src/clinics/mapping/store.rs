@@ -90,7 +90,8 @@ pub(super) async fn list(executor: impl PgExecutor<'_>, clinic: Option<ClinicId>
     .await
 }
 
-pub(super) async fn list_of_site(executor: impl PgExecutor<'_>, site: SiteId) -> Result<Vec<SiteMapping>, sqlx::Error> {
+/// Returns the ids that orders of the site's clinics name and the ids that are mapped, unmapped ids first.
+pub async fn list_of_site(executor: impl PgExecutor<'_>, site: SiteId) -> Result<Vec<SiteMapping>, sqlx::Error> {
     sqlx::query_as!(
         SiteMapping,
         r#"with received as (

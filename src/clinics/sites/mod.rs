@@ -6,8 +6,6 @@
 mod base_url;
 mod store;
 
-pub use base_url::BaseUrl;
-
 use super::changes::{setting_key, text};
 use super::{Changes, InvalidFields, Stale, Target};
 use crate::audit;
@@ -16,6 +14,7 @@ use crate::db::{Page, Pool};
 use crate::ezyvet::Credentials;
 use crate::ids::SiteId;
 use crate::secret::{KeyRing, Plain, SecretError};
+use serde::Deserialize;
 use serde_json::{Value, json};
 use sqlx::{PgConnection, PgExecutor};
 use time::OffsetDateTime;
@@ -106,11 +105,32 @@ pub struct Site {
     pub version: String,
 }
 
+/// The state of a site.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum SiteState {
+    /// Called as needed.
+    Active,
+    /// Nothing is sent.
+    Paused,
+}
+
+impl SiteState {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Active => "active",
+            Self::Paused => "paused",
+        }
+    }
+}
+
 /// Selects sites. An empty filter selects all.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Debug, Default, Deserialize, utoipa::IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 pub struct Filter {
-    /// `active` or `paused`.
-    pub state: Option<String>,
+    /// Only sites in this state
+    pub state: Option<SiteState>,
 }
 
 fn status(state: &str, failures: i32, not_before: Option<OffsetDateTime>) -> String {
@@ -152,14 +172,13 @@ pub async fn add(
     mut new: NewSite,
 ) -> Result<Site, SiteError> {
     let mut invalid = std::mem::take(&mut new.settings.invalid);
-    let allow_http = new.allow_http;
-    check_field(&mut invalid, &mut new.name, "name", check_name);
-    check_field(&mut invalid, &mut new.base_url, "base_url", |url| check_base_url(url, allow_http));
-    check_field(&mut invalid, &mut new.token_path, "token_path", check_token_path);
-    check_field(&mut invalid, &mut new.partner_id, "partner_id", |text| required("partner_id", text));
-    check_field(&mut invalid, &mut new.client_id, "client_id", |text| required("client_id", text));
-    check_field(&mut invalid, &mut new.site_uid, "site_uid", |text| required("site_uid", text));
-    invalid.set(&mut (), "client_secret", check_secret(&new.client_secret));
+    invalid.set("name", check_name(&new.name), &mut new.name);
+    invalid.set("base_url", check_base_url(&new.base_url, new.allow_http), &mut new.base_url);
+    invalid.set("token_path", check_token_path(&new.token_path), &mut new.token_path);
+    invalid.set("partner_id", required("partner_id", &new.partner_id), &mut new.partner_id);
+    invalid.set("client_id", required("client_id", &new.client_id), &mut new.client_id);
+    invalid.set("site_uid", required("site_uid", &new.site_uid), &mut new.site_uid);
+    invalid.set("client_secret", check_secret(&new.client_secret), &mut ());
     let mut settings = Overrides::new();
     for (key, value) in &new.settings.values {
         change_setting(&mut settings, defaults, &mut invalid, key, value);
@@ -212,23 +231,24 @@ pub async fn change(
     for (key, value) in &changes.values {
         let key = key.as_str();
         match key {
-            "name" => invalid.set(&mut site.name, key, text(value).and_then(|name| check_name(&name))),
+            "name" => invalid.set(key, text(value).and_then(|name| check_name(&name)), &mut site.name),
             "base_url" => {
-                invalid.set(&mut site.base_url, key, text(value).and_then(|url| check_base_url(&url, allow_http)));
+                let url = text(value).and_then(|url| check_base_url(&url, allow_http));
+                invalid.set(key, url, &mut site.base_url);
             }
             "token_path" => {
-                invalid.set(&mut site.token_path, key, text(value).and_then(|path| check_token_path(&path)))
+                invalid.set(key, text(value).and_then(|path| check_token_path(&path)), &mut site.token_path)
             }
-            "partner_id" => invalid.set(&mut site.partner_id, key, text(value).and_then(|id| required(key, &id))),
-            "client_id" => invalid.set(&mut site.client_id, key, text(value).and_then(|id| required(key, &id))),
-            "site_uid" => invalid.set(&mut site.site_uid, key, text(value).and_then(|uid| required(key, &uid))),
+            "partner_id" => invalid.set(key, text(value).and_then(|id| required(key, &id)), &mut site.partner_id),
+            "client_id" => invalid.set(key, text(value).and_then(|id| required(key, &id)), &mut site.client_id),
+            "site_uid" => invalid.set(key, text(value).and_then(|uid| required(key, &uid)), &mut site.site_uid),
             "settings" if value.is_null() => site.settings.clear(),
-            "state" => invalid.set(&mut site.state, key, text(value).and_then(check_state)),
+            "state" => invalid.set(key, text(value).and_then(check_state), &mut site.state),
             _ => change_setting(&mut site.settings, defaults, &mut invalid, key, value),
         }
     }
     if let Some(secret) = &client_secret {
-        invalid.set(&mut (), "client_secret", check_secret(secret));
+        invalid.set("client_secret", check_secret(secret), &mut ());
         changed.push("client_secret=[hidden]".to_owned());
     }
     invalid.finish()?;
@@ -267,16 +287,6 @@ fn change_setting(
     }
 }
 
-fn check_field(
-    invalid: &mut InvalidFields,
-    value: &mut String,
-    field: &str,
-    check: impl Fn(&str) -> Result<String, String>,
-) {
-    let checked = check(value);
-    invalid.set(value, field, checked);
-}
-
 fn required(field: &str, text: &str) -> Result<String, String> {
     let text = text.trim();
     let length = text.chars().count();
@@ -294,7 +304,7 @@ fn check_name(name: &str) -> Result<String, String> {
 }
 
 fn check_base_url(url: &str, allow_http: bool) -> Result<String, String> {
-    BaseUrl::parse(url, allow_http).map(|url| url.as_str().to_owned()).map_err(|error| error.to_string())
+    base_url::parse(url, allow_http).map_err(|error| error.to_string())
 }
 
 /// Without the slash, a path such as `@other.example` would change the host.

@@ -1,8 +1,8 @@
 //! SQL of `site`.
 
-use super::{Filter, NewSite, Site, SiteError};
+use super::{Filter, NewSite, Site, SiteError, SiteState};
 use crate::config::Overrides;
-use crate::db::{OnConstraint, Page, Pool};
+use crate::db::{Page, Pool};
 use crate::ids::SiteId;
 use sqlx::types::Json;
 use sqlx::{PgConnection, PgExecutor};
@@ -51,13 +51,18 @@ pub(super) async fn insert(
     )
     .execute(&mut *connection)
     .await
-    .on_constraint("site_name_key", || SiteError::NameTaken(new.name.clone()))
-    .or_else(|error| match error {
-        SiteError::Database(cause) => Err(cause).on_constraint("site_credentials_key", || SiteError::CredentialsTaken),
-        other => Err(other),
-    })?;
+    .map_err(|error| taken(error, &new.name))?;
     sqlx::query!("insert into site_lease (site_id) values ($1)", id.0).execute(connection).await?;
     Ok(())
+}
+
+/// Says what another site has already.
+fn taken(error: sqlx::Error, name: &str) -> SiteError {
+    match error.as_database_error().and_then(|error| error.constraint()) {
+        Some("site_name_key") => SiteError::NameTaken(name.to_owned()),
+        Some("site_credentials_key") => SiteError::CredentialsTaken,
+        _ => error.into(),
+    }
 }
 
 /// Returns sites, newest first. `which`: only the one with this id or this name.
@@ -82,7 +87,7 @@ pub(super) async fn list(
            order by s.id desc limit $5"#,
         which.map(|(_, text)| text),
         which.and_then(|(id, _)| id),
-        filter.state.as_deref(),
+        filter.state.map(SiteState::as_str),
         page.before,
         page.limit
     )
@@ -135,11 +140,7 @@ pub(super) async fn update(connection: &mut PgConnection, site: &Site, sealed: O
     )
     .execute(&mut *connection)
     .await
-    .on_constraint("site_name_key", || SiteError::NameTaken(site.name.clone()))
-    .or_else(|error| match error {
-        SiteError::Database(cause) => Err(cause).on_constraint("site_credentials_key", || SiteError::CredentialsTaken),
-        other => Err(other),
-    })?;
+    .map_err(|error| taken(error, &site.name))?;
     // The change may have solved the site's trouble: try again now.
     sqlx::query!("update site_lease set not_before = null, failures = 0 where site_id = $1", site.id.0)
         .execute(&mut *connection)
