@@ -1,7 +1,7 @@
 //! SQL of audit entries.
 
 use crate::db::Page;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sqlx::{PgConnection, PgExecutor};
 use time::OffsetDateTime;
@@ -45,17 +45,25 @@ pub async fn record(
 }
 
 /// Selects entries. An empty filter selects all.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Debug, Default, Deserialize, utoipa::IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 pub struct Filter {
-    /// For instance `order`.
+    /// Only entries about this kind of subject, such as `order`, `clinic` or `site`
     pub subject_kind: Option<String>,
+    /// Only entries about the subject with this id
     pub subject_id: Option<i64>,
+    /// Only entries of this actor, such as `key:erp`
     pub actor: Option<String>,
-    /// For instance `order.accept`.
+    /// Only this action, such as `order.accept`
     pub action: Option<String>,
-    /// Recorded at this time or later.
+    /// Only entries on or after this day or moment: YYYY-MM-DD, or RFC 3339
+    #[serde(default, deserialize_with = "crate::clock::read_since")]
+    #[param(value_type = Option<String>)]
     pub since: Option<OffsetDateTime>,
-    /// Recorded before this time.
+    /// Only entries on or before this day, or before this moment
+    #[serde(default, deserialize_with = "crate::clock::read_until")]
+    #[param(value_type = Option<String>)]
     pub until: Option<OffsetDateTime>,
 }
 

@@ -5,7 +5,7 @@
 
 use super::rows::{InvoiceRow, OrderRow, ShipmentRow};
 use crate::ids::{DeliveryId, OrderId, ShipmentId};
-use crate::orders::Filter;
+use crate::orders::{Filter, OrderState};
 use futures_util::stream::BoxStream;
 use sqlx::PgConnection;
 
@@ -62,7 +62,7 @@ pub fn orders<'a>(connection: &'a mut PgConnection, changes: Changes, filter: &'
            order by o.id, l.position"#,
         changes.since,
         changes.until,
-        filter.state,
+        filter.state.map(OrderState::as_str),
         filter.clinic,
         filter.product,
         filter.attention,

@@ -3,7 +3,7 @@
 
 use super::limit::Quota;
 use super::operations::find;
-use super::problem::{Kind, Problem};
+use super::problem::{Kind, Problem, Result};
 use super::{ROOT, Staff};
 use crate::auth::api_keys::authenticate;
 use crate::http::address::client_address;
@@ -40,7 +40,7 @@ fn insert(headers: &mut HeaderMap, name: HeaderName, value: String) {
     }
 }
 
-async fn admit(request: &ServiceRequest, quota: &mut Option<Quota>) -> Result<(), Problem> {
+async fn admit(request: &ServiceRequest, quota: &mut Option<Quota>) -> Result<()> {
     let staff = request.app_data::<web::Data<Staff>>().ok_or_else(Problem::internal)?;
     let now = staff.clock.now();
     let address = client_address(request.request(), &staff.settings.server.trusted_proxies);

@@ -1,13 +1,14 @@
-//! The answer to a write, as it is sent and stored.
+//! The answer of an operation, as it is sent and stored.
 
-use super::problem::Problem;
-use actix_web::HttpResponse;
+use super::problem::{Problem, Result};
+use actix_web::body::BoxBody;
 use actix_web::http::{StatusCode, header};
+use actix_web::{HttpRequest, HttpResponse, Responder};
 use aws_lc_rs::digest::{SHA256, digest};
 use serde::Serialize;
 use std::fmt::Write;
 
-/// The answer to a write.
+/// The answer of an operation.
 #[derive(Debug)]
 pub struct Answer {
     pub(super) status: StatusCode,
@@ -18,12 +19,17 @@ pub struct Answer {
 
 impl Answer {
     /// 200 with a body.
-    pub fn ok(body: &impl Serialize) -> Result<Self, Problem> {
+    pub fn ok(body: &impl Serialize) -> Result<Self> {
         Self::with(StatusCode::OK, body)
     }
 
+    /// 200 with a body, and the version of the resource.
+    pub fn versioned(body: &impl Serialize, version: &str) -> Result<Self> {
+        Ok(Self::ok(body)?.with_version(version))
+    }
+
     /// 201 with a body, and the path of the new resource below `/staff/v1`.
-    pub fn created(path: &str, body: &impl Serialize) -> Result<Self, Problem> {
+    pub fn created(path: &str, body: &impl Serialize) -> Result<Self> {
         let mut answer = Self::with(StatusCode::CREATED, body)?;
         answer.headers.push((header::LOCATION.to_string(), format!("{}{path}", super::ROOT)));
         Ok(answer)
@@ -40,16 +46,17 @@ impl Answer {
         self
     }
 
-    fn with(status: StatusCode, body: &impl Serialize) -> Result<Self, Problem> {
-        let body = serde_json::to_string(body).map_err(|error| {
-            tracing::error!(%error, "an answer cannot be written as JSON");
-            Problem::internal()
-        })?;
+    fn with(status: StatusCode, body: &impl Serialize) -> Result<Self> {
+        let body = serde_json::to_string(body)
+            .map_err(|error| Problem::fault(error, "an answer cannot be written as JSON"))?;
         Ok(Self { status, headers: Vec::new(), body: Some(body) })
     }
+}
 
-    /// Returns the HTTP response.
-    pub(super) fn into_response(self) -> HttpResponse {
+impl Responder for Answer {
+    type Body = BoxBody;
+
+    fn respond_to(self, _: &HttpRequest) -> HttpResponse {
         let mut response = HttpResponse::build(self.status);
         response.insert_header((header::CACHE_CONTROL, "no-store"));
         for (name, value) in self.headers {

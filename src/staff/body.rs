@@ -1,7 +1,8 @@
 //! Reads JSON bodies. The published schema of the type decides what a body may contain, so that document and behaviour
 //! cannot differ, and every invalid field is reported at once.
 
-use super::problem::{FieldError, Kind, Problem};
+use super::problem::{FieldError, Kind, Problem, Result};
+use crate::config::Span;
 use bytes::Bytes;
 use jsonschema::error::{TypeKind, ValidationErrorKind};
 use jsonschema::paths::{Location, LocationSegment};
@@ -15,6 +16,7 @@ use std::borrow::Cow;
 use std::collections::HashMap;
 use std::fmt::Write;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 use utoipa::openapi::schema::{ObjectBuilder, Schema, Type};
 use utoipa::openapi::{KnownFormat, RefOr, SchemaFormat};
 use utoipa::{PartialSchema, ToSchema};
@@ -30,7 +32,7 @@ impl<T: DeserializeOwned + ToSchema + Validate + 'static> Body for T {}
 
 /// Parses a JSON body. An empty body counts as `{}`. Fails with 400 if the text is not JSON, and with 422 if fields are
 /// missing, unknown or invalid.
-pub fn parse<B: Body>(bytes: &Bytes) -> Result<B, Problem> {
+pub fn parse<B: Body>(bytes: &Bytes) -> Result<B> {
     let value: Value = if bytes.trim_ascii().is_empty() {
         json!({})
     } else {
@@ -48,10 +50,9 @@ pub fn parse<B: Body>(bytes: &Bytes) -> Result<B, Problem> {
     })?;
     match body.validate() {
         Ok(()) => Ok(body),
-        Err(errors) => {
-            let mut found = Vec::new();
-            list(&errors, "", &mut found);
-            Err(invalid(found))
+        Err(wrong) => {
+            list(&wrong, "", &mut errors);
+            Err(invalid(errors))
         }
     }
 }
@@ -74,10 +75,8 @@ fn schema<B: ToSchema + 'static>() -> Result<Arc<Validator>, Problem> {
     if let Some(schema) = schemas.get(&TypeId::of::<B>()) {
         return Ok(schema.clone());
     }
-    let compiled = compile::<B>().map(Arc::new).map_err(|error| {
-        tracing::error!(error, "the schema of a request body does not compile");
-        Problem::internal()
-    })?;
+    let compiled = compile::<B>().map(Arc::new);
+    let compiled = compiled.map_err(|error| Problem::fault(error, "the schema of a request body does not compile"))?;
     schemas.insert(TypeId::of::<B>(), compiled.clone());
     Ok(compiled)
 }
@@ -195,6 +194,13 @@ fn list(errors: &ValidationErrors, prefix: &str, found: &mut Vec<FieldError>) {
             })),
         }
     }
+}
+
+/// Parses a duration such as `1d` in a field.
+pub fn duration(field: &str, text: Option<&str>) -> Result<Option<Duration>> {
+    let span = text.map(str::parse::<Span>).transpose();
+    let span = span.map_err(|error| Problem::field(Kind::Invalid, field, error.to_string()))?;
+    Ok(span.map(|span| span.0))
 }
 
 /// The body of an operation that needs none.

@@ -1,20 +1,19 @@
 //! `/clinics`: clinics, their credentials and settings.
 
-use super::body::{Exact, Nothing};
+use super::body::{Exact, Nothing, duration};
 use super::page::{List, PageParams};
 use super::patch::patch;
-use super::problem::{FieldError, Kind, Problem};
-use super::query::Read;
-use super::write::{Answer, IfMatch, Json, Write};
+use super::problem::{FieldError, Kind, Problem, Result};
+use super::query::{Id, Read};
+use super::write::{Answer, IfMatch, Write};
 use crate::clinics::{
-    self, Clinic, ClinicDraft, ClinicError, ClinicInFull, Filter, InvalidFields, IssuedClinic, Target,
+    self, Clinic, ClinicDraft, ClinicError, ClinicInFull, ClinicState, Filter, InvalidFields, IssuedClinic,
 };
-use crate::config::Span;
-use actix_web::{HttpResponse, web};
 use serde::Deserialize;
 use serde_json::Value;
+use sqlx::PgConnection;
 use std::collections::BTreeMap;
-use utoipa::{IntoParams, ToSchema};
+use utoipa::ToSchema;
 use validator::Validate;
 
 impl From<InvalidFields> for Problem {
@@ -36,53 +35,10 @@ impl From<ClinicError> for Problem {
             }
             ClinicError::Invalid(invalid) => invalid.into(),
             ClinicError::Stale(_) => Self::stale(),
-            ClinicError::Secret(error) => {
-                tracing::error!(%error, "the secret of a clinic cannot be issued");
-                Self::internal()
-            }
+            ClinicError::Secret(error) => error.into(),
             ClinicError::Database(error) => error.into(),
         }
     }
-}
-
-/// The state of a clinic.
-#[derive(Clone, Copy, Debug, Deserialize, ToSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum ClinicState {
-    Active,
-    Suspended,
-}
-
-impl ClinicState {
-    fn name(self) -> &'static str {
-        match self {
-            Self::Active => "active",
-            Self::Suspended => "suspended",
-        }
-    }
-}
-
-/// Selects clinics.
-#[derive(Debug, Deserialize, IntoParams)]
-#[serde(deny_unknown_fields)]
-#[into_params(parameter_in = Query)]
-pub struct ClinicParams {
-    /// Only clinics in this state
-    state: Option<ClinicState>,
-    /// Only clinics of this site: its id or name
-    site: Option<String>,
-}
-
-/// A clinic to add.
-#[derive(Debug, Deserialize, ToSchema, Validate)]
-#[serde(deny_unknown_fields)]
-pub struct NewClinic {
-    #[schema(example = "Harbour Vets")]
-    name: String,
-    /// Id or name of the site that receives its invoices.
-    site: Option<String>,
-    /// The client id that ezyVet sends. Absent: a new random one.
-    client_id: Option<String>,
 }
 
 patch! {
@@ -115,21 +71,20 @@ patch! {
 #[derive(Debug, Deserialize, ToSchema, Validate)]
 #[serde(deny_unknown_fields)]
 pub struct Rotation {
-    /// How long the old secret stays valid, such as `1d`. Absent: not at all.
-    #[schema(example = "1d")]
-    overlap: Option<String>,
+    /// How long the old secret stays valid beside the new one, such as `1d`. Absent: not at all for a clinic,
+    /// SPSI_WEBHOOK_SECRET_OVERLAP for a webhook.
+    #[schema(example = "24h")]
+    pub(super) overlap: Option<String>,
 }
 
 /// List clinics
 ///
 /// Newest first.
-#[utoipa::path(get, path = "/clinics", tag = "clinics", params(ClinicParams, PageParams),
+#[utoipa::path(get, path = "/clinics", tag = "clinics", params(Filter, PageParams),
     responses((status = 200, description = "A page of clinics", body = List<Clinic>)))]
-pub async fn list_clinics(read: Read<ClinicParams, PageParams>) -> Result<HttpResponse, Problem> {
-    let filter = Filter { state: read.params.state.map(|state| state.name().to_owned()), site: read.params.site };
-    let page = read.page.page(&read.staff.settings)?;
-    let clinics = clinics::list(&read.staff.pool, &filter, page).await?;
-    read.page.respond(&read.staff.settings, clinics, |clinic| clinic.id.0)
+pub async fn list_clinics(read: Read<Filter, PageParams>) -> Result<Answer> {
+    let clinics = clinics::list(&read.staff.pool, &read.params, read.page.before()?).await?;
+    read.page.answer(clinics, |clinic| clinic.id.0)
 }
 
 /// Show a clinic
@@ -138,25 +93,19 @@ pub async fn list_clinics(read: Read<ClinicParams, PageParams>) -> Result<HttpRe
 /// `If-Match`.
 #[utoipa::path(get, path = "/clinics/{id}", tag = "clinics", params(("id" = String, Path)),
     responses((status = 200, description = "The clinic", body = ClinicInFull)))]
-pub async fn show_clinic(read: Read, id: web::Path<String>) -> Result<HttpResponse, Problem> {
+pub async fn show_clinic(read: Read, id: Id) -> Result<Answer> {
     let clinic = clinics::show(&read.staff.pool, &read.staff.settings.clinic, &id).await?;
-    Ok(Answer::ok(&clinic)?.with_version(&clinic.clinic.version).into_response())
+    Answer::versioned(&clinic, &clinic.clinic.version)
 }
 
 /// Add a clinic
 ///
 /// The answer shows the client secret, once: it is stored as a hash. Enter client id and secret in ezyVet.
-#[utoipa::path(post, path = "/clinics", tag = "clinics", request_body = NewClinic,
+#[utoipa::path(post, path = "/clinics", tag = "clinics", request_body = ClinicDraft,
     responses((status = 201, description = "The clinic with its credentials", body = IssuedClinic)))]
-pub async fn add_clinic(write: Write<Json<NewClinic>>) -> Result<HttpResponse, Problem> {
-    write
-        .run(async |connection, write| {
-            let Json(NewClinic { name, site, client_id }) = write.content;
-            let draft = ClinicDraft { name, site, client_id };
-            let issued = clinics::add(connection, write.now, &write.caller.actor(), draft).await?;
-            Answer::created(&format!("/clinics/{}", issued.id), &issued)
-        })
-        .await
+pub async fn add_clinic(connection: &mut PgConnection, write: Write<ClinicDraft>) -> Result<Answer> {
+    let issued = clinics::add(connection, write.now, &write.actor, write.content).await?;
+    Answer::created(&format!("/clinics/{}", issued.id), &issued)
 }
 
 /// Change a clinic
@@ -164,15 +113,10 @@ pub async fn add_clinic(write: Write<Json<NewClinic>>) -> Result<HttpResponse, P
 /// Changes nothing if one field is invalid. Every replica applies the change within seconds.
 #[utoipa::path(patch, path = "/clinics/{id}", tag = "clinics", params(("id" = String, Path), IfMatch), request_body = ClinicPatch,
     responses((status = 200, description = "The clinic", body = ClinicInFull)))]
-pub async fn change_clinic(write: Write<Json<ClinicPatch>>, id: web::Path<String>) -> Result<HttpResponse, Problem> {
-    write
-        .run(async |connection, write| {
-            let target = Target { which: &id, expected_version: write.if_match.as_deref() };
-            let (actor, defaults, Json(patch)) = (write.caller.actor(), &write.staff.settings.clinic, write.content);
-            let clinic = clinics::set(connection, write.now, &actor, defaults, target, patch.changes()).await?;
-            Ok(Answer::ok(&clinic)?.with_version(&clinic.clinic.version))
-        })
-        .await
+pub async fn change_clinic(connection: &mut PgConnection, write: Write<ClinicPatch>, id: Id) -> Result<Answer> {
+    let (changes, defaults) = (write.content.changes(), &write.staff.settings.clinic);
+    let clinic = clinics::set(connection, write.now, &write.actor, defaults, write.target(&id), changes).await?;
+    Answer::versioned(&clinic, &clinic.clinic.version)
 }
 
 /// Replace the secret of a clinic
@@ -180,19 +124,9 @@ pub async fn change_clinic(write: Write<Json<ClinicPatch>>, id: web::Path<String
 /// The answer shows the new secret, once. Access tokens of the clinic become invalid on every replica within seconds.
 #[utoipa::path(post, path = "/clinics/{id}/rotate-secret", tag = "clinics", params(("id" = String, Path), IfMatch),
     request_body = Rotation, responses((status = 200, description = "The new credentials", body = IssuedClinic)))]
-pub async fn rotate_clinic_secret(
-    write: Write<Json<Rotation>>,
-    id: web::Path<String>,
-) -> Result<HttpResponse, Problem> {
-    write
-        .run(async |connection, write| {
-            let overlap = write.content.0.overlap.as_deref().unwrap_or("0s").parse::<Span>();
-            let overlap = overlap.map_err(|error| Problem::field(Kind::Invalid, "overlap", error.to_string()))?;
-            let target = Target { which: &id, expected_version: write.if_match.as_deref() };
-            let actor = write.caller.actor();
-            Answer::ok(&clinics::rotate_secret(connection, write.now, &actor, target, overlap.0).await?)
-        })
-        .await
+pub async fn rotate_clinic_secret(connection: &mut PgConnection, write: Write<Rotation>, id: Id) -> Result<Answer> {
+    let overlap = duration("overlap", write.content.overlap.as_deref())?.unwrap_or_default();
+    Answer::ok(&clinics::rotate_secret(connection, write.now, &write.actor, write.target(&id), overlap).await?)
 }
 
 /// Suspend a clinic
@@ -200,14 +134,8 @@ pub async fn rotate_clinic_secret(
 /// Its requests are refused, and its access tokens become invalid on every replica within seconds.
 #[utoipa::path(post, path = "/clinics/{id}/suspend", tag = "clinics", params(("id" = String, Path), IfMatch),
     request_body = Nothing, responses((status = 200, description = "The suspended clinic", body = Clinic)))]
-pub async fn suspend_clinic(write: Write<Json<Nothing>>, id: web::Path<String>) -> Result<HttpResponse, Problem> {
-    write
-        .run(async |connection, write| {
-            let target = Target { which: &id, expected_version: write.if_match.as_deref() };
-            let clinic = clinics::suspend(connection, write.now, &write.caller.actor(), target).await?;
-            Ok(Answer::ok(&clinic)?.with_version(&clinic.version))
-        })
-        .await
+pub async fn suspend_clinic(connection: &mut PgConnection, write: Write, id: Id) -> Result<Answer> {
+    set_state(connection, &write, &id, ClinicState::Suspended).await
 }
 
 /// Resume a suspended clinic
@@ -215,12 +143,11 @@ pub async fn suspend_clinic(write: Write<Json<Nothing>>, id: web::Path<String>) 
 /// Access tokens from before the suspension stay invalid.
 #[utoipa::path(post, path = "/clinics/{id}/resume", tag = "clinics", params(("id" = String, Path), IfMatch),
     request_body = Nothing, responses((status = 200, description = "The active clinic", body = Clinic)))]
-pub async fn resume_clinic(write: Write<Json<Nothing>>, id: web::Path<String>) -> Result<HttpResponse, Problem> {
-    write
-        .run(async |connection, write| {
-            let target = Target { which: &id, expected_version: write.if_match.as_deref() };
-            let clinic = clinics::resume(connection, write.now, &write.caller.actor(), target).await?;
-            Ok(Answer::ok(&clinic)?.with_version(&clinic.version))
-        })
-        .await
+pub async fn resume_clinic(connection: &mut PgConnection, write: Write, id: Id) -> Result<Answer> {
+    set_state(connection, &write, &id, ClinicState::Active).await
+}
+
+async fn set_state(connection: &mut PgConnection, write: &Write, id: &str, state: ClinicState) -> Result<Answer> {
+    let clinic = clinics::set_state(connection, write.now, &write.actor, write.target(id), state).await?;
+    Answer::versioned(&clinic, &clinic.version)
 }

@@ -1,14 +1,15 @@
 //! `/deliveries`: invoices and stock movements on their way to ezyVet.
 
+use super::body::Nothing;
 use super::page::{List, PageParams};
-use super::problem::{Kind, Problem};
-use super::query::{self, Read};
-use super::write::{Answer, IfMatch, Json, Write};
+use super::problem::{Kind, Problem, Result};
+use super::query::{Id, Read};
+use super::write::{Answer, IfMatch, Write};
 use crate::delivery::StopReason;
 use crate::delivery::staff::{self, Delivery, Detail, Filter, StaffError, StateCount};
 use crate::ids::DeliveryId;
-use actix_web::{HttpResponse, web};
 use serde::{Deserialize, Serialize};
+use sqlx::PgConnection;
 use utoipa::{IntoParams, ToSchema};
 use validator::Validate;
 
@@ -56,10 +57,7 @@ impl From<StopReason> for Problem {
                 format!("The site cannot be called now: {reason}. Send the request again later."),
             ),
             StopReason::Site(error) => error.into(),
-            StopReason::Secret(error) => {
-                tracing::error!(%error, "the credentials of a site cannot be decrypted");
-                Self::internal()
-            }
+            StopReason::Secret(error) => error.into(),
             StopReason::Database(error) => error.into(),
         }
     }
@@ -133,16 +131,15 @@ pub struct DeliveryParams {
     /// Only for this order: `supplier_order_number` or id
     order: Option<String>,
     /// Only for this shipment: id
-    #[serde(default, with = "query::text")]
     shipment: Option<i64>,
     /// Only with this invoice number
     invoice_number: Option<String>,
     /// `true`: only invoices that the clinic has not approved within SPSI_RECEIPT_GIVE_UP
-    #[serde(default, with = "query::text")]
-    stale: Option<bool>,
+    #[serde(default)]
+    stale: bool,
     /// `true`: only invoices whose copy in ezyVet differs from the one sent
-    #[serde(default, with = "query::text")]
-    differing: Option<bool>,
+    #[serde(default)]
+    differing: bool,
 }
 
 fn states<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Vec<DeliveryState>, D::Error> {
@@ -161,8 +158,8 @@ impl DeliveryParams {
             order: self.order,
             shipment: self.shipment,
             invoice_number: self.invoice_number,
-            stale: self.stale.unwrap_or_default(),
-            differing: self.differing.unwrap_or_default(),
+            stale: self.stale,
+            differing: self.differing,
         }
     }
 }
@@ -172,10 +169,10 @@ impl DeliveryParams {
 /// Newest first.
 #[utoipa::path(get, path = "/deliveries", tag = "deliveries", params(DeliveryParams, PageParams),
     responses((status = 200, description = "A page of deliveries", body = List<Delivery>)))]
-pub async fn list_deliveries(read: Read<DeliveryParams, PageParams>) -> Result<HttpResponse, Problem> {
-    let page = read.page.page(&read.staff.settings)?;
-    let data = staff::list(&mut *read.staff.pool.acquire().await?, &read.params.filter(), page).await?;
-    read.page.respond(&read.staff.settings, data, |delivery| delivery.id.0)
+pub async fn list_deliveries(read: Read<DeliveryParams, PageParams>) -> Result<Answer> {
+    let page = read.page.before()?;
+    let data = staff::list(&mut *read.staff.pool.begin().await?, &read.params.filter(), page).await?;
+    read.page.answer(data, |delivery| delivery.id.0)
 }
 
 /// Count deliveries by state
@@ -183,9 +180,9 @@ pub async fn list_deliveries(read: Read<DeliveryParams, PageParams>) -> Result<H
 /// By state. States without deliveries are left out.
 #[utoipa::path(get, path = "/deliveries/counts", tag = "deliveries", params(DeliveryParams, PageParams),
     responses((status = 200, description = "The number of deliveries in each state", body = List<StateCount>)))]
-pub async fn count_deliveries(read: Read<DeliveryParams, PageParams>) -> Result<HttpResponse, Problem> {
-    let data = staff::count(&mut *read.staff.pool.acquire().await?, &read.params.filter()).await?;
-    Ok(HttpResponse::Ok().json(read.page.split(&read.staff.settings, data, |count| count.id.clone())?))
+pub async fn count_deliveries(read: Read<DeliveryParams, PageParams>) -> Result<Answer> {
+    let data = staff::count(&mut *read.staff.pool.begin().await?, &read.params.filter()).await?;
+    Answer::ok(&read.page.split(data, |count| count.id.clone())?)
 }
 
 /// Show a delivery
@@ -194,11 +191,11 @@ pub async fn count_deliveries(read: Read<DeliveryParams, PageParams>) -> Result<
 /// an invoice. The `ETag` is the version for `If-Match`.
 #[utoipa::path(get, path = "/deliveries/{id}", tag = "deliveries", params(("id" = String, Path)),
     responses((status = 200, description = "The delivery", body = Detail)))]
-pub async fn show_delivery(read: Read, id: web::Path<String>) -> Result<HttpResponse, Problem> {
-    let connection = &mut *read.staff.pool.acquire().await?;
+pub async fn show_delivery(read: Read, id: Id) -> Result<Answer> {
+    let connection = &mut *read.staff.pool.begin().await?;
     let id = staff::find_id(&mut *connection, &id).await?;
     let detail = staff::show(connection, &read.staff.settings.site, id).await?;
-    Ok(Answer::ok(&detail)?.with_version(&detail.delivery.version()).into_response())
+    Answer::versioned(&detail, &detail.delivery.version())
 }
 
 /// A delivery to send again.
@@ -210,8 +207,8 @@ pub struct Resend {
     pub(super) yes_resend: bool,
 }
 
-fn changed(delivery: &Delivery) -> Result<Answer, Problem> {
-    Ok(Answer::ok(delivery)?.with_version(&delivery.version()))
+fn changed(delivery: &Delivery) -> Result<Answer> {
+    Answer::versioned(delivery, &delivery.version())
 }
 
 /// Send a delivery again
@@ -220,34 +217,22 @@ fn changed(delivery: &Delivery) -> Result<Answer, Problem> {
 /// first.
 #[utoipa::path(post, path = "/deliveries/{id}/retry", tag = "deliveries", params(("id" = String, Path), IfMatch), request_body = Resend,
     responses((status = 200, description = "The delivery, due now", body = Delivery)))]
-pub async fn retry_delivery(write: Write<Json<Resend>>, id: web::Path<String>) -> Result<HttpResponse, Problem> {
-    write
-        .run(async |connection, write| {
-            let (actor, Json(Resend { yes_resend })) = (write.caller.actor(), &write.content);
-            let id = staff::find_id(&mut *connection, &id).await?;
-            let expected = write.if_match.as_deref();
-            changed(&staff::retry(connection, write.now, &actor, id, *yes_resend, expected).await?)
-        })
-        .await
+pub async fn retry_delivery(connection: &mut PgConnection, write: Write<Resend>, id: Id) -> Result<Answer> {
+    let id = staff::find_id(&mut *connection, &id).await?;
+    let (yes_resend, expected) = (write.content.yes_resend, write.if_match.as_deref());
+    changed(&staff::retry(connection, write.now, &write.actor, id, yes_resend, expected).await?)
 }
 
 /// Cancel a delivery
 ///
 /// Of a delivery that ezyVet does not have. Deliveries that follow it then need staff.
 #[utoipa::path(post, path = "/deliveries/{id}/cancel", tag = "deliveries", params(("id" = String, Path), IfMatch),
-    request_body = super::body::Nothing,
+    request_body = Nothing,
     responses((status = 200, description = "The cancelled delivery", body = Delivery)))]
-pub async fn cancel_delivery(
-    write: Write<Json<super::body::Nothing>>,
-    id: web::Path<String>,
-) -> Result<HttpResponse, Problem> {
-    write
-        .run(async |connection, write| {
-            let id = staff::find_id(&mut *connection, &id).await?;
-            let expected = write.if_match.as_deref();
-            changed(&staff::cancel(connection, write.now, &write.caller.actor(), id, expected).await?)
-        })
-        .await
+pub async fn cancel_delivery(connection: &mut PgConnection, write: Write, id: Id) -> Result<Answer> {
+    let id = staff::find_id(&mut *connection, &id).await?;
+    let expected = write.if_match.as_deref();
+    changed(&staff::cancel(connection, write.now, &write.actor, id, expected).await?)
 }
 
 /// Deliveries to send again. All given conditions must hold, and at least one must be given.
@@ -300,27 +285,23 @@ pub struct Left {
 /// with the reason.
 #[utoipa::path(post, path = "/deliveries/retry", tag = "deliveries", request_body = BulkResend,
     responses((status = 200, description = "The deliveries that are due now, and those left", body = Retried)))]
-pub async fn retry_deliveries(write: Write<Json<BulkResend>>) -> Result<HttpResponse, Problem> {
-    write
-        .run(async |connection, write| {
-            let (actor, Json(resend)) = (write.caller.actor(), write.content);
-            let filter = Filter {
-                states: resend.states.iter().map(|state| state.as_str().to_owned()).collect(),
-                kind: resend.kind.map(|kind| kind.as_str().to_owned()),
-                site: resend.site,
-                clinic: resend.clinic,
-                order: resend.order,
-                shipment: resend.shipment,
-                invoice_number: resend.invoice_number,
-                stale: resend.stale,
-                differing: resend.differing,
-            };
-            if filter == Filter::default() {
-                return Err(Problem::field(Kind::Invalid, "(body)", "needs at least one condition, such as `states`"));
-            }
-            let bulk = staff::retry_all(connection, write.now, &actor, &filter, resend.yes_resend).await?;
-            let left = |(id, error): (DeliveryId, StaffError)| Left { id, reason: Problem::from(error).detail };
-            Answer::ok(&Retried { retried: bulk.retried, left: bulk.left.into_iter().map(left).collect() })
-        })
-        .await
+pub async fn retry_deliveries(connection: &mut PgConnection, write: Write<BulkResend>) -> Result<Answer> {
+    let resend = write.content;
+    let filter = Filter {
+        states: resend.states.iter().map(|state| state.as_str().to_owned()).collect(),
+        kind: resend.kind.map(|kind| kind.as_str().to_owned()),
+        site: resend.site,
+        clinic: resend.clinic,
+        order: resend.order,
+        shipment: resend.shipment,
+        invoice_number: resend.invoice_number,
+        stale: resend.stale,
+        differing: resend.differing,
+    };
+    if filter == Filter::default() {
+        return Err(Problem::field(Kind::Invalid, "(body)", "needs at least one condition, such as `states`"));
+    }
+    let bulk = staff::retry_all(connection, write.now, &write.actor, &filter, resend.yes_resend).await?;
+    let left = |(id, error): (DeliveryId, StaffError)| Left { id, reason: Problem::from(error).detail };
+    Answer::ok(&Retried { retried: bulk.retried, left: bulk.left.into_iter().map(left).collect() })
 }

@@ -1,13 +1,13 @@
 //! `/events`: the event log, for systems that ask instead of being called.
 
-use super::page::{List, PageParams, decode, encode};
-use super::problem::{FieldError, Kind, Problem};
-use super::query::Read;
+use super::page::{List, PageParams};
+use super::problem::{FieldError, Kind, Problem, Result};
+use super::query::{Id, Read};
+use super::write::Answer;
 use crate::events::{
-    self, CatalogImported, DeliveryEvent, Event, EventError, Filter, InvoiceDiffers, OrderEvent, ShipmentEvent,
-    SiteUnreachable,
+    self, CatalogImported, DeliveryEvent, Event, EventError, InvoiceDiffers, OrderEvent, ShipmentEvent, SiteUnreachable,
 };
-use actix_web::{HttpResponse, web};
+use clap::ValueEnum;
 use serde::Deserialize;
 use utoipa::openapi::path::{HttpMethod, OperationBuilder, PathItem, PathsBuilder};
 use utoipa::openapi::request_body::RequestBodyBuilder;
@@ -47,7 +47,7 @@ pub struct EventParams {
 }
 
 impl EventParams {
-    fn filter(&self) -> Result<Filter, Problem> {
+    fn kinds(&self) -> Result<Vec<events::Kind>> {
         let names = self.kinds.as_deref().unwrap_or_default().split(',').map(str::trim).filter(|name| !name.is_empty());
         let (mut kinds, mut errors) = (Vec::new(), Vec::new());
         for name in names {
@@ -56,11 +56,7 @@ impl EventParams {
                 Err(error) => errors.push(FieldError::new("type", format!("{error}"))),
             }
         }
-        if errors.is_empty() {
-            Ok(Filter { kinds })
-        } else {
-            Err(Problem { kind: Kind::BadRequest, ..Problem::invalid(errors) })
-        }
+        if errors.is_empty() { Ok(kinds) } else { Err(Problem { kind: Kind::BadRequest, ..Problem::invalid(errors) }) }
     }
 }
 
@@ -71,25 +67,21 @@ impl EventParams {
 /// in the order in which they happened. An `after` whose successors are deleted (SPSI_EVENTS_KEPT_FOR) is answered with 410.
 #[utoipa::path(get, path = "/events", tag = "events", params(EventParams, PageParams),
     responses((status = 200, description = "Events", body = List<Event>)))]
-pub async fn list_events(read: Read<EventParams, PageParams>) -> Result<HttpResponse, Problem> {
+pub async fn list_events(read: Read<EventParams, PageParams>) -> Result<Answer> {
     let pool = &read.staff.pool;
-    let after = match (&read.page.cursor, &read.params.after) {
-        (Some(cursor), _) => Some(decode(cursor)?),
+    let after = match (read.page.after()?, &read.params.after) {
         (None, Some(after)) => Some(events::find_position(pool, after).await?),
-        (None, None) => None,
+        (after, _) => after,
     };
-    let limit = read.page.limit(&read.staff.settings)?;
-    let data = events::list(pool, after, &read.params.filter()?, limit).await?;
-    let is_full = data.len() as i64 >= limit;
-    let next_cursor = data.last().filter(|_| is_full).map(|last| encode(last.position));
-    Ok(HttpResponse::Ok().json(List { data, next_cursor }))
+    let data = events::list(pool, after, &read.params.kinds()?, read.page.limit).await?;
+    read.page.answer(data, |event| event.position)
 }
 
 /// Show an event
 #[utoipa::path(get, path = "/events/{id}", tag = "events", params(("id" = String, Path, example = "evt_17")),
     responses((status = 200, description = "The event", body = Event)))]
-pub async fn show_event(read: Read, id: web::Path<String>) -> Result<HttpResponse, Problem> {
-    Ok(HttpResponse::Ok().json(events::find(&read.staff.pool, &id).await?))
+pub async fn show_event(read: Read, id: Id) -> Result<Answer> {
+    Answer::ok(&events::find(&read.staff.pool, &id).await?)
 }
 
 /// The schemas of `data`, which no operation names.
@@ -108,8 +100,8 @@ struct Schemas;
 pub(super) fn document(document: &mut Document) {
     document.merge(Schemas::openapi());
     let mut messages = PathsBuilder::new();
-    for kind in events::Kind::ALL {
-        let schema = match kind.name().split('.').next() {
+    for kind in events::Kind::value_variants() {
+        let schema = match kind.as_str().split('.').next() {
             Some("order") => "OrderEventV1",
             Some("shipment") => "ShipmentEventV1",
             Some("delivery") => "DeliveryEventV1",
@@ -117,7 +109,7 @@ pub(super) fn document(document: &mut Document) {
             Some("catalog") => "CatalogImportedV1",
             _ => "SiteUnreachableV1",
         };
-        messages = messages.path(kind.name(), PathItem::new(HttpMethod::Post, message(*kind, schema)));
+        messages = messages.path(kind.as_str(), PathItem::new(HttpMethod::Post, message(*kind, schema)));
     }
     document.webhooks = Some(messages.build());
 }
@@ -127,7 +119,7 @@ fn message(kind: events::Kind, schema: &str) -> OperationBuilder {
     let time = SchemaFormat::KnownFormat(KnownFormat::DateTime);
     let mut body = ObjectBuilder::new()
         .property("id", text().examples(["evt_17"]))
-        .property("type", text().enum_values(Some([kind.name()])))
+        .property("type", text().enum_values(Some([kind.as_str()])))
         .property("created_at", text().format(Some(time)))
         .property("data", Ref::from_schema_name(schema));
     for name in ["id", "type", "created_at", "data"] {
@@ -140,7 +132,7 @@ fn message(kind: events::Kind, schema: &str) -> OperationBuilder {
     let description = "Signed by the Standard Webhooks convention: headers `webhook-id`, `webhook-timestamp`, \
                        `webhook-signature`. Answer with a status of 200 to 299 as soon as the message is stored.";
     OperationBuilder::new()
-        .summary(Some(kind.name()))
+        .summary(Some(kind.as_str()))
         .description(Some(description))
         .tag("events")
         .request_body(Some(body))

@@ -1,8 +1,9 @@
 //! `/exports`: orders, shipments and invoices as files, streamed.
 
-use super::problem::{Kind, Problem};
+use super::problem::{Kind, Problem, Result};
 use super::query::Read;
-use crate::exports::{self, Cursor, Export, ExportError, Format, Rows};
+use crate::db::Pool;
+use crate::exports::{self, Export, ExportError, Format, Rows};
 use crate::orders::Filter;
 use actix_web::HttpResponse;
 use actix_web::http::header::{self, HeaderName};
@@ -47,10 +48,7 @@ impl From<ExportError> for Problem {
                 Self::new(Kind::CursorExpired, text)
             }
             ExportError::Database(error) => error.into(),
-            error @ (ExportError::Write(_) | ExportError::Encode(_)) => {
-                tracing::error!(error = &error as &dyn std::error::Error, "an export failed");
-                Self::internal()
-            }
+            error @ (ExportError::Write(_) | ExportError::Encode(_)) => Self::fault(error, "an export failed"),
         }
     }
 }
@@ -62,7 +60,7 @@ impl From<ExportError> for Problem {
 #[utoipa::path(get, path = "/exports/orders", tag = "exports", params(ExportParams),
     responses((status = 200, description = "The rows", content((String = "text/csv"), (String = "application/jsonl")),
         headers(("X-Next-Cursor" = String, description = "Pass it as `since` to the next export")))))]
-pub async fn export_orders(read: Read<ExportParams>) -> Result<HttpResponse, Problem> {
+pub async fn export_orders(read: Read<ExportParams>) -> Result<HttpResponse> {
     export(read, Rows::Orders(Filter::default()), "orders").await
 }
 
@@ -73,7 +71,7 @@ pub async fn export_orders(read: Read<ExportParams>) -> Result<HttpResponse, Pro
 #[utoipa::path(get, path = "/exports/shipments", tag = "exports", params(ExportParams),
     responses((status = 200, description = "The rows", content((String = "text/csv"), (String = "application/jsonl")),
         headers(("X-Next-Cursor" = String, description = "Pass it as `since` to the next export")))))]
-pub async fn export_shipments(read: Read<ExportParams>) -> Result<HttpResponse, Problem> {
+pub async fn export_shipments(read: Read<ExportParams>) -> Result<HttpResponse> {
     export(read, Rows::Shipments, "shipments").await
 }
 
@@ -84,17 +82,17 @@ pub async fn export_shipments(read: Read<ExportParams>) -> Result<HttpResponse, 
 #[utoipa::path(get, path = "/exports/invoices", tag = "exports", params(ExportParams),
     responses((status = 200, description = "The rows", content((String = "text/csv"), (String = "application/jsonl")),
         headers(("X-Next-Cursor" = String, description = "Pass it as `since` to the next export")))))]
-pub async fn export_invoices(read: Read<ExportParams>) -> Result<HttpResponse, Problem> {
+pub async fn export_invoices(read: Read<ExportParams>) -> Result<HttpResponse> {
     export(read, Rows::Invoices, "invoices").await
 }
 
-async fn export(read: Read<ExportParams>, rows: Rows, name: &str) -> Result<HttpResponse, Problem> {
+async fn export(read: Read<ExportParams>, rows: Rows, name: &str) -> Result<HttpResponse> {
     let (format, extension, media_type) = match read.params.format.as_deref() {
         None | Some("csv") => (Format::Csv, "csv", "text/csv; charset=utf-8"),
         Some("jsonl") => (Format::JsonLines, "jsonl", "application/jsonl"),
         Some(_) => return Err(Problem::field(Kind::BadRequest, "format", "must be csv or jsonl")),
     };
-    let since: Option<Cursor> = read.params.since.as_deref().map(str::parse).transpose()?;
+    let since = read.params.since.as_deref().map(exports::parse_cursor).transpose()?;
     let permit = EXPORTS.try_acquire().map_err(|_| {
         let text = format!("This server writes {MAX_EXPORTS} exports at a time, and that many are under way.");
         Problem { retry_after: Some(RETRY_AFTER), ..Problem::new(Kind::TooManyRequests, text) }
@@ -103,9 +101,9 @@ async fn export(read: Read<ExportParams>, rows: Rows, name: &str) -> Result<Http
     let export = exports::prepare(pool, rows, since).await?;
     let next = export.next;
     // A reader that goes away leaves the rest of the rows in the connection, which is therefore not used again.
-    let connection = pool.acquire().await?.detach();
+    let connection = pool.detach().await?;
     let (sender, receiver) = mpsc::channel(CHUNKS_AHEAD);
-    actix_web::rt::spawn(send(export, connection, format, sender, permit));
+    actix_web::rt::spawn(send(export, pool.clone(), connection, format, sender, permit));
     let chunks =
         stream::unfold(receiver, |mut receiver| async { receiver.recv().await.map(|chunk| (chunk, receiver)) });
     Ok(HttpResponse::Ok()
@@ -119,15 +117,14 @@ async fn export(read: Read<ExportParams>, rows: Rows, name: &str) -> Result<Http
 /// Sends the chunks of an export. An error ends the transfer without its last chunk, so that the reader notices.
 async fn send(
     export: Export,
+    pool: Pool,
     mut connection: PgConnection,
     format: Format,
     sender: mpsc::Sender<io::Result<Bytes>>,
     _permit: SemaphorePermit<'static>,
 ) {
-    let sent = export.run(&mut connection, format, async |chunk| {
-        sender.send(Ok(chunk)).await.map_err(|_| io::Error::from(io::ErrorKind::BrokenPipe))
-    });
-    match sent.await {
+    let write = async |chunk| sender.send(Ok(chunk)).await.map_err(|_| io::Error::from(io::ErrorKind::BrokenPipe));
+    match pool.run_on(&mut connection, async |it| export.run(it, format, write).await).await {
         Ok(()) => {}
         Err(ExportError::Write(_)) => tracing::debug!("the reader of an export has gone"),
         Err(error) => {

@@ -2,14 +2,14 @@
 
 use super::deliveries::{DeliveryState, Resend};
 use super::page::{List, PageParams};
-use super::problem::{Kind, Problem};
-use super::query::{self, Read};
-use super::write::{Answer, IfMatch, Json, Write};
+use super::problem::{Kind, Problem, Result};
+use super::query::{Id, Read};
+use super::write::{Answer, IfMatch, Write};
 use crate::ids::DeliveryId;
 use crate::shipments;
 use crate::shipments::invoices::{self, Filter, Invoice, InvoiceInFull};
-use actix_web::{HttpResponse, web};
 use serde::Deserialize;
+use sqlx::PgConnection;
 use utoipa::IntoParams;
 
 /// Selects invoices. All given conditions must hold.
@@ -24,14 +24,13 @@ pub struct InvoiceParams {
     /// Only of this clinic: id, client id or name
     clinic: Option<String>,
     /// Only of this shipment: id
-    #[serde(default, with = "query::text")]
     shipment: Option<i64>,
     /// `true`: only invoices that the clinic has not approved within SPSI_RECEIPT_GIVE_UP
-    #[serde(default, with = "query::text")]
-    stale: Option<bool>,
+    #[serde(default)]
+    stale: bool,
     /// `true`: only invoices whose copy in ezyVet differs from the one sent
-    #[serde(default, with = "query::text")]
-    differing: Option<bool>,
+    #[serde(default)]
+    differing: bool,
 }
 
 /// List invoices
@@ -39,19 +38,19 @@ pub struct InvoiceParams {
 /// Newest first. A reissued invoice is listed under each of its numbers.
 #[utoipa::path(get, path = "/invoices", tag = "invoices", params(InvoiceParams, PageParams),
     responses((status = 200, description = "A page of invoices", body = List<Invoice>)))]
-pub async fn list_invoices(read: Read<InvoiceParams, PageParams>) -> Result<HttpResponse, Problem> {
-    let page = read.page.page(&read.staff.settings)?;
+pub async fn list_invoices(read: Read<InvoiceParams, PageParams>) -> Result<Answer> {
+    let page = read.page.before()?;
     let params = read.params;
     let filter = Filter {
         state: params.state.map(|state| state.as_str().to_owned()),
         order: params.order,
         clinic: params.clinic,
         shipment: params.shipment,
-        stale: params.stale.unwrap_or_default(),
-        differing: params.differing.unwrap_or_default(),
+        stale: params.stale,
+        differing: params.differing,
     };
-    let data = invoices::list(&mut *read.staff.pool.acquire().await?, &filter, page).await?;
-    read.page.respond(&read.staff.settings, data, |invoice| invoice.id)
+    let data = invoices::list(&mut *read.staff.pool.begin().await?, &filter, page).await?;
+    read.page.answer(data, |invoice| invoice.id)
 }
 
 /// Show an invoice
@@ -60,14 +59,13 @@ pub async fn list_invoices(read: Read<InvoiceParams, PageParams>) -> Result<Http
 /// version for `If-Match`.
 #[utoipa::path(get, path = "/invoices/{number}", tag = "invoices", params(("number" = String, Path)),
     responses((status = 200, description = "The invoice", body = InvoiceInFull)))]
-pub async fn show_invoice(read: Read, number: web::Path<String>) -> Result<HttpResponse, Problem> {
-    let invoice = invoices::show(&mut *read.staff.pool.acquire().await?, &number).await?;
+pub async fn show_invoice(read: Read, number: Id) -> Result<Answer> {
+    let invoice = invoices::show(&mut *read.staff.pool.begin().await?, &number).await?;
     let answer = Answer::ok(&invoice)?;
     Ok(match invoice.version() {
         Some(version) => answer.with_version(&version),
         None => answer,
-    }
-    .into_response())
+    })
 }
 
 /// Send an invoice under a new number
@@ -77,18 +75,14 @@ pub async fn show_invoice(read: Read, number: web::Path<String>) -> Result<HttpR
 #[utoipa::path(post, path = "/invoices/{number}/reissue", tag = "invoices", params(("number" = String, Path), IfMatch),
     request_body = Resend,
     responses((status = 200, description = "The invoice under its new number", body = InvoiceInFull)))]
-pub async fn reissue_invoice(write: Write<Json<Resend>>, number: web::Path<String>) -> Result<HttpResponse, Problem> {
-    write
-        .run(async |connection, write| {
-            let (defaults, actor, now) = (&write.staff.settings.site, write.caller.actor(), write.now);
-            let (known_absent, expected) = (write.content.0.yes_resend, write.if_match.as_deref());
-            let old = invoices::find(connection, &number).await?;
-            let Some(delivery) = old.delivery.map(DeliveryId) else {
-                let text = format!("Shipment {} was recorded without an invoice.", old.shipment);
-                return Err(Problem::new(Kind::Conflict, text));
-            };
-            let new = shipments::reissue(connection, defaults, now, &actor, delivery, known_absent, expected).await?;
-            Answer::ok(&invoices::show(connection, &new.invoice_number).await?)
-        })
-        .await
+pub async fn reissue_invoice(connection: &mut PgConnection, write: Write<Resend>, number: Id) -> Result<Answer> {
+    let (defaults, now) = (&write.staff.settings.site, write.now);
+    let (known_absent, expected) = (write.content.yes_resend, write.if_match.as_deref());
+    let old = invoices::find(connection, &number).await?;
+    let Some(delivery) = old.delivery.map(DeliveryId) else {
+        let text = format!("Shipment {} was recorded without an invoice.", old.shipment);
+        return Err(Problem::new(Kind::Conflict, text));
+    };
+    let new = shipments::reissue(connection, defaults, now, &write.actor, delivery, known_absent, expected).await?;
+    Answer::ok(&invoices::show(connection, &new.invoice_number).await?)
 }

@@ -43,13 +43,13 @@ pub use operations::{OPERATIONS, Operation};
 use crate::auth::throttle::Throttle;
 use crate::clock::Clock;
 use crate::config::Settings;
+use crate::db::Pool;
 use crate::secret::KeyRing;
 use actix_web::middleware::from_fn;
 use actix_web::web::{self, ServiceConfig};
 use actix_web::{HttpRequest, HttpResponse, ResponseError};
 use limit::Limiter;
-use problem::{Kind, Problem};
-use sqlx::PgPool;
+use problem::{Kind, Problem, Result};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -78,7 +78,7 @@ const THROTTLE_WINDOW: Duration = Duration::from_secs(60);
 /// Everything that the handlers share. Cheap to clone.
 #[derive(Clone)]
 pub struct Staff {
-    pub pool: PgPool,
+    pub pool: Pool,
     pub clock: Clock,
     pub settings: Arc<Settings>,
     keys: Option<Arc<KeyRing>>,
@@ -88,14 +88,14 @@ pub struct Staff {
 
 impl Staff {
     /// `keys`: the keys that encrypt stored credentials, if they are set.
-    pub fn new(pool: PgPool, clock: Clock, settings: Settings, keys: Option<KeyRing>) -> Self {
+    pub fn new(pool: Pool, clock: Clock, settings: Settings, keys: Option<KeyRing>) -> Self {
         let limiter = Arc::new(Limiter::new(settings.staff.staff_rate));
         let throttle = Arc::new(Throttle::new(u32::MAX, MAX_FAILED_KEYS, THROTTLE_WINDOW));
         Self { pool, clock, settings: Arc::new(settings), keys: keys.map(Arc::new), limiter, throttle }
     }
 
     /// Returns the keys that encrypt stored credentials. Fails with 503 if they are not set.
-    pub fn encryption_keys(&self) -> Result<&KeyRing, Problem> {
+    pub fn encryption_keys(&self) -> Result<&KeyRing> {
         let text = "SPSI_ENCRYPTION_KEYS is not set on the server, and this operation stores a secret.";
         self.keys.as_deref().ok_or_else(|| Problem::new(Kind::Unavailable, text))
     }

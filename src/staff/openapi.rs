@@ -1,12 +1,12 @@
 //! The OpenAPI document of the staff API, generated from the table of operations and the handlers, and its explorer.
 
-use super::clinics::ClinicState;
 use super::operations::{OPERATIONS, Paths};
-use super::orders::OrderState;
 use super::problem::{FieldError, Kind, ProblemDocument};
 use super::shipments::ShipmentState;
-use super::sites::SiteState;
 use super::{ROOT, Staff};
+use crate::clinics::ClinicState;
+use crate::clinics::sites::SiteState;
+use crate::orders::OrderState;
 use actix_web::http::header;
 use actix_web::web::{self, ServiceConfig};
 use actix_web::{HttpResponse, guard};

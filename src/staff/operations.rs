@@ -2,6 +2,7 @@
 //! and the OpenAPI document derive from it.
 
 use super::problem::{Kind, Problem};
+use super::write::in_transaction;
 use super::{
     audit, clinics, deliveries, events, exports, imports, invoices, keys, mappings, orders, price_lists, products,
     shipment_files, shipments, sites, webhooks,
@@ -23,8 +24,21 @@ pub struct Operation {
     pub role: Role,
 }
 
+/// A write runs in a transaction. One that is marked `begins_later` begins it itself, after calls to another system.
+macro_rules! handler {
+    (GET, $handler:path) => {
+        $handler
+    };
+    ($method:ident begins_later, $handler:path) => {
+        $handler
+    };
+    ($method:ident, $handler:path) => {
+        in_transaction($handler)
+    };
+}
+
 macro_rules! operations {
-    ($($method:ident $path:literal $role:ident $($handler:ident)::+;)+) => {
+    ($($method:ident $path:literal $role:ident $($handler:ident)::+ $(($mode:ident))?;)+) => {
         /// Every operation, in the order of the table.
         pub const OPERATIONS: &[Operation] =
             &[$(Operation { method: stringify!($method), path: $path, role: Role::$role },)+];
@@ -41,7 +55,7 @@ macro_rules! operations {
                 let (resource, mut methods) =
                     resources.remove($path).unwrap_or_else(|| (web::resource($path), Vec::new()));
                 methods.push(stringify!($method));
-                let route = route_of(stringify!($method)).to($($handler)::+);
+                let route = route_of(stringify!($method)).to(handler!($method $($mode)?, $($handler)::+));
                 resources.insert($path, (resource.route(route), methods));
             )+
             resources.into_values().map(|(resource, methods)| refuse_other_methods(resource, &methods)).collect()
@@ -126,8 +140,8 @@ operations! {
     PUT    "/sites/{id}/products/{product_id}"            Warehouse sites::pin_product;
     POST   "/sites/{id}/resume"                           Admin     sites::resume_site;
     GET    "/sites/{id}/separations"                      Viewer    sites::list_separations;
-    POST   "/sites/{id}/separations"                      Admin     sites::read_separations;
-    POST   "/sites/{id}/test"                             Admin     sites::test_site;
+    POST   "/sites/{id}/separations"                      Admin     sites::read_separations (begins_later);
+    POST   "/sites/{id}/test"                             Admin     sites::test_site (begins_later);
     GET    "/sites/{id}/unmapped"                         Viewer    sites::list_unmapped;
     GET    "/webhooks"                                    Admin     webhooks::list_webhooks;
     POST   "/webhooks"                                    Admin     webhooks::add_webhook;
@@ -135,9 +149,9 @@ operations! {
     PATCH  "/webhooks/{id}"                               Admin     webhooks::change_webhook;
     DELETE "/webhooks/{id}"                               Admin     webhooks::remove_webhook;
     GET    "/webhooks/{id}/attempts"                      Admin     webhooks::list_webhook_attempts;
-    POST   "/webhooks/{id}/replay"                        Admin     webhooks::replay_webhook;
+    POST   "/webhooks/{id}/replay"                        Admin     webhooks::replay_webhook (begins_later);
     POST   "/webhooks/{id}/rotate-secret"                 Admin     webhooks::rotate_webhook_secret;
-    POST   "/webhooks/{id}/test"                          Admin     webhooks::test_webhook;
+    POST   "/webhooks/{id}/test"                          Admin     webhooks::test_webhook (begins_later);
 }
 
 /// Returns the operation of a method and the pattern of a path.

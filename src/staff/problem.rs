@@ -2,6 +2,7 @@
 
 use crate::db;
 use crate::http::problem::{Kind as PartnerKind, Problem as PartnerProblem, problem_kinds};
+use crate::secret::SecretError;
 use actix_web::http::{StatusCode, header};
 use actix_web::{HttpResponse, ResponseError};
 use serde::Serialize;
@@ -63,6 +64,9 @@ impl FieldError {
         Self { field: field.into(), message: message.into() }
     }
 }
+
+/// The result of an operation.
+pub type Result<T, E = Problem> = std::result::Result<T, E>;
 
 /// The body of an error: RFC 9457.
 #[derive(Debug, Serialize, ToSchema)]
@@ -126,6 +130,17 @@ impl Problem {
     pub fn unavailable(detail: impl Into<String>) -> Self {
         Self { retry_after: Some(5), ..Self::new(Kind::Unavailable, detail) }
     }
+
+    /// Creates a 500. The caller logs the cause.
+    pub fn internal() -> Self {
+        Self::new(Kind::Internal, "Internal error. Report the X-Request-Id of this response.")
+    }
+
+    /// Creates a 500, and logs its cause.
+    pub fn fault(error: impl fmt::Display, what: &str) -> Self {
+        tracing::error!(%error, "{what}");
+        Self::internal()
+    }
 }
 
 impl fmt::Display for Problem {
@@ -180,10 +195,9 @@ impl From<sqlx::Error> for Problem {
     }
 }
 
-impl Problem {
-    /// Creates a 500. The caller logs the cause.
-    pub fn internal() -> Self {
-        Self::new(Kind::Internal, "Internal error. Report the X-Request-Id of this response.")
+impl From<SecretError> for Problem {
+    fn from(error: SecretError) -> Self {
+        Self::fault(error, "a secret cannot be issued, sealed or opened")
     }
 }
 

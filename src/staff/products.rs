@@ -1,18 +1,18 @@
 //! `/products`: the catalogue, product by product.
 
-use super::body::Exact;
+use super::body::{Exact, Nothing};
 use super::page::{List, PageParams};
-use super::problem::{FieldError, Kind, Problem};
-use super::query::Read;
-use super::write::{Answer, IfMatch, Json, Write, version_of};
+use super::patch::present;
+use super::problem::{FieldError, Kind, Problem, Result};
+use super::query::{Id, Read};
+use super::write::{Answer, IfMatch, Write, version_of};
 use crate::catalog::import::InvalidField;
 use crate::catalog::products::{
-    self, MAX_PRODUCTS, ProductChange, ProductFilter, ProductRow, ProductsError, StockChange, StockLevel, UpsertSummary,
+    self, ProductChange, ProductFilter, ProductRow, ProductsError, StockChange, StockLevel, UpsertSummary,
 };
-use actix_web::http::header;
-use actix_web::{HttpResponse, web};
-use serde::{Deserialize, Deserializer, Serialize};
-use utoipa::{IntoParams, ToSchema};
+use serde::{Deserialize, Serialize};
+use sqlx::PgConnection;
+use utoipa::ToSchema;
 use validator::Validate;
 
 impl From<ProductsError> for Problem {
@@ -33,13 +33,6 @@ pub(super) fn field_errors(fields: Vec<InvalidField>) -> Vec<FieldError> {
     fields.into_iter().map(|invalid| FieldError::new(invalid.field, invalid.message)).collect()
 }
 
-/// Reads a field that can be null: null sets it to nothing, and absence keeps the value.
-pub(super) fn nullable<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
-    deserializer: D,
-) -> Result<Option<Option<T>>, D::Error> {
-    Option::deserialize(deserializer).map(Some)
-}
-
 /// A product to set. Fields that are left out keep their values.
 #[derive(Debug, Default, Deserialize, ToSchema, Validate)]
 #[serde(deny_unknown_fields)]
@@ -56,13 +49,13 @@ pub struct ProductInput {
     #[schema(max_length = 1000, example = "consumable")]
     category: Option<String>,
     /// Units in the pack that is sold. Null: unknown; such a product cannot have a price.
-    #[serde(default, deserialize_with = "nullable")]
+    #[serde(default, deserialize_with = "present")]
     #[schema(value_type = Option<Exact>)]
     units_per_outer: Option<Option<Exact>>,
     #[schema(max_length = 1000, example = "box")]
     unit_of_measure: Option<String>,
     /// Per outer, without tax. Null: not for sale.
-    #[serde(default, deserialize_with = "nullable")]
+    #[serde(default, deserialize_with = "present")]
     #[schema(value_type = Option<Exact>)]
     list_price: Option<Option<Exact>>,
     barcode: Option<String>,
@@ -74,7 +67,7 @@ pub struct ProductInput {
     manufacturer: Option<String>,
     tax_code: Option<String>,
     /// In percent. Null: none.
-    #[serde(default, deserialize_with = "nullable")]
+    #[serde(default, deserialize_with = "present")]
     #[schema(value_type = Option<Exact>)]
     tax_rate: Option<Option<Exact>>,
     /// Shown only to clinics with the licence for restricted products.
@@ -138,19 +131,6 @@ pub struct StockLevels {
     data: Vec<StockLevel>,
 }
 
-/// Restricts the list of products.
-#[derive(Debug, Default, Deserialize, IntoParams)]
-#[serde(deny_unknown_fields)]
-#[into_params(parameter_in = Query)]
-pub struct ProductParams {
-    /// Only products whose code or name contains this text
-    text: Option<String>,
-    /// Only products of this category
-    category: Option<String>,
-    /// Only products in this state: `active`, `withdrawn` or `not_for_sale`
-    state: Option<String>,
-}
-
 /// Returns the version of a product for `ETag`. Stock is not part of it: shipments change it at any time.
 fn version(product: &ProductRow) -> String {
     let mut value = serde_json::json!(product);
@@ -163,26 +143,22 @@ fn version(product: &ProductRow) -> String {
 /// List products
 ///
 /// The product that was added last comes first.
-#[utoipa::path(get, path = "/products", tag = "products", params(ProductParams, PageParams),
+#[utoipa::path(get, path = "/products", tag = "products", params(ProductFilter, PageParams),
     responses((status = 200, description = "Products", body = List<ProductRow>)))]
-pub async fn list_products(read: Read<ProductParams, PageParams>) -> Result<HttpResponse, Problem> {
-    let ProductParams { text, category, state } = read.params;
-    if state.as_deref().is_some_and(|state| !["active", "withdrawn", "not_for_sale"].contains(&state)) {
+pub async fn list_products(read: Read<ProductFilter, PageParams>) -> Result<Answer> {
+    if read.params.state.as_deref().is_some_and(|state| !["active", "withdrawn", "not_for_sale"].contains(&state)) {
         return Err(Problem::field(Kind::BadRequest, "state", "must be active, withdrawn or not_for_sale"));
     }
-    let filter = ProductFilter { text, category, state };
-    let settings = &read.staff.settings;
-    let data = products::list(&read.staff.pool, &filter, read.page.page(settings)?).await?;
-    read.page.respond(settings, data, |product| product.id.0)
+    let data = products::list(&read.staff.pool, &read.params, read.page.before()?).await?;
+    read.page.answer(data, |product| product.id.0)
 }
 
 /// Show a product
 #[utoipa::path(get, path = "/products/{code}", tag = "products", params(("code" = String, Path)),
     responses((status = 200, description = "The product; `ETag` is its version", body = ProductRow)))]
-pub async fn show_product(read: Read, code: web::Path<String>) -> Result<HttpResponse, Problem> {
-    let mut connection = read.staff.pool.acquire().await?;
-    let product = products::find(&mut connection, &code).await?;
-    Ok(HttpResponse::Ok().insert_header((header::ETAG, format!("\"{}\"", version(&product)))).json(product))
+pub async fn show_product(read: Read, code: Id) -> Result<Answer> {
+    let product = products::find(&mut *read.staff.pool.begin().await?, &code).await?;
+    Answer::versioned(&product, &version(&product))
 }
 
 /// Insert or update a product
@@ -195,31 +171,25 @@ pub async fn show_product(read: Read, code: web::Path<String>) -> Result<HttpRes
     request_body = ProductInput, responses(
         (status = 200, description = "The product; `ETag` is its version", body = ProductRow),
         (status = 201, description = "The new product", body = ProductRow)))]
-pub async fn put_product(write: Write<Json<ProductInput>>, code: web::Path<String>) -> Result<HttpResponse, Problem> {
-    write
-        .run(async |connection, write| {
-            let Json(input) = &write.content;
-            if input.code.as_ref().is_some_and(|given| *given != *code) {
-                return Err(Problem::field(Kind::Invalid, "code", "differs from the code in the path"));
-            }
-            products::lock(connection).await?;
-            match products::find(connection, &code).await {
-                Ok(present) => write.check_version(&version(&present))?,
-                // A product that does not exist has no version.
-                Err(ProductsError::NotFound(_)) => write.check_version("")?,
-                Err(error) => return Err(error.into()),
-            }
-            let Json(input) = write.content;
-            let change = input.change(code.clone());
-            let done = products::upsert(connection, write.now, &write.caller.actor(), "", &[change]).await?;
-            let product = products::find(connection, code.trim()).await?;
-            let answer = match done.new {
-                0 => Answer::ok(&product)?,
-                _ => Answer::created(&format!("/products/{}", product.code), &product)?,
-            };
-            Ok(answer.with_version(&version(&product)))
-        })
-        .await
+pub async fn put_product(connection: &mut PgConnection, write: Write<ProductInput>, code: Id) -> Result<Answer> {
+    if write.content.code.as_ref().is_some_and(|given| *given != *code) {
+        return Err(Problem::field(Kind::Invalid, "code", "differs from the code in the path"));
+    }
+    products::lock(connection).await?;
+    match products::find(connection, &code).await {
+        Ok(present) => write.check_version(&version(&present))?,
+        // A product that does not exist has no version.
+        Err(ProductsError::NotFound(_)) => write.check_version("")?,
+        Err(error) => return Err(error.into()),
+    }
+    let change = write.content.change(code.clone());
+    let done = products::upsert(connection, write.now, &write.actor, "", &[change]).await?;
+    let product = products::find(connection, code.trim()).await?;
+    let answer = match done.new {
+        0 => Answer::ok(&product)?,
+        _ => Answer::created(&format!("/products/{}", product.code), &product)?,
+    };
+    Ok(answer.with_version(&version(&product)))
 }
 
 /// Insert or update many products
@@ -228,20 +198,13 @@ pub async fn put_product(write: Write<Json<ProductInput>>, code: web::Path<Strin
 /// out keep their values. The limit of withdrawals of an import does not apply.
 #[utoipa::path(post, path = "/products/bulk", tag = "products", request_body = BulkProducts,
     responses((status = 200, description = "Numbers of products", body = UpsertSummary)))]
-pub async fn upsert_products(write: Write<Json<BulkProducts>>) -> Result<HttpResponse, Problem> {
-    write
-        .run(async |connection, write| {
-            let Json(BulkProducts { products: inputs }) = write.content;
-            check_length("products", inputs.len(), MAX_PRODUCTS)?;
-            let change = |mut input: ProductInput| {
-                let code = input.code.take().unwrap_or_default();
-                input.change(code)
-            };
-            let changes: Vec<_> = inputs.into_iter().map(change).collect();
-            let actor = write.caller.actor();
-            Answer::ok(&products::upsert(connection, write.now, &actor, "products", &changes).await?)
-        })
-        .await
+pub async fn upsert_products(connection: &mut PgConnection, write: Write<BulkProducts>) -> Result<Answer> {
+    let change = |mut input: ProductInput| {
+        let code = input.code.take().unwrap_or_default();
+        input.change(code)
+    };
+    let changes: Vec<_> = write.content.products.into_iter().map(change).collect();
+    Answer::ok(&products::upsert(connection, write.now, &write.actor, "products", &changes).await?)
 }
 
 /// Change the stock of products
@@ -250,62 +213,34 @@ pub async fn upsert_products(write: Write<Json<BulkProducts>>) -> Result<HttpRes
 /// shipments and other requests at the same time are counted too. A change that exceeds the stock on hand is refused.
 #[utoipa::path(post, path = "/products/stock", tag = "products", request_body = BulkStock,
     responses((status = 200, description = "The new stock, by code", body = StockLevels)))]
-pub async fn change_stock(write: Write<Json<BulkStock>>) -> Result<HttpResponse, Problem> {
-    write
-        .run(async |connection, write| {
-            let Json(BulkStock { stock }) = write.content;
-            check_length("stock", stock.len(), MAX_PRODUCTS)?;
-            let number = |value: Option<Exact>| value.map(|Exact(value)| value);
-            let change = |input: StockInput| StockChange {
-                code: input.code,
-                stock_available: number(input.stock_available),
-                change: number(input.change),
-            };
-            let changes: Vec<_> = stock.into_iter().map(change).collect();
-            let data = products::set_stock(connection, write.now, &write.caller.actor(), &changes).await?;
-            Answer::ok(&StockLevels { data })
-        })
-        .await
+pub async fn change_stock(connection: &mut PgConnection, write: Write<BulkStock>) -> Result<Answer> {
+    let number = |value: Option<Exact>| value.map(|Exact(value)| value);
+    let change = |input: StockInput| StockChange {
+        code: input.code,
+        stock_available: number(input.stock_available),
+        change: number(input.change),
+    };
+    let changes: Vec<_> = write.content.stock.into_iter().map(change).collect();
+    let data = products::set_stock(connection, write.now, &write.actor, &changes).await?;
+    Answer::ok(&StockLevels { data })
 }
 
 /// Withdraw a product
 ///
 /// Clinics see the product as inactive for some time, then no longer. 409: it is withdrawn already.
 #[utoipa::path(post, path = "/products/{code}/withdraw", tag = "products", params(("code" = String, Path)),
-    request_body = super::body::Nothing, responses((status = 200, description = "The product", body = ProductRow)))]
-pub async fn withdraw_product(
-    write: Write<Json<super::body::Nothing>>,
-    code: web::Path<String>,
-) -> Result<HttpResponse, Problem> {
-    write
-        .run(async |connection, write| {
-            let product = products::set_active(connection, write.now, &write.caller.actor(), &code, false).await?;
-            Ok(Answer::ok(&product)?.with_version(&version(&product)))
-        })
-        .await
+    request_body = Nothing, responses((status = 200, description = "The product", body = ProductRow)))]
+pub async fn withdraw_product(connection: &mut PgConnection, write: Write, code: Id) -> Result<Answer> {
+    let product = products::set_active(connection, write.now, &write.actor, &code, false).await?;
+    Answer::versioned(&product, &version(&product))
 }
 
 /// List a withdrawn product again
 ///
 /// 409: it is not withdrawn.
 #[utoipa::path(post, path = "/products/{code}/relist", tag = "products", params(("code" = String, Path)),
-    request_body = super::body::Nothing, responses((status = 200, description = "The product", body = ProductRow)))]
-pub async fn relist_product(
-    write: Write<Json<super::body::Nothing>>,
-    code: web::Path<String>,
-) -> Result<HttpResponse, Problem> {
-    write
-        .run(async |connection, write| {
-            let product = products::set_active(connection, write.now, &write.caller.actor(), &code, true).await?;
-            Ok(Answer::ok(&product)?.with_version(&version(&product)))
-        })
-        .await
-}
-
-/// Refuses lists that are empty or longer than `max`.
-pub(super) fn check_length(list: &str, length: usize, max: usize) -> Result<(), Problem> {
-    if (1..=max).contains(&length) {
-        return Ok(());
-    }
-    Err(Problem::field(Kind::Invalid, list, format!("must have 1 to {max} entries")))
+    request_body = Nothing, responses((status = 200, description = "The product", body = ProductRow)))]
+pub async fn relist_product(connection: &mut PgConnection, write: Write, code: Id) -> Result<Answer> {
+    let product = products::set_active(connection, write.now, &write.actor, &code, true).await?;
+    Answer::versioned(&product, &version(&product))
 }

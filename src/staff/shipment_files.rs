@@ -1,13 +1,13 @@
 //! `/shipments/import`: shipments from a CSV file of the warehouse.
 
 use super::Staff;
-use super::problem::{FieldError, Kind, Problem};
-use super::query::{self, Read};
+use super::problem::{FieldError, Kind, Problem, Result};
+use super::query::Read;
 use super::write::{Answer, Content, Write};
 use crate::shipments::{self, ImportError, ImportOptions, Imported, RowError, ShipmentFile};
-use actix_web::HttpResponse;
 use bytes::Bytes;
 use serde::Deserialize;
+use sqlx::PgConnection;
 use time::format_description::well_known::Rfc3339;
 use utoipa::IntoParams;
 
@@ -22,7 +22,7 @@ impl Content for CsvFile {
         staff.settings.server.max_body_bytes
     }
 
-    fn parse(_: &str, bytes: Bytes) -> Result<Self, Problem> {
+    fn parse(_: &str, bytes: Bytes) -> Result<Self> {
         Ok(Self(bytes))
     }
 }
@@ -35,17 +35,14 @@ pub struct ImportParams {
     /// Name of the file, for people [default: upload]
     name: Option<String>,
     /// `true` checks the file and stores nothing
-    #[serde(default, with = "query::text")]
-    #[param(value_type = Option<bool>)]
-    dry_run: Option<bool>,
+    #[serde(default)]
+    dry_run: bool,
     /// `true` allows more units than are outstanding
-    #[serde(default, with = "query::text")]
-    #[param(value_type = Option<bool>)]
-    allow_excess: Option<bool>,
+    #[serde(default)]
+    allow_excess: bool,
     /// `true` ships the goods of a file once more whose content was imported before
-    #[serde(default, with = "query::text")]
-    #[param(value_type = Option<bool>)]
-    again: Option<bool>,
+    #[serde(default)]
+    again: bool,
 }
 
 impl From<ImportError> for Problem {
@@ -80,16 +77,14 @@ fn field_error(error: RowError) -> FieldError {
 #[utoipa::path(post, path = "/shipments/import", tag = "shipments", params(ImportParams),
     request_body(content = String, content_type = "text/csv", example = "order,item,quantity,batch,expiry\nSO-3334A,9,12,A2231,2027-12-26\n"),
     responses((status = 200, description = "The shipments that were created, or would be", body = Imported)))]
-pub async fn import_shipments(read: Read<ImportParams>, write: Write<CsvFile>) -> Result<HttpResponse, Problem> {
+pub async fn import_shipments(
+    connection: &mut PgConnection,
+    write: Write<CsvFile>,
+    read: Read<ImportParams>,
+) -> Result<Answer> {
     let ImportParams { name, dry_run, allow_excess, again } = read.params;
-    let is = |flag: Option<bool>| flag.unwrap_or_default();
-    let options = ImportOptions { dry_run: is(dry_run), allow_excess: is(allow_excess), again: is(again) };
-    let name = name.unwrap_or_else(|| "upload".to_owned());
-    write
-        .run(async |connection, write| {
-            let (defaults, actor) = (&write.staff.settings.site, write.caller.actor());
-            let file = ShipmentFile { name: &name, content: &write.content.0 };
-            Answer::ok(&shipments::import(connection, defaults, write.now, &actor, file, options).await?)
-        })
-        .await
+    let options = ImportOptions { dry_run, allow_excess, again };
+    let file = ShipmentFile { name: name.as_deref().unwrap_or("upload"), content: &write.content.0 };
+    let defaults = &write.staff.settings.site;
+    Answer::ok(&shipments::import(connection, defaults, write.now, &write.actor, file, options).await?)
 }

@@ -2,12 +2,12 @@
 
 use super::body::{Day, Exact};
 use super::page::{List, PageParams};
-use super::problem::{FieldError, Kind, Problem};
-use super::query::Read;
-use super::write::{Answer, Json, Write};
+use super::problem::{FieldError, Kind, Problem, Result};
+use super::query::{Id, Read};
+use super::write::{Answer, Write};
 use crate::shipments::{self, FieldProblem, Filter, InvalidField, Preview, Requested, ShipError, Shipment};
-use actix_web::{HttpResponse, web};
 use serde::Deserialize;
+use sqlx::PgConnection;
 use utoipa::{IntoParams, ToSchema};
 use validator::Validate;
 
@@ -114,14 +114,9 @@ impl From<NewShipment> for shipments::NewShipment {
 /// Shows the shipment and what would be sent to ezyVet, and stores nothing.
 #[utoipa::path(post, path = "/shipments/preview", tag = "shipments", request_body = NewShipment,
     responses((status = 200, description = "The shipment as it would be", body = Preview)))]
-pub async fn preview_shipment(write: Write<Json<NewShipment>>) -> Result<HttpResponse, Problem> {
-    write
-        .run(async |connection, write| {
-            let (defaults, actor) = (&write.staff.settings.site, write.caller.actor());
-            let new = write.content.0.into();
-            Answer::ok(&shipments::preview(connection, defaults, write.now, &actor, &new).await?)
-        })
-        .await
+pub async fn preview_shipment(connection: &mut PgConnection, write: Write<NewShipment>) -> Result<Answer> {
+    let (defaults, new) = (&write.staff.settings.site, write.content.into());
+    Answer::ok(&shipments::preview(connection, defaults, write.now, &write.actor, &new).await?)
 }
 
 /// Create a shipment
@@ -130,15 +125,10 @@ pub async fn preview_shipment(write: Write<Json<NewShipment>>) -> Result<HttpRes
 /// leave once are then invoiced once, even if the answer is lost.
 #[utoipa::path(post, path = "/shipments", tag = "shipments", request_body = NewShipment,
     responses((status = 201, description = "The shipment", body = Shipment)))]
-pub async fn create_shipment(write: Write<Json<NewShipment>>) -> Result<HttpResponse, Problem> {
-    write
-        .run(async |connection, write| {
-            let (defaults, actor) = (&write.staff.settings.site, write.caller.actor());
-            let new = write.content.0.into();
-            let shipment = shipments::ship(connection, defaults, write.now, &actor, &new).await?;
-            Answer::created(&format!("/shipments/{}", shipment.id), &shipment)
-        })
-        .await
+pub async fn create_shipment(connection: &mut PgConnection, write: Write<NewShipment>) -> Result<Answer> {
+    let (defaults, new) = (&write.staff.settings.site, write.content.into());
+    let shipment = shipments::ship(connection, defaults, write.now, &write.actor, &new).await?;
+    Answer::created(&format!("/shipments/{}", shipment.id), &shipment)
 }
 
 /// The states of a shipment.
@@ -168,16 +158,16 @@ pub struct ShipmentParams {
 /// Newest first.
 #[utoipa::path(get, path = "/shipments", tag = "shipments", params(ShipmentParams, PageParams),
     responses((status = 200, description = "A page of shipments", body = List<Shipment>)))]
-pub async fn list_shipments(read: Read<ShipmentParams, PageParams>) -> Result<HttpResponse, Problem> {
-    let page = read.page.page(&read.staff.settings)?;
+pub async fn list_shipments(read: Read<ShipmentParams, PageParams>) -> Result<Answer> {
+    let page = read.page.before()?;
     let ShipmentParams { order, clinic, state } = read.params;
     let state = state.map(|state| match state {
         ShipmentState::Shipped => "shipped".to_owned(),
         ShipmentState::Received => "received".to_owned(),
     });
     let filter = Filter { order, clinic, state };
-    let data = shipments::list(&mut *read.staff.pool.acquire().await?, &filter, page).await?;
-    read.page.respond(&read.staff.settings, data, |shipment| shipment.id.0)
+    let data = shipments::list(&mut *read.staff.pool.begin().await?, &filter, page).await?;
+    read.page.answer(data, |shipment| shipment.id.0)
 }
 
 /// Show a shipment
@@ -185,6 +175,6 @@ pub async fn list_shipments(read: Read<ShipmentParams, PageParams>) -> Result<Ht
 /// `id`: the id, or one of the invoice numbers.
 #[utoipa::path(get, path = "/shipments/{id}", tag = "shipments", params(("id" = String, Path)),
     responses((status = 200, description = "The shipment", body = Shipment)))]
-pub async fn show_shipment(read: Read, id: web::Path<String>) -> Result<HttpResponse, Problem> {
-    Ok(HttpResponse::Ok().json(shipments::find(&mut *read.staff.pool.acquire().await?, &id).await?))
+pub async fn show_shipment(read: Read, id: Id) -> Result<Answer> {
+    Answer::ok(&shipments::find(&mut *read.staff.pool.begin().await?, &id).await?)
 }

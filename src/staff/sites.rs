@@ -6,24 +6,23 @@ use super::Staff;
 use super::body::Nothing;
 use super::page::{List, PageParams, by_number};
 use super::patch::patch;
-use super::problem::{Kind, Problem};
-use super::query::{NoParams, Read};
-use super::write::{Answer, IfMatch, Json, Write};
+use super::problem::{Kind, Problem, Result};
+use super::query::{Id, NoParams, Read};
+use super::write::{Answer, IfMatch, Write};
+use crate::clinics::Changes;
 use crate::clinics::sites::{self, Filter, NewSite, Site, SiteChange, SiteError};
-use crate::clinics::{Changes, Target};
 use crate::delivery::Worker;
 use crate::delivery::staff::{self as deliveries, SiteCheck, StaffError, Unmapped};
 use crate::ezyvet::Preset;
 use crate::ezyvet::answers::Separation;
-use crate::ids::SiteId;
 use crate::secret::Plain;
-use actix_web::{HttpResponse, web};
+use actix_web::web::Path;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sqlx::PgConnection;
 use std::collections::BTreeMap;
 use time::OffsetDateTime;
-use utoipa::{IntoParams, ToSchema};
+use utoipa::ToSchema;
 use validator::Validate;
 
 impl From<SiteError> for Problem {
@@ -36,41 +35,10 @@ impl From<SiteError> for Problem {
             SiteError::CredentialsTaken => Self::field(Kind::Conflict, "client_id", error.to_string()),
             SiteError::Invalid(invalid) => invalid.into(),
             SiteError::Stale(_) => Self::stale(),
-            SiteError::Secret(error) => {
-                tracing::error!(%error, "the credentials of a site cannot be sealed or opened");
-                Self::internal()
-            }
+            SiteError::Secret(error) => error.into(),
             SiteError::Database(error) => error.into(),
         }
     }
-}
-
-/// The state of a site.
-#[derive(Clone, Copy, Debug, Deserialize, ToSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum SiteState {
-    /// Called as needed.
-    Active,
-    /// Nothing is sent.
-    Paused,
-}
-
-impl SiteState {
-    fn name(self) -> &'static str {
-        match self {
-            Self::Active => "active",
-            Self::Paused => "paused",
-        }
-    }
-}
-
-/// Selects sites.
-#[derive(Debug, Deserialize, IntoParams)]
-#[serde(deny_unknown_fields)]
-#[into_params(parameter_in = Query)]
-pub struct SiteParams {
-    /// Only sites in this state
-    state: Option<SiteState>,
 }
 
 /// A site to add.
@@ -116,9 +84,9 @@ impl SiteBody {
                 None
             }
             (Some(url), None) => Some(url),
-            (None, preset) => preset.map(|preset| preset.base_url().to_owned()),
+            (None, preset) => preset.map(|preset| preset.base_url.to_owned()),
         };
-        let token_path = preset.unwrap_or(Preset::ApiV2).token_path();
+        let token_path = preset.unwrap_or_default().token_path;
         NewSite {
             name: self.name,
             base_url: base_url.unwrap_or_default(),
@@ -183,26 +151,16 @@ pub struct Pinned {
     uid: String,
 }
 
-/// Finds the site of a path.
-async fn site_id(staff: &Staff, which: &str) -> Result<SiteId, Problem> {
-    Ok(sites::find(&staff.pool, which).await?.id)
-}
-
 /// Runs calls to ezyVet to their end, also if the client disconnects: otherwise the lease would stay with this process.
 async fn with_worker<T: Send + 'static>(
     staff: &Staff,
     calls: impl AsyncFnOnce(Worker) -> Result<T, StaffError> + Send + 'static,
-) -> Result<T, Problem> {
+) -> Result<T> {
     let keys = staff.encryption_keys()?.clone();
-    let worker = Worker::new(staff.pool.clone(), keys, staff.clock.clone(), &staff.settings).map_err(|error| {
-        tracing::error!(%error, "the client of ezyVet cannot be made");
-        Problem::internal()
-    })?;
-    let finished = actix_web::rt::spawn(async move { calls(worker).await }).await.map_err(|error| {
-        tracing::error!(%error, "a call to ezyVet failed");
-        Problem::internal()
-    })?;
-    Ok(finished?)
+    let worker = Worker::new(staff.pool.clone(), keys, staff.clock.clone(), &staff.settings)
+        .map_err(|error| Problem::fault(error, "the client of ezyVet cannot be made"))?;
+    let finished = actix_web::rt::spawn(async move { calls(worker).await }).await;
+    Ok(finished.map_err(|error| Problem::fault(error, "a call to ezyVet failed"))??)
 }
 
 async fn change(
@@ -210,23 +168,21 @@ async fn change(
     write: &Write<impl Sized>,
     which: &str,
     change: SiteChange,
-) -> Result<Answer, Problem> {
+) -> Result<Answer> {
     let (keys, defaults) = (write.staff.encryption_keys()?, &write.staff.settings.site);
-    let target = Target { which, expected_version: write.if_match.as_deref() };
-    let site = sites::change(connection, keys, defaults, write.now, &write.caller.actor(), target, change).await?;
-    Ok(Answer::ok(&site)?.with_version(&site.version))
+    let target = write.target(which);
+    let site = sites::change(connection, keys, defaults, write.now, &write.actor, target, change).await?;
+    Answer::versioned(&site, &site.version)
 }
 
 /// List sites
 ///
 /// Newest first, with the state of their deliveries.
-#[utoipa::path(get, path = "/sites", tag = "sites", params(SiteParams, PageParams),
+#[utoipa::path(get, path = "/sites", tag = "sites", params(Filter, PageParams),
     responses((status = 200, description = "A page of sites", body = List<Site>)))]
-pub async fn list_sites(read: Read<SiteParams, PageParams>) -> Result<HttpResponse, Problem> {
-    let filter = Filter { state: read.params.state.map(|state| state.name().to_owned()) };
-    let page = read.page.page(&read.staff.settings)?;
-    let sites = sites::list(&read.staff.pool, &filter, page).await?;
-    read.page.respond(&read.staff.settings, sites, |site| site.id.0)
+pub async fn list_sites(read: Read<Filter, PageParams>) -> Result<Answer> {
+    let sites = sites::list(&read.staff.pool, &read.params, read.page.before()?).await?;
+    read.page.answer(sites, |site| site.id.0)
 }
 
 /// Show a site
@@ -234,9 +190,9 @@ pub async fn list_sites(read: Read<SiteParams, PageParams>) -> Result<HttpRespon
 /// `id`: the id or the name. The client secret is not shown. `ETag` has the version for `If-Match`.
 #[utoipa::path(get, path = "/sites/{id}", tag = "sites", params(("id" = String, Path)),
     responses((status = 200, description = "The site", body = Site)))]
-pub async fn show_site(read: Read, id: web::Path<String>) -> Result<HttpResponse, Problem> {
+pub async fn show_site(read: Read, id: Id) -> Result<Answer> {
     let site = sites::find(&read.staff.pool, &id).await?;
-    Ok(Answer::ok(&site)?.with_version(&site.version).into_response())
+    Answer::versioned(&site, &site.version)
 }
 
 /// Add a site
@@ -244,15 +200,11 @@ pub async fn show_site(read: Read, id: web::Path<String>) -> Result<HttpResponse
 /// The credentials are encrypted and never shown.
 #[utoipa::path(post, path = "/sites", tag = "sites", request_body = SiteBody,
     responses((status = 201, description = "The new site", body = Site)))]
-pub async fn add_site(write: Write<Json<SiteBody>>) -> Result<HttpResponse, Problem> {
-    write
-        .run(async |connection, write| {
-            let Write { content: Json(body), staff, caller, now, .. } = write;
-            let (keys, defaults) = (staff.encryption_keys()?, &staff.settings.site);
-            let site = sites::add(connection, keys, defaults, now, &caller.actor(), body.into_new()).await?;
-            Ok(Answer::created(&format!("/sites/{}", site.id), &site)?.with_version(&site.version))
-        })
-        .await
+pub async fn add_site(connection: &mut PgConnection, write: Write<SiteBody>) -> Result<Answer> {
+    let (keys, defaults) = (write.staff.encryption_keys()?, &write.staff.settings.site);
+    let new = write.content.into_new();
+    let site = sites::add(connection, keys, defaults, write.now, &write.actor, new).await?;
+    Ok(Answer::created(&format!("/sites/{}", site.id), &site)?.with_version(&site.version))
 }
 
 /// Change a site
@@ -260,15 +212,11 @@ pub async fn add_site(write: Write<Json<SiteBody>>) -> Result<HttpResponse, Prob
 /// Changes nothing if one field is invalid. Deliveries that waited for the site are tried at once.
 #[utoipa::path(patch, path = "/sites/{id}", tag = "sites", params(("id" = String, Path), IfMatch), request_body = SitePatch,
     responses((status = 200, description = "The site", body = Site)))]
-pub async fn change_site(write: Write<Json<SitePatch>>, id: web::Path<String>) -> Result<HttpResponse, Problem> {
-    write
-        .run(async |connection, write| {
-            let Json(patch) = &write.content;
-            let (changes, client_secret) = (patch.changes(), patch.client_secret.clone());
-            let new = SiteChange { changes, client_secret, allow_http: patch.allow_http };
-            change(connection, &write, &id, new).await
-        })
-        .await
+pub async fn change_site(connection: &mut PgConnection, write: Write<SitePatch>, id: Id) -> Result<Answer> {
+    let patch = &write.content;
+    let (changes, client_secret) = (patch.changes(), patch.client_secret.clone());
+    let new = SiteChange { changes, client_secret, allow_http: patch.allow_http };
+    change(connection, &write, &id, new).await
 }
 
 /// Pause a site
@@ -276,15 +224,15 @@ pub async fn change_site(write: Write<Json<SitePatch>>, id: web::Path<String>) -
 /// Nothing more is sent to it. Deliveries wait.
 #[utoipa::path(post, path = "/sites/{id}/pause", tag = "sites", params(("id" = String, Path), IfMatch), request_body = Nothing,
     responses((status = 200, description = "The paused site", body = Site)))]
-pub async fn pause_site(write: Write<Json<Nothing>>, id: web::Path<String>) -> Result<HttpResponse, Problem> {
-    write.run(async |connection, write| change(connection, &write, &id, state_change("paused")).await).await
+pub async fn pause_site(connection: &mut PgConnection, write: Write, id: Id) -> Result<Answer> {
+    change(connection, &write, &id, state_change("paused")).await
 }
 
 /// Resume a paused site
 #[utoipa::path(post, path = "/sites/{id}/resume", tag = "sites", params(("id" = String, Path), IfMatch), request_body = Nothing,
     responses((status = 200, description = "The active site", body = Site)))]
-pub async fn resume_site(write: Write<Json<Nothing>>, id: web::Path<String>) -> Result<HttpResponse, Problem> {
-    write.run(async |connection, write| change(connection, &write, &id, state_change("active")).await).await
+pub async fn resume_site(connection: &mut PgConnection, write: Write, id: Id) -> Result<Answer> {
+    change(connection, &write, &id, state_change("active")).await
 }
 
 fn state_change(state: &str) -> SiteChange {
@@ -298,8 +246,8 @@ fn state_change(state: &str) -> SiteChange {
 /// ezyVet's own words. 409 if the delivery worker does not release the site in time.
 #[utoipa::path(post, path = "/sites/{id}/test", tag = "sites", params(("id" = String, Path)), request_body = Nothing,
     responses((status = 200, description = "The result of each check", body = SiteCheck)))]
-pub async fn test_site(write: Write<Json<Nothing>>, id: web::Path<String>) -> Result<HttpResponse, Problem> {
-    let site = site_id(&write.staff, &id).await?;
+pub async fn test_site(write: Write, id: Id) -> Result<Answer> {
+    let site = sites::find(&write.staff.pool, &id).await?.id;
     let check = with_worker(&write.staff, async move |worker| worker.test_site(site).await).await?;
     write.run(async |_, _| Answer::ok(&check)).await
 }
@@ -309,15 +257,12 @@ pub async fn test_site(write: Write<Json<Nothing>>, id: web::Path<String>) -> Re
 /// Businesses, divisions and stock locations, as they were last read from ezyVet, by id.
 #[utoipa::path(get, path = "/sites/{id}/separations", tag = "sites", params(("id" = String, Path), PageParams),
     responses((status = 200, description = "The stored separations", body = Separations)))]
-pub async fn list_separations(
-    read: Read<NoParams, PageParams>,
-    id: web::Path<String>,
-) -> Result<HttpResponse, Problem> {
-    let site = site_id(&read.staff, &id).await?;
+pub async fn list_separations(read: Read<NoParams, PageParams>, id: Id) -> Result<Answer> {
+    let site = sites::find(&read.staff.pool, &id).await?.id;
     let stored = deliveries::stored_separations(&read.staff.pool, site).await?;
     let position = |separation: &Separation| by_number(&separation.id);
-    let List { data, next_cursor } = read.page.split(&read.staff.settings, stored.separations, position)?;
-    Ok(HttpResponse::Ok().json(Separations { data, next_cursor, read_at: stored.read_at }))
+    let List { data, next_cursor } = read.page.split(stored.separations, position)?;
+    Answer::ok(&Separations { data, next_cursor, read_at: stored.read_at })
 }
 
 /// Read the separations of a site from ezyVet
@@ -327,8 +272,8 @@ pub async fn list_separations(
 #[utoipa::path(post, path = "/sites/{id}/separations", tag = "sites", params(("id" = String, Path)), request_body = Nothing,
     responses((status = 200, description = "The separations", body = Separations),
               (status = 502, description = "The call to ezyVet failed")))]
-pub async fn read_separations(write: Write<Json<Nothing>>, id: web::Path<String>) -> Result<HttpResponse, Problem> {
-    let site = site_id(&write.staff, &id).await?;
+pub async fn read_separations(write: Write, id: Id) -> Result<Answer> {
+    let site = sites::find(&write.staff.pool, &id).await?.id;
     let data = with_worker(&write.staff, async move |worker| worker.separations(site).await).await?;
     let separations = Separations { data, next_cursor: None, read_at: Some(write.now) };
     write.run(async |_, _| Answer::ok(&separations)).await
@@ -339,10 +284,10 @@ pub async fn read_separations(write: Write<Json<Nothing>>, id: web::Path<String>
 /// By id, with likely inventory products for each. `PUT /sites/{id}/products/{product_id}` assigns one.
 #[utoipa::path(get, path = "/sites/{id}/unmapped", tag = "sites", params(("id" = String, Path), PageParams),
     responses((status = 200, description = "The products", body = List<Unmapped>)))]
-pub async fn list_unmapped(read: Read<NoParams, PageParams>, id: web::Path<String>) -> Result<HttpResponse, Problem> {
-    let site = site_id(&read.staff, &id).await?;
+pub async fn list_unmapped(read: Read<NoParams, PageParams>, id: Id) -> Result<Answer> {
+    let site = sites::find(&read.staff.pool, &id).await?.id;
     let data = deliveries::unmapped(&read.staff.pool, site).await?;
-    Ok(HttpResponse::Ok().json(read.page.split(&read.staff.settings, data, |row| by_number(&row.id))?))
+    Answer::ok(&read.page.split(data, |row| by_number(&row.id))?)
 }
 
 /// Assign an inventory product to a product
@@ -352,21 +297,20 @@ pub async fn list_unmapped(read: Read<NoParams, PageParams>, id: web::Path<Strin
 #[utoipa::path(put, path = "/sites/{id}/products/{product_id}", tag = "sites",
     params(("id" = String, Path), ("product_id" = String, Path)), request_body = Pin,
     responses((status = 200, description = "The assignment", body = Pinned)))]
-pub async fn pin_product(write: Write<Json<Pin>>, path: web::Path<(String, String)>) -> Result<HttpResponse, Problem> {
-    write
-        .run(async |connection, write| {
-            let ((which, product_id), Json(Pin { uid })) = (path.into_inner(), write.content);
-            if product_id.contains('\0') {
-                return Err(Problem::not_found("product", "with the character NUL"));
-            }
-            if uid.trim().is_empty() || uid.chars().any(char::is_control) {
-                return Err(Problem::field(Kind::Invalid, "uid", "must be a uid without control characters"));
-            }
-            let id = sites::find(&mut *connection, &which).await?.id;
-            let actor = write.caller.actor();
-            let pin = deliveries::pin_product(connection, write.now, &actor, id, (&product_id, &uid));
-            pin.await?;
-            Answer::ok(&Pinned { id: id.0, product_id, uid })
-        })
-        .await
+pub async fn pin_product(
+    connection: &mut PgConnection,
+    write: Write<Pin>,
+    path: Path<(String, String)>,
+) -> Result<Answer> {
+    let ((which, product_id), Pin { uid }) = (path.into_inner(), write.content);
+    if product_id.contains('\0') {
+        return Err(Problem::not_found("product", "with the character NUL"));
+    }
+    if uid.trim().is_empty() || uid.chars().any(char::is_control) {
+        return Err(Problem::field(Kind::Invalid, "uid", "must be a uid without control characters"));
+    }
+    let id = sites::find(&mut *connection, &which).await?.id;
+    let pin = deliveries::pin_product(connection, write.now, &write.actor, id, (&product_id, &uid));
+    pin.await?;
+    Answer::ok(&Pinned { id: id.0, product_id, uid })
 }

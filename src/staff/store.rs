@@ -8,8 +8,9 @@ use time::OffsetDateTime;
 /// Expired answers that one write deletes.
 const PURGED_PER_WRITE: i64 = 100;
 
-/// An `Idempotency-Key` and the request that it stands for.
+/// An `Idempotency-Key` of an API key, and the request that it stands for.
 pub(super) struct Idempotency {
+    pub api_key: i64,
     pub key: String,
     pub fingerprint: Vec<u8>,
 }
@@ -18,7 +19,6 @@ pub(super) struct Idempotency {
 /// answer that was stored after `oldest`.
 pub(super) async fn claim(
     connection: &mut PgConnection,
-    api_key: i64,
     idempotency: &Idempotency,
     now: OffsetDateTime,
     oldest: OffsetDateTime,
@@ -29,7 +29,7 @@ pub(super) async fn claim(
          on conflict (api_key_id, idempotency_key) do update
          set fingerprint = excluded.fingerprint, created_at = excluded.created_at, status = null, headers = '[]', body = null
          where stored.created_at <= $5",
-        api_key,
+        idempotency.api_key,
         idempotency.key,
         idempotency.fingerprint,
         now,
@@ -40,44 +40,41 @@ pub(super) async fn claim(
     Ok(claimed.rows_affected() == 1)
 }
 
-/// A stored answer.
+/// A stored answer. The body is sealed.
 pub(super) struct StoredAnswer {
     pub fingerprint: Vec<u8>,
-    pub status: u16,
-    pub headers: Vec<(String, String)>,
+    pub status: i16,
+    pub headers: Json<Vec<(String, String)>>,
     pub body: Option<Vec<u8>>,
 }
 
-pub(super) async fn find(connection: &mut PgConnection, api_key: i64, key: &str) -> Result<StoredAnswer, sqlx::Error> {
-    let row = sqlx::query!(
+pub(super) async fn find(
+    connection: &mut PgConnection,
+    idempotency: &Idempotency,
+) -> Result<StoredAnswer, sqlx::Error> {
+    sqlx::query_as!(
+        StoredAnswer,
         r#"select fingerprint, status as "status!", headers as "headers: Json<Vec<(String, String)>>", body
            from idempotent_answer where api_key_id = $1 and idempotency_key = $2"#,
-        api_key,
-        key
+        idempotency.api_key,
+        idempotency.key
     )
     .fetch_one(connection)
-    .await?;
-    Ok(StoredAnswer {
-        fingerprint: row.fingerprint,
-        status: u16::try_from(row.status).unwrap_or_default(),
-        headers: row.headers.0,
-        body: row.body,
-    })
+    .await
 }
 
 /// Stores the answer of a claimed key.
 pub(super) async fn keep(
     connection: &mut PgConnection,
-    api_key: i64,
-    key: &str,
+    idempotency: &Idempotency,
     answer: &Answer,
     sealed_body: Option<&[u8]>,
 ) -> Result<(), sqlx::Error> {
     sqlx::query!(
         "update idempotent_answer set status = $3, headers = $4, body = $5
          where api_key_id = $1 and idempotency_key = $2",
-        api_key,
-        key,
+        idempotency.api_key,
+        idempotency.key,
         answer.status.as_u16() as i16,
         Json(&answer.headers) as _,
         sealed_body

@@ -4,7 +4,7 @@ use super::StockChange;
 use crate::db::{IMPORT_LOCK, Page, Pool};
 use crate::ids::ProductId;
 use rust_decimal::Decimal;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use sqlx::PgConnection;
 use std::collections::HashMap;
 use time::OffsetDateTime;
@@ -70,12 +70,15 @@ impl From<ProductRow> for StockLevel {
 }
 
 /// Restricts a list of products.
-#[derive(Clone, Debug, Default)]
+#[derive(Debug, Default, Deserialize, utoipa::IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 pub struct ProductFilter {
-    /// The code or the name contains this text.
+    /// Only products whose code or name contains this text
     pub text: Option<String>,
+    /// Only products of this category
     pub category: Option<String>,
-    /// `active`, `withdrawn`, or `not_for_sale`.
+    /// Only products in this state: `active`, `withdrawn` or `not_for_sale`
     pub state: Option<String>,
 }
 

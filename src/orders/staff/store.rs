@@ -1,7 +1,7 @@
 //! SQL of orders for staff, across all clinics.
 
 use super::cancel::OpenLine;
-use super::{Filter, Order, OrderLine};
+use super::{Filter, Order, OrderLine, OrderState};
 use crate::db::{self, Page};
 use crate::ids::{ClinicId, OrderId, OrderLineId};
 use crate::orders::answer::Reply;
@@ -74,7 +74,7 @@ pub async fn list(
              and ($10::bigint is null or o.id < $10)
              and (not $12 or o.decide_by is not null)
            order by o.id desc limit $11"#,
-        filter.state,
+        filter.state.map(OrderState::as_str),
         filter.clinic,
         filter.product,
         filter.attention,

@@ -3,16 +3,15 @@
 mod upload;
 
 use super::body::Nothing;
-use super::page::{List, PageParams, decode_text, encode_text};
-use super::problem::{FieldError, Kind, Problem};
-use super::query::{NoParams, Read};
-use super::write::{Answer, IfMatch, Json, Write, version_of};
+use super::page::{List, PageParams, encode};
+use super::problem::{FieldError, Kind, Problem, Result};
+use super::query::{Id, NoParams, Read, parse_id};
+use super::write::{Answer, IfMatch, Write, version_of};
 use crate::catalog::import::{ImportError, ImportState, Refusal};
 use crate::catalog::imports::{self, Change, ChangePosition, ImportRecord, ImportsError};
-use actix_web::http::header;
-use actix_web::{HttpResponse, web};
 use serde::Deserialize;
 use serde_json::json;
+use sqlx::PgConnection;
 use upload::{UploadBody, UploadForm, UploadParams};
 use utoipa::ToSchema;
 use validator::Validate;
@@ -67,10 +66,7 @@ impl From<ImportError> for Problem {
                 Self::new(Kind::Conflict, text)
             }
             ImportError::Read { file, source } => Self::field(Kind::Invalid, file, source.to_string()),
-            ImportError::Stopped { file } => {
-                tracing::error!(file, "the thread that read an uploaded file panicked");
-                Self::internal()
-            }
+            ImportError::Stopped { file } => Self::fault(file, "the thread that read an uploaded file panicked"),
             ImportError::Store(error) => error.into(),
         }
     }
@@ -96,13 +92,8 @@ fn version(import: &ImportRecord) -> String {
     version_of(&json!([import.summary.state, import.checked_version]))
 }
 
-fn answer(import: &ImportRecord) -> Result<Answer, Problem> {
-    Ok(Answer::ok(import)?.with_version(&version(import)))
-}
-
-/// Parses the id of an import.
-fn parse_id(text: &str) -> Result<i64, Problem> {
-    text.parse().map_err(|_| Problem::not_found("import", text))
+fn answer(import: &ImportRecord) -> Result<Answer> {
+    Answer::versioned(import, &version(import))
 }
 
 /// Permissions for applying an import.
@@ -123,17 +114,16 @@ pub struct ApplyInput {
 #[utoipa::path(post, path = "/imports", tag = "imports", params(UploadParams),
     request_body(content((UploadForm = "multipart/form-data"), (String = "text/csv"))),
     responses((status = 201, description = "The import and its difference", body = ImportRecord)))]
-pub async fn upload_import(read: Read<UploadParams>, write: Write<UploadBody>) -> Result<HttpResponse, Problem> {
+pub async fn upload_import(
+    connection: &mut PgConnection,
+    write: Write<UploadBody>,
+    read: Read<UploadParams>,
+) -> Result<Answer> {
     let (files, options) = upload::read(&write.content, read.params).await?;
-    write
-        .run(async |connection, write| {
-            let limit = write.staff.settings.catalog.withdrawal_limit.0;
-            let actor = write.caller.actor();
-            let import = imports::upload(connection, write.now, &actor, files, &options, limit).await?;
-            let path = format!("/imports/{}", import.summary.id.unwrap_or_default());
-            Ok(Answer::created(&path, &import)?.with_version(&version(&import)))
-        })
-        .await
+    let limit = write.staff.settings.catalog.withdrawal_limit.0;
+    let import = imports::upload(connection, write.now, &write.actor, files, &options, limit).await?;
+    let path = format!("/imports/{}", import.summary.id.unwrap_or_default());
+    Ok(Answer::created(&path, &import)?.with_version(&version(&import)))
 }
 
 /// List imports
@@ -141,20 +131,16 @@ pub async fn upload_import(read: Read<UploadParams>, write: Write<UploadBody>) -
 /// Newest first: uploads, and the files that were imported by command.
 #[utoipa::path(get, path = "/imports", tag = "imports", params(PageParams),
     responses((status = 200, description = "Imports", body = List<ImportRecord>)))]
-pub async fn list_imports(read: Read<NoParams, PageParams>) -> Result<HttpResponse, Problem> {
-    let page = read.page.page(&read.staff.settings)?;
-    let mut connection = read.staff.pool.acquire().await?;
-    let data = imports::list(&mut connection, page).await?;
-    read.page.respond(&read.staff.settings, data, |import| import.summary.id.unwrap_or_default())
+pub async fn list_imports(read: Read<NoParams, PageParams>) -> Result<Answer> {
+    let data = imports::list(&mut *read.staff.pool.begin().await?, read.page.before()?).await?;
+    read.page.answer(data, |import| import.summary.id.unwrap_or_default())
 }
 
 /// Show an import
 #[utoipa::path(get, path = "/imports/{id}", tag = "imports", params(("id" = i64, Path)),
     responses((status = 200, description = "The import; `ETag` is its version", body = ImportRecord)))]
-pub async fn show_import(read: Read, id: web::Path<String>) -> Result<HttpResponse, Problem> {
-    let mut connection = read.staff.pool.acquire().await?;
-    let import = imports::find(&mut connection, parse_id(&id)?).await?;
-    Ok(HttpResponse::Ok().insert_header((header::ETAG, format!("\"{}\"", version(&import)))).json(import))
+pub async fn show_import(read: Read, id: Id) -> Result<Answer> {
+    answer(&imports::find(&mut *read.staff.pool.begin().await?, parse_id("import", &id)?).await?)
 }
 
 /// List the changes of an import
@@ -162,13 +148,10 @@ pub async fn show_import(read: Read, id: web::Path<String>) -> Result<HttpRespon
 /// Products with every changed field, then contract prices. The last 20 applied imports keep their changes.
 #[utoipa::path(get, path = "/imports/{id}/changes", tag = "imports", params(("id" = i64, Path), PageParams),
     responses((status = 200, description = "Changes", body = List<Change>)))]
-pub async fn list_changes(read: Read<NoParams, PageParams>, id: web::Path<String>) -> Result<HttpResponse, Problem> {
-    let limit = read.page.limit(&read.staff.settings)?;
-    let position: Option<ChangePosition> = read.page.cursor.as_deref().map(decode_text).transpose()?;
-    let mut connection = read.staff.pool.acquire().await?;
-    let (data, next) = imports::changes(&mut connection, parse_id(&id)?, position, limit).await?;
-    let next_cursor = next.map(|next| encode_text(&json!(next)));
-    Ok(HttpResponse::Ok().json(List { data, next_cursor }))
+pub async fn list_changes(read: Read<NoParams, PageParams>, id: Id) -> Result<Answer> {
+    let (id, position, limit) = (parse_id("import", &id)?, read.page.after::<ChangePosition>()?, read.page.limit);
+    let (data, next) = imports::changes(&mut *read.staff.pool.begin().await?, id, position, limit).await?;
+    Answer::ok(&List { data, next_cursor: next.map(|next| encode(&next)) })
 }
 
 /// Check an upload again
@@ -176,14 +159,9 @@ pub async fn list_changes(read: Read<NoParams, PageParams>, id: web::Path<String
 /// Compares the files with the present catalogue, after it has changed. 409: the import is not `checked`.
 #[utoipa::path(post, path = "/imports/{id}/check", tag = "imports", params(("id" = i64, Path)), request_body = Nothing,
     responses((status = 200, description = "The import and its new difference", body = ImportRecord)))]
-pub async fn check_import(write: Write<Json<Nothing>>, id: web::Path<String>) -> Result<HttpResponse, Problem> {
-    write
-        .run(async |connection, write| {
-            let limit = write.staff.settings.catalog.withdrawal_limit.0;
-            let actor = write.caller.actor();
-            answer(&imports::check(connection, write.now, &actor, parse_id(&id)?, limit).await?)
-        })
-        .await
+pub async fn check_import(connection: &mut PgConnection, write: Write, id: Id) -> Result<Answer> {
+    let limit = write.staff.settings.catalog.withdrawal_limit.0;
+    answer(&imports::check(connection, write.now, &write.actor, parse_id("import", &id)?, limit).await?)
 }
 
 /// Apply an upload
@@ -193,19 +171,14 @@ pub async fn check_import(write: Write<Json<Nothing>>, id: web::Path<String>) ->
 #[utoipa::path(post, path = "/imports/{id}/apply", tag = "imports", params(("id" = i64, Path),
     IfMatch),
     request_body = ApplyInput, responses((status = 200, description = "The applied import", body = ImportRecord)))]
-pub async fn apply_import(write: Write<Json<ApplyInput>>, id: web::Path<String>) -> Result<HttpResponse, Problem> {
-    write
-        .run(async |connection, write| {
-            let id = parse_id(&id)?;
-            let (limit, actor) = (write.staff.settings.catalog.withdrawal_limit.0, write.caller.actor());
-            let import = imports::find_locked(connection, id).await?;
-            if import.summary.state == ImportState::Checked {
-                write.check_version(&version(&import))?;
-            }
-            let Json(ApplyInput { allow_withdrawals }) = write.content;
-            answer(&imports::apply(connection, write.now, &actor, id, allow_withdrawals, limit).await?)
-        })
-        .await
+pub async fn apply_import(connection: &mut PgConnection, write: Write<ApplyInput>, id: Id) -> Result<Answer> {
+    let (id, limit) = (parse_id("import", &id)?, write.staff.settings.catalog.withdrawal_limit.0);
+    let import = imports::find_locked(connection, id).await?;
+    if import.summary.state == ImportState::Checked {
+        write.check_version(&version(&import))?;
+    }
+    let allow_withdrawals = write.content.allow_withdrawals;
+    answer(&imports::apply(connection, write.now, &write.actor, id, allow_withdrawals, limit).await?)
 }
 
 /// Roll an import back
@@ -215,10 +188,6 @@ pub async fn apply_import(write: Write<Json<ApplyInput>>, id: web::Path<String>)
 /// difference that the import made, so shipments since then stay counted.
 #[utoipa::path(post, path = "/imports/{id}/roll-back", tag = "imports", params(("id" = i64, Path)), request_body = Nothing,
     responses((status = 200, description = "The import, with what was restored", body = ImportRecord)))]
-pub async fn roll_back_import(write: Write<Json<Nothing>>, id: web::Path<String>) -> Result<HttpResponse, Problem> {
-    write
-        .run(async |connection, write| {
-            answer(&imports::roll_back(connection, write.now, &write.caller.actor(), parse_id(&id)?).await?)
-        })
-        .await
+pub async fn roll_back_import(connection: &mut PgConnection, write: Write, id: Id) -> Result<Answer> {
+    answer(&imports::roll_back(connection, write.now, &write.actor, parse_id("import", &id)?).await?)
 }

@@ -3,7 +3,7 @@
 use crate::catalog::import::ImportKind;
 use crate::catalog::imports::{UploadOptions, UploadedFile, UploadedFiles};
 use crate::staff::Staff;
-use crate::staff::problem::{FieldError, Kind, Problem};
+use crate::staff::problem::{FieldError, Kind, Problem, Result};
 use crate::staff::write::Content;
 use bytes::Bytes;
 use serde::Deserialize;
@@ -33,7 +33,7 @@ impl Content for UploadBody {
         TIMEOUT
     }
 
-    fn parse(media_type: &str, bytes: Bytes) -> Result<Self, Problem> {
+    fn parse(media_type: &str, bytes: Bytes) -> Result<Self> {
         Ok(Self { media_type: media_type.to_owned(), bytes })
     }
 }
@@ -87,7 +87,7 @@ pub struct UploadForm {
 }
 
 /// Reads the files and the options. Reports every invalid option.
-pub(super) async fn read(body: &UploadBody, params: UploadParams) -> Result<(UploadedFiles, UploadOptions), Problem> {
+pub(super) async fn read(body: &UploadBody, params: UploadParams) -> Result<(UploadedFiles, UploadOptions)> {
     let (mut files, mut fields, mut errors) = (UploadedFiles::default(), params, Vec::new());
     if body.media_type.to_ascii_lowercase().starts_with(FORM) {
         read_form(body, &mut files, &mut fields, &mut errors).await?;
@@ -130,7 +130,7 @@ async fn read_form(
     files: &mut UploadedFiles,
     fields: &mut UploadParams,
     errors: &mut Vec<FieldError>,
-) -> Result<(), Problem> {
+) -> Result<()> {
     let unreadable =
         |error: multer::Error| Problem::new(Kind::BadRequest, format!("The form cannot be read: {error}."));
     let boundary = multer::parse_boundary(&body.media_type).map_err(unreadable)?;
