@@ -216,8 +216,9 @@ impl Intake {
         let (order, verdict) = (Arc::clone(&new.order), new.decision.verdict);
         let stored = match locks {
             None => self.batch_writer.store(new).await?,
-            Some(locks) => {
-                let stored = Box::pin(store::insert_and_commit(locks, &new)).await?;
+            Some(mut locks) => {
+                let stored = Box::pin(store::insert_one(&mut locks, &new)).await?;
+                locks.commit().await?;
                 self.doorbell.ring();
                 stored
             }

@@ -14,7 +14,7 @@ use sqlx::encode::IsNull;
 use sqlx::error::BoxDynError;
 use sqlx::postgres::{PgArgumentBuffer, PgHasArrayType, PgTypeInfo};
 use sqlx::types::Json;
-use sqlx::{Encode, PgConnection, Postgres, Transaction, Type};
+use sqlx::{Encode, PgConnection, Postgres, Type};
 use std::collections::HashMap;
 use std::sync::Arc;
 use time::{Date, OffsetDateTime};
@@ -208,16 +208,6 @@ pub async fn draw_numbers(pool: &Pool, count: i32) -> Result<Vec<i64>, sqlx::Err
     sqlx::query_scalar!(r#"select nextval('supplier_order_seq') as "number!" from generate_series(1, $1)"#, count)
         .fetch_all(pool)
         .await
-}
-
-/// Stores one order ([`insert`]) and commits.
-pub async fn insert_and_commit(
-    mut transaction: Transaction<'static, Postgres>,
-    order: &NewOrder,
-) -> Result<Option<i64>, sqlx::Error> {
-    let stored = insert_one(&mut transaction, order).await?;
-    transaction.commit().await?;
-    Ok(stored)
 }
 
 /// Stores one order ([`insert`]).
