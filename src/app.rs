@@ -19,19 +19,20 @@ use crate::staff::Staff;
 use crate::webhooks::Dispatcher;
 use crate::{db, telemetry, webhooks};
 use anyhow::Context as _;
-use std::fmt;
 use std::net::TcpListener;
 
 pub mod actor;
 mod keys;
 
 /// Advice on an error. The command line prints it after the error as `hint:`.
-#[derive(Debug)]
-pub struct Hint(pub String);
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct Hint(String);
 
-impl fmt::Display for Hint {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+impl Hint {
+    /// Attaches the advice to an error.
+    pub fn on(error: impl Into<anyhow::Error>, advice: impl Into<String>) -> anyhow::Error {
+        error.into().context(Self(advice.into()))
     }
 }
 
@@ -105,13 +106,7 @@ impl Context {
         let worker = async {
             match role {
                 Role::Api => Ok(()),
-                Role::All | Role::Worker => {
-                    let overdue = async {
-                        self.decide_overdue_orders(shutdown.clone()).await;
-                        Ok(())
-                    };
-                    tokio::try_join!(self.send(shutdown.clone()), overdue).map(drop)
-                }
+                Role::All | Role::Worker => self.work(shutdown.clone()).await,
             }
         };
         let metrics = async {
@@ -167,11 +162,14 @@ impl Context {
         Ok(served?)
     }
 
-    async fn send(&self, shutdown: Shutdown) -> anyhow::Result<()> {
-        let keys = self.encryption_keys()?.clone();
-        let worker = Worker::new(self.pool.clone(), keys.clone(), self.clock.clone(), &self.settings)?;
-        let dispatcher = Dispatcher::new(self.pool.clone(), keys, self.clock.clone(), &self.settings)?;
-        tokio::join!(worker.run(shutdown.clone()), dispatcher.run(shutdown));
+    /// Sends deliveries and webhooks, and decides overdue orders.
+    async fn work(&self, shutdown: Shutdown) -> anyhow::Result<()> {
+        let (keys, settings) = (self.encryption_keys()?.clone(), &self.settings);
+        let worker = Worker::new(self.pool.clone(), keys.clone(), self.clock.clone(), settings)?;
+        let dispatcher = Dispatcher::new(self.pool.clone(), keys, self.clock.clone(), settings)?;
+        let (poll, defaults) = (settings.worker.worker_poll.0, settings.clinic.clone());
+        let overdue = overdue::run(self.pool.clone(), self.clock.clone(), defaults, poll, shutdown.clone());
+        tokio::join!(worker.run(shutdown.clone()), dispatcher.run(shutdown), overdue);
         Ok(())
     }
 
@@ -180,11 +178,6 @@ impl Context {
         let client =
             webhooks::client::Client::new(allow_private).context("cannot create the client of the order hook")?;
         Ok(OrderHook::new(&self.settings.order_hook, client, allow_private)?)
-    }
-
-    async fn decide_overdue_orders(&self, shutdown: Shutdown) {
-        let (poll, defaults) = (self.settings.worker.worker_poll.0, self.settings.clinic.clone());
-        overdue::run(self.pool.clone(), self.clock.clone(), defaults, poll, shutdown).await;
     }
 }
 

@@ -1,5 +1,6 @@
 //! Graceful shutdown: SIGTERM or Ctrl-C becomes one event that every part of the process can wait for.
 
+use tokio::signal::unix::{self, SignalKind};
 use tokio::sync::watch;
 
 /// The receiver of the shutdown event. Each part of the process holds a clone.
@@ -38,16 +39,14 @@ impl Shutdown {
 
 /// Waits for SIGTERM or Ctrl-C.
 pub async fn signal() {
-    #[cfg(unix)]
-    {
-        use tokio::signal::unix::{SignalKind, signal};
-        if let Ok(mut terminate) = signal(SignalKind::terminate()) {
-            tokio::select! {
-                _ = terminate.recv() => {}
-                _ = tokio::signal::ctrl_c() => {}
-            }
-            return;
+    let terminated = async {
+        match unix::signal(SignalKind::terminate()) {
+            Ok(mut terminate) => terminate.recv().await,
+            Err(_) => std::future::pending().await,
         }
+    };
+    tokio::select! {
+        _ = terminated => {}
+        _ = tokio::signal::ctrl_c() => {}
     }
-    let _ = tokio::signal::ctrl_c().await;
 }

@@ -5,10 +5,10 @@ use crate::config::DatabaseSettings;
 use crate::postgres::Embedded;
 use crate::secret::KeyRing;
 use anyhow::{Context, anyhow};
-use std::fs::{self, OpenOptions};
+use std::fs;
 use std::io::{ErrorKind, Write};
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
+use tempfile::NamedTempFile;
 
 const FILE: &str = "keys.env";
 
@@ -29,9 +29,10 @@ impl Keys {
 }
 
 fn missing(variable: &str) -> anyhow::Error {
-    anyhow!("{variable} is not set; it is required with DATABASE_URL").context(Hint(
-        "run `spsi key generate`, store the keys safely, and set them for every replica and every command".into(),
-    ))
+    Hint::on(
+        anyhow!("{variable} is not set; it is required with DATABASE_URL"),
+        "run `spsi key generate`, store the keys safely, and set them for every replica and every command",
+    )
 }
 
 /// Loads the keys of this deployment.
@@ -51,27 +52,15 @@ fn load_file(directory: &Path) -> anyhow::Result<Keys> {
     let shown = path.display();
     if !path.exists() {
         let (encryption, token) = (KeyRing::generate()?, KeyRing::generate()?);
-        let text = format!(
-            "SPSI_ENCRYPTION_KEYS={}\nSPSI_TOKEN_KEYS={}\n",
-            encryption.expose().expose(),
-            token.expose().expose()
-        );
-        let draft = directory.join(format!("{FILE}.{}", std::process::id()));
-        let mut file = OpenOptions::new()
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .mode(0o600)
-            .open(&draft)
-            .with_context(|| format!("cannot write {shown}"))?;
-        file.write_all(text.as_bytes())?;
-        file.sync_all()?;
-        // Unlike a rename, a hard link does not replace a file that another process has created meanwhile.
-        match fs::hard_link(&draft, &path) {
-            Err(error) if error.kind() != ErrorKind::AlreadyExists => {
-                return Err(error).with_context(|| format!("cannot create {shown}"));
+        let (encryption, token) = (encryption.expose(), token.expose());
+        let mut file = NamedTempFile::new_in(directory).with_context(|| format!("cannot write {shown}"))?;
+        write!(file, "SPSI_ENCRYPTION_KEYS={}\nSPSI_TOKEN_KEYS={}\n", encryption.expose(), token.expose())?;
+        file.as_file().sync_all()?;
+        match file.persist_noclobber(&path) {
+            Err(error) if error.error.kind() != ErrorKind::AlreadyExists => {
+                return Err(error.error).with_context(|| format!("cannot create {shown}"));
             }
-            _ => fs::remove_file(&draft)?,
+            _ => {}
         }
     }
     let text = fs::read_to_string(&path).with_context(|| format!("cannot read {shown}"))?;

@@ -1,6 +1,6 @@
 //! `spsi serve`: the server and the delivery worker.
 
-use crate::app::{Context, Role};
+use crate::app::{Context, Hint, Role};
 use crate::config::Settings;
 use crate::{shutdown, telemetry};
 use anyhow::Context as _;
@@ -59,12 +59,9 @@ fn raise_open_files() {
 }
 
 /// Binds the address before anything else starts, so that a second server fails at once.
-pub fn listen(settings: &Settings) -> anyhow::Result<TcpListener> {
+fn listen(settings: &Settings) -> anyhow::Result<TcpListener> {
     let address = settings.server.bind;
     let listener = TcpListener::bind(address).with_context(|| format!("cannot listen on {address}"));
-    listener.map_err(|error| {
-        error.context(crate::app::Hint(
-            "choose another address with `--bind` or SPSI_BIND; port 0 takes a free port".into(),
-        ))
-    })
+    listener
+        .map_err(|error| Hint::on(error, "choose another address with `--bind` or SPSI_BIND; port 0 takes a free port"))
 }

@@ -153,7 +153,7 @@ async fn import(
                 ImportError::Repeated { .. } => "add `--again` if its goods left once more",
                 _ => return Err(error.into()),
             };
-            Err(anyhow::Error::new(error).context(Hint(hint.into())))
+            Err(Hint::on(error, hint))
         }
     }
 }
@@ -163,7 +163,7 @@ fn with_hint(error: ShipError) -> anyhow::Error {
     let is_excess = |wrong: &InvalidField| matches!(wrong.problem, FieldProblem::Excess { .. });
     match &error {
         ShipError::Invalid(wrong) if wrong.iter().any(is_excess) => {
-            anyhow::Error::new(error).context(Hint("add `--allow-excess` to ship more than is outstanding".into()))
+            Hint::on(error, "add `--allow-excess` to ship more than is outstanding")
         }
         _ => error.into(),
     }

@@ -9,11 +9,18 @@ use crate::db::{Page, in_transaction};
 use crate::delivery::{Worker, staff};
 use crate::ezyvet::Preset;
 use crate::secret::Plain;
+use anyhow::anyhow;
 use sqlx::PgConnection;
 use std::io::{BufRead, IsTerminal};
 
 /// The environment variable that holds the client secret, if standard input does not.
 const SECRET_VARIABLE: &str = "SPSI_SITE_CLIENT_SECRET";
+
+#[derive(clap::Args)]
+pub struct SiteArg {
+    /// Id or name of the site
+    id: String,
+}
 
 #[derive(clap::Subcommand)]
 pub enum Command {
@@ -27,20 +34,11 @@ pub enum Command {
     /// List the sites
     List,
     /// Show a site with its settings
-    Show {
-        /// Id or name of the site
-        id: String,
-    },
+    Show(SiteArg),
     /// Call a site to check its credentials: token, separations, inventory
-    Test {
-        /// Id or name of the site
-        id: String,
-    },
+    Test(SiteArg),
     /// Read and list the separations of a site (businesses, divisions, stock locations)
-    Separations {
-        /// Id or name of the site
-        id: String,
-    },
+    Separations(SiteArg),
     /// Change settings or credentials of a site. An empty value restores the deployment's setting
     #[command(after_help = "Examples:
   spsi site set harbour invoice_unit=outer deliver=invoice
@@ -63,10 +61,7 @@ Keys: name, base_url, token_path, partner_id, client_id, site_uid, state; and th
         allow_http: bool,
     },
     /// List ordered products without an inventory product at the site, with likely candidates
-    Unmapped {
-        /// Id or name of the site
-        id: String,
-    },
+    Unmapped(SiteArg),
     /// Assign an inventory product to a product whose code matches none, or several
     #[command(after_help = "Example:\n  spsi site pin harbour 50002 product_8f2c")]
     Pin {
@@ -116,12 +111,12 @@ pub async fn run(command: Command, context: &Context, output: Output) -> anyhow:
     let (now, defaults) = (clock.now(), &context.settings.site);
     match command {
         Command::Add(add) => {
-            let default = add.preset.unwrap_or(Preset::ApiV2);
-            let base_url = add.base_url.as_deref().unwrap_or(default.base_url());
+            let default = add.preset.unwrap_or_default();
+            let base_url = add.base_url.as_deref().unwrap_or(default.base_url);
             let new = NewSite {
                 base_url: base_url.to_owned(),
                 allow_http: add.allow_http,
-                token_path: add.token_path.unwrap_or_else(|| default.token_path().to_owned()),
+                token_path: add.token_path.unwrap_or_else(|| default.token_path.to_owned()),
                 client_secret: read_secret()?,
                 settings: Changes::parse(&add.settings),
                 name: add.name,
@@ -139,8 +134,8 @@ pub async fn run(command: Command, context: &Context, output: Output) -> anyhow:
             output
                 .list(&["id", "name", "state", "status", "base_url", "open_deliveries", "attention_deliveries"], &sites)
         }
-        Command::Show { id } => output.record(&sites::find(pool, &id).await?),
-        Command::Test { id } => {
+        Command::Show(SiteArg { id }) => output.record(&sites::find(pool, &id).await?),
+        Command::Test(SiteArg { id }) => {
             let site = sites::find(pool, &id).await?;
             let worker = Worker::new(pool.clone(), keys.clone(), clock.clone(), &context.settings)?;
             let check = worker.test_site(site.id).await?;
@@ -150,9 +145,9 @@ pub async fn run(command: Command, context: &Context, output: Output) -> anyhow:
             }
             let hint =
                 format!("correct the site with `spsi site set {id} KEY=VALUE`, then run `spsi site test {id}` again");
-            Err(anyhow::anyhow!("a check of site `{id}` failed").context(Hint(hint)))
+            Err(Hint::on(anyhow!("a check of site `{id}` failed"), hint))
         }
-        Command::Separations { id } => {
+        Command::Separations(SiteArg { id }) => {
             let site = sites::find(pool, &id).await?;
             let worker = Worker::new(pool.clone(), keys.clone(), clock.clone(), &context.settings)?;
             output.list(&["id", "uid", "name", "type", "parent"], &worker.separations(site.id).await?)
@@ -165,7 +160,7 @@ pub async fn run(command: Command, context: &Context, output: Output) -> anyhow:
             };
             output.record(&in_transaction(pool, change).await?)
         }
-        Command::Unmapped { id } => {
+        Command::Unmapped(SiteArg { id }) => {
             let site = sites::find(pool, &id).await?;
             let columns = ["id", "supplier_code", "name", "deliveries", "candidates"];
             output.list(&columns, &staff::unmapped(pool, site.id).await?)
@@ -194,7 +189,7 @@ fn read_secret() -> anyhow::Result<Plain> {
     let secret = Plain::new(line.trim());
     if secret.expose().is_empty() {
         let hint = format!("pipe it to the command (`echo \"$SECRET\" | spsi site ...`), or set {SECRET_VARIABLE}");
-        return Err(anyhow::anyhow!("the client secret is missing").context(Hint(hint)));
+        return Err(Hint::on(anyhow!("the client secret is missing"), hint));
     }
     Ok(secret)
 }
