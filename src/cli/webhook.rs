@@ -2,13 +2,19 @@
 
 use super::output::{Output, note};
 use crate::app::Context;
+use crate::clock::parse_since;
 use crate::config::Span;
 use crate::db::{Page, in_transaction};
 use crate::webhooks::client::Client;
 use crate::webhooks::{self, Change, EndpointError, NewEndpoint, ReplayFrom};
 use anyhow::bail;
 use time::OffsetDateTime;
-use time::format_description::well_known::Rfc3339;
+
+#[derive(clap::Args)]
+pub struct WebhookArg {
+    /// Id of the webhook
+    id: i64,
+}
 
 #[derive(clap::Subcommand)]
 pub enum Command {
@@ -33,10 +39,7 @@ pub enum Command {
     /// List the webhooks
     List,
     /// Show a webhook
-    Show {
-        /// Id of the webhook
-        id: i64,
-    },
+    Show(WebhookArg),
     /// Change a webhook
     #[command(after_help = "Examples:
   spsi webhook set 3 state=paused
@@ -61,15 +64,9 @@ Keys: url, description, events, clinic, state (active or paused).")]
         overlap: Option<Span>,
     },
     /// Remove a webhook with its waiting events and its attempts
-    Remove {
-        /// Id of the webhook
-        id: i64,
-    },
+    Remove(WebhookArg),
     /// Send a test message and show the answer
-    Test {
-        /// Id of the webhook
-        id: i64,
-    },
+    Test(WebhookArg),
     /// Send events again
     #[command(after_help = "Examples:
   spsi webhook replay 3 --from evt_1200                   (this event and every later one)
@@ -82,8 +79,8 @@ Keys: url, description, events, clinic, state (active or paused).")]
         /// Send this event and every later one: id of an event
         #[arg(long)]
         from: Option<String>,
-        /// Send every event from this time on: RFC 3339
-        #[arg(long, value_name = "TIME", value_parser = parse_time)]
+        /// Send every event from this day or moment on: YYYY-MM-DD, or RFC 3339
+        #[arg(long, value_name = "WHEN", value_parser = parse_since)]
         since: Option<OffsetDateTime>,
         /// Send only this event: id of an event
         #[arg(long)]
@@ -97,10 +94,6 @@ Keys: url, description, events, clinic, state (active or paused).")]
         #[arg(long, value_parser = clap::value_parser!(i64).range(1..))]
         limit: Option<i64>,
     },
-}
-
-fn parse_time(text: &str) -> Result<OffsetDateTime, String> {
-    OffsetDateTime::parse(text, &Rfc3339).map_err(|_| format!("`{text}` is not a time like 2026-01-31T08:00:00Z"))
 }
 
 const COLUMNS: [&str; 7] = ["id", "url", "events", "clinic", "state", "failures", "last_error"];
@@ -117,7 +110,7 @@ pub async fn run(command: Command, context: &Context, output: Output) -> anyhow:
             output.record(&in_transaction(pool, add).await?)
         }
         Command::List => output.list(&COLUMNS, &webhooks::list(&mut *pool.begin().await?, Page::default()).await?),
-        Command::Show { id } => output.record(&webhooks::find(&mut *pool.begin().await?, id).await?),
+        Command::Show(WebhookArg { id }) => output.record(&webhooks::find(&mut *pool.begin().await?, id).await?),
         Command::Set { id, fields } => {
             let change = parse_change(&fields)?;
             let set = async |connection: &mut _| webhooks::set(connection, allow_private, now, actor, id, change).await;
@@ -129,11 +122,11 @@ pub async fn run(command: Command, context: &Context, output: Output) -> anyhow:
                 async |connection: &mut _| webhooks::rotate_secret(connection, keys, now, actor, id, overlap).await;
             output.record(&in_transaction(pool, rotate).await?)
         }
-        Command::Remove { id } => {
+        Command::Remove(WebhookArg { id }) => {
             let remove = async |connection: &mut _| webhooks::remove(connection, now, actor, id).await;
             output.record(&in_transaction(pool, remove).await?)
         }
-        Command::Test { id } => {
+        Command::Test(WebhookArg { id }) => {
             let (client, deadline) = (Client::new(allow_private)?, settings.webhook_timeout.0);
             let attempt = webhooks::test(pool, &client, context.encryption_keys()?, now, deadline, id).await?;
             output.record(&attempt)?;
