@@ -28,12 +28,15 @@ pub use webhooks::WebhookSettings;
 /// The overrides of a clinic or a site as its row stores them: key to text.
 pub type Overrides = BTreeMap<String, String>;
 
+/// The default of `SPSI_BIND`.
+pub const DEFAULT_BIND: &str = "127.0.0.1:8080";
+
 /// How the process is reached, and what it accepts.
 #[derive(Clone, Debug, Args, Validate)]
 #[command(next_help_heading = "Server")]
 pub struct ServerSettings {
     /// Address and port to listen on. Port 0 takes a free port
-    #[arg(long, env = "SPSI_BIND", default_value = "127.0.0.1:8080")]
+    #[arg(long, env = "SPSI_BIND", default_value = DEFAULT_BIND)]
     pub bind: SocketAddr,
     /// Additional path that serves the routes for ezyVet, for instance `/spsi`. Set it if a proxy forwards only one path
     #[arg(long, env = "SPSI_BASE_PATH", default_value = "")]
@@ -66,15 +69,6 @@ pub struct ServerSettings {
     #[validate(range(min = 1, message = "must be at least 1"))]
     #[arg(long, env = "SPSI_MAX_ORDERS_PER_BATCH", default_value = "16")]
     pub max_orders_per_batch: usize,
-    /// Maximum length of the query of /products in bytes. A longer query is answered with 400; a request head above 128 KiB
-    /// is never read
-    #[validate(range(min = 1024, message = "must be at least 1024"))]
-    #[arg(long, env = "SPSI_MAX_QUERY_BYTES", default_value = "65536")]
-    pub max_query_bytes: usize,
-    /// Maximum number of values in one filter of /products. More are answered with 400
-    #[validate(range(min = 1, message = "must be at least 1"))]
-    #[arg(long, env = "SPSI_MAX_FILTER_VALUES", default_value = "1000")]
-    pub max_filter_values: usize,
     /// IP addresses of the proxies whose X-Forwarded-For header is trusted, separated by commas. Set it behind a proxy, or
     /// failed token requests of all clients are counted as one address
     #[arg(long, env = "SPSI_TRUSTED_PROXIES", value_delimiter = ',')]
@@ -104,7 +98,7 @@ pub struct DatabaseSettings {
     #[arg(long, env = "SPSI_DB_TIMEOUT", default_value = "5s")]
     pub db_timeout: Span,
     /// How a connection pooler before Postgres hands out connections: session (also without a pooler) or transaction (polls for
-    /// changes; needs a pooler that supports prepared statements, such as PgBouncer 1.21)
+    /// changes, and prepares each statement anew)
     #[arg(long, env = "SPSI_DB_POOLING", default_value = "session")]
     pub db_pooling: Pooling,
     /// Keys that encrypt the stored ezyVet credentials and webhook secrets, as `id:base64[,id:base64...]`; the first one encrypts, all decrypt.
@@ -125,19 +119,15 @@ pub struct TokenSettings {
     #[validate(custom(function = "not_zero"))]
     #[arg(long, env = "SPSI_TOKEN_TTL", default_value = "8h")]
     pub token_ttl: Span,
-    /// Number of failed token requests per client id and window before further ones are answered with 429
+    /// Number of failed token requests per client id and minute before further ones are answered with 429
     #[validate(range(min = 1, message = "must be at least 1"))]
     #[arg(long, env = "SPSI_TOKEN_TRIES_PER_CLIENT", default_value = "10")]
     pub token_tries_per_client: u32,
-    /// Number of failed token requests per IP address and window before further ones are answered with 429. Raise it if
+    /// Number of failed token requests per IP address and minute before further ones are answered with 429. Raise it if
     /// many clinics share an address
     #[validate(range(min = 1, message = "must be at least 1"))]
     #[arg(long, env = "SPSI_TOKEN_TRIES_PER_ADDRESS", default_value = "60")]
     pub token_tries_per_address: u32,
-    /// Window in which failed token requests are counted. A blocked client waits until the window ends
-    #[validate(custom(function = "not_zero"))]
-    #[arg(long, env = "SPSI_TOKEN_TRIES_WINDOW", default_value = "1m")]
-    pub token_tries_window: Span,
 }
 
 /// The API for the supplier's own systems, `/staff/v1`.
@@ -193,10 +183,6 @@ pub struct WorkerSettings {
     #[validate(custom(function = "not_zero"))]
     #[arg(long, env = "SPSI_WORKER_POLL", default_value = "1s")]
     pub worker_poll: Span,
-    /// Maximum number of sites that one worker delivers to at the same time. Further sites wait
-    #[validate(range(min = 1, message = "must be at least 1"))]
-    #[arg(long, env = "SPSI_WORKER_SITES", default_value = "2048")]
-    pub worker_sites: usize,
     /// Maximum time for DNS lookup, connection and TLS handshake of a call to ezyVet. A call that fails within it was
     /// certainly not sent, and is retried
     #[validate(custom(function = "not_zero"))]

@@ -251,9 +251,6 @@ impl fmt::Display for Span {
     }
 }
 
-/// How long a withdrawn product stays listed with `active` 0 (SPSI.md 5.12).
-pub type WithdrawnFor = Retention;
-
 /// A retention time: a duration, `0s` or `forever`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Retention {
@@ -293,15 +290,6 @@ impl FromStr for MetricsBind {
                     |_| BadSetting(format!("`{text}` is not valid; write an address such as 127.0.0.1:9090, or off"));
                 address.parse().map(|address| Self(Some(address))).map_err(bad)
             }
-        }
-    }
-}
-
-impl fmt::Display for MetricsBind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0 {
-            Some(address) => address.fmt(f),
-            None => f.write_str("off"),
         }
     }
 }

@@ -20,7 +20,7 @@ overridable! {
         /// (always 409) [SPSI.md 5.11]
         changed_order: ChangedOrder = "SPSI_CHANGED_ORDER", "revise";
         /// How long a withdrawn product stays listed with `active` 0: a duration, `0s` or `forever` [SPSI.md 5.12]
-        withdrawn_for: WithdrawnFor = "SPSI_WITHDRAWN_FOR", "90d";
+        withdrawn_for: Retention = "SPSI_WITHDRAWN_FOR", "90d";
         /// A line whose product code is unknown or hidden from the clinic. Each rule has four actions: `off`, `note` (accept with
         /// a note to staff), `hold` (leave the order to staff) and `decline`
         rule_unknown_product: RuleAction = "SPSI_RULE_UNKNOWN_PRODUCT", "decline";

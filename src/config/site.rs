@@ -89,8 +89,5 @@ overridable! {
         /// Tax codes that exist at the site, separated by commas. An invoice with another code is left to staff; empty
         /// permits every code
         known_tax_codes: String = "SPSI_KNOWN_TAX_CODES", "";
-        /// Maximum size of a response of ezyVet in bytes. A longer response counts as a failure
-        #[validate(range(min = 1024, message = "must be at least 1024"))]
-        max_response_bytes: u32 = "SPSI_MAX_RESPONSE_BYTES", "4194304";
     }
 }

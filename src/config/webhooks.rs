@@ -42,10 +42,6 @@ pub struct WebhookSettings {
     #[validate(range(min = 1, message = "must be at least 1"))]
     #[arg(long, env = "SPSI_WEBHOOK_SLOW_CALLS", default_value = "1024")]
     pub webhook_slow_calls: usize,
-    /// Maximum number of concurrent calls of one worker to one webhook. A webhook that fails gets one call at a time
-    #[validate(range(min = 1, message = "must be at least 1"))]
-    #[arg(long, env = "SPSI_WEBHOOK_CALLS_PER_ENDPOINT", default_value = "4")]
-    pub webhook_calls_per_endpoint: usize,
     /// How long the old secret of a webhook signs beside the new one after a rotation
     #[arg(long, env = "SPSI_WEBHOOK_SECRET_OVERLAP", default_value = "24h")]
     pub webhook_secret_overlap: Span,

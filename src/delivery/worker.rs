@@ -8,7 +8,7 @@ use super::attempts;
 use super::lease::{self, AcquiredLease};
 use super::session::{Session, StopReason, WorkerContext};
 use super::step::step;
-use super::store::{self, ClassLimits, DueDelivery, WorkClass};
+use super::store::{self, ClassLimits, WorkClass};
 use crate::clinics::sites::{self, SiteError};
 use crate::clock::Clock;
 use crate::config::{Settings, SiteSettings, WorkerSettings};
@@ -29,11 +29,11 @@ const PRUNE_INTERVAL: Duration = Duration::from_secs(3600);
 /// `LONGEST_REST`, so that scanning uses at most a fifth of a core.
 const REST: u32 = 4;
 const LONGEST_REST: Duration = Duration::from_millis(250);
+/// The most sites that one worker delivers to at the same time. Further sites wait.
+const MAX_SITES: usize = 2048;
 /// The worker releases a site after this time even if more is due there, so that every site is served when more sites have
-/// work than `SPSI_WORKER_SITES`.
+/// work than [`MAX_SITES`].
 const MAX_LEASE_HOLD: Duration = Duration::from_secs(15);
-/// How long an idle connection to a site stays open for the next call that reads.
-const IDLE_CONNECTION: Duration = Duration::from_secs(10);
 /// How many sites `run_once` leases at a time.
 const RUN_ONCE_SITES: usize = 16;
 
@@ -63,7 +63,7 @@ impl Worker {
     /// Creates a worker. It makes no call before [`Worker::run`] or [`Worker::run_once`].
     pub fn new(pool: Pool, keys: KeyRing, clock: Clock, settings: &Settings) -> Result<Self, WorkerError> {
         let worker = Arc::new(settings.worker.clone());
-        let client = Client::new(worker.connect_timeout.0, IDLE_CONNECTION)?;
+        let client = Client::new(worker.connect_timeout.0)?;
         let doorbell = Doorbell::new(pool.clone());
         let context = WorkerContext { pool, client, keys, clock, lease: worker.lease.0, doorbell };
         Ok(Self { context, defaults: settings.site.clone(), settings: worker })
@@ -81,7 +81,7 @@ impl Worker {
                 holders.spawn(async move { worker.prune().await });
             }
             let began = Instant::now();
-            let free = self.settings.worker_sites.saturating_sub(holders.len());
+            let free = MAX_SITES.saturating_sub(holders.len());
             if free > 0 {
                 match lease::acquire_due(&self.context.pool, self.context.clock.now(), self.context.lease, free).await {
                     Ok(acquired) => {
@@ -149,7 +149,7 @@ impl Worker {
     /// Opens a session on a leased site. If the site's credentials cannot be read, writes the reason to its deliveries and
     /// leaves the site alone until the lease ends.
     pub(super) async fn open_session(&self, acquired: AcquiredLease) -> Result<Session, SiteError> {
-        let (pool, id) = (&self.context.pool, acquired.lease.site);
+        let (pool, id) = (&self.context.pool, acquired.site);
         match sites::connection(pool, &self.context.keys, &self.defaults, id).await {
             Ok(site) => Ok(Session::new(self.context.clone(), site, acquired)),
             Err(error) => {
@@ -162,7 +162,7 @@ impl Worker {
     /// Works through a site, several steps at once, until nothing is due, the hold ends, or the budget is used up. Returns
     /// before when nothing can be sent.
     async fn work_through(&self, session: &Session, shutdown: &Shutdown) -> Option<OffsetDateTime> {
-        let until = session.now() + MAX_LEASE_HOLD;
+        let (pool, until) = (&self.context.pool, session.now() + MAX_LEASE_HOLD);
         let calls_at_once = i64::from(session.site.settings.calls_at_once);
         let mut closed: ClosedClasses = [None; 4];
         let (mut running, mut finished) = (FuturesUnordered::new(), Vec::new());
@@ -180,7 +180,7 @@ impl Worker {
                 }
                 // Running steps go on meanwhile: they hold connections that this query may wait for.
                 let found = {
-                    let mut finding = std::pin::pin!(self.find_due(session, now, limits, &in_progress));
+                    let mut finding = std::pin::pin!(store::find_due(pool, session.site.id, now, limits, &in_progress));
                     loop {
                         tokio::select! {
                             found = &mut finding => break found,
@@ -213,17 +213,6 @@ impl Worker {
             }
         }
         closed.iter().flatten().min().copied().filter(|at| *at > session.now())
-    }
-
-    async fn find_due(
-        &self,
-        session: &Session,
-        now: OffsetDateTime,
-        limits: ClassLimits,
-        in_progress: &[(i64, WorkClass)],
-    ) -> Result<Vec<DueDelivery>, sqlx::Error> {
-        let in_progress: Vec<i64> = in_progress.iter().map(|(id, _)| *id).collect();
-        store::find_due(&self.context.pool, session.site.id, now, limits, &in_progress).await
     }
 
     /// Leases every free site and takes the deliveries that are due as far as possible, one step after the other. Returns
@@ -262,7 +251,7 @@ impl Worker {
         session.probe_if_in_trouble().await;
         loop {
             let limits = closed.map(|until| i64::from(until.is_none()));
-            let due = self.find_due(session, start, limits, &[]).await?;
+            let due = store::find_due(&self.context.pool, session.site.id, start, limits, &[]).await?;
             if due.is_empty() || session.is_over() {
                 return Ok((steps, closed.into_iter().flatten().min()));
             }

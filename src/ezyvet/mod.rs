@@ -15,13 +15,13 @@ pub use answers::InventoryProduct;
 pub use body_value::BodyValue;
 pub use endpoint::{Endpoint, Preset};
 pub use outcome::Outcome;
-pub use request::{Body, JobNames, Request};
+pub use request::{Request, count_job_fields};
 /// Why a client could not be created.
 pub use reqwest::Error as ClientError;
 pub use token::{Credentials, Granted};
 pub use wire::Page;
 
-use crate::config::ScopeSeparator;
+use crate::config::SiteSettings;
 use crate::secret::Plain;
 use outcome::{Answer, classify};
 use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderMap, LOCATION};
@@ -30,14 +30,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use time::OffsetDateTime;
 
-/// Limits of a call.
-#[derive(Clone, Copy, Debug)]
-pub struct Limits {
-    /// For the whole call, including the body of the answer.
-    pub timeout: Duration,
-    /// Size of the largest body that is read, after decompression.
-    pub body_bytes: usize,
-}
+/// How long an idle connection to a site stays open for the next call that reads.
+const IDLE_CONNECTION: Duration = Duration::from_secs(10);
+
+/// A longer response counts as a failure.
+const MAX_RESPONSE_BYTES: usize = 4 * 1024 * 1024;
 
 /// The `x-ratelimit-*` headers of an answer.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -66,18 +63,10 @@ impl Exchange {
     }
 }
 
-/// The answer to a token request.
-#[derive(Debug)]
-pub struct TokenExchange {
-    pub granted: Result<Granted, Outcome>,
-    pub rate: RateHeaders,
-}
-
 /// Makes calls to ezyVet. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Client {
     max_connect_time: Duration,
-    idle_connection: Duration,
     /// By connect timeout, which is fixed when a `reqwest` client is built, and which depends on a site's call timeout.
     connectors: Arc<Mutex<BTreeMap<Duration, Connectors>>>,
 }
@@ -88,29 +77,8 @@ struct Connectors {
     writes: reqwest::Client,
 }
 
-impl Client {
-    /// Creates a client. Name lookup, connection and TLS together take at most `max_connect_time`, and at most half of a
-    /// call's own timeout: a call that fails within them was certainly not sent. Idle connections are kept for
-    /// `idle_connection`, for calls that read.
-    pub fn new(max_connect_time: Duration, idle_connection: Duration) -> Result<Self, ClientError> {
-        let first = BTreeMap::from([(max_connect_time, Connectors::new(max_connect_time, idle_connection)?)]);
-        Ok(Self { max_connect_time, idle_connection, connectors: Arc::new(Mutex::new(first)) })
-    }
-
-    fn connectors(&self, limits: Limits) -> Result<Connectors, ClientError> {
-        let connect_timeout = self.max_connect_time.min(limits.timeout / 2);
-        let mut connectors = self.connectors.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(existing) = connectors.get(&connect_timeout) {
-            return Ok(existing.clone());
-        }
-        let new = Connectors::new(connect_timeout, self.idle_connection)?;
-        connectors.insert(connect_timeout, new.clone());
-        Ok(new)
-    }
-}
-
 impl Connectors {
-    fn new(connect_timeout: Duration, idle_connection: Duration) -> Result<Self, ClientError> {
+    fn new(connect_timeout: Duration) -> Result<Self, ClientError> {
         let builder = || {
             reqwest::Client::builder()
                 .user_agent(concat!("spsi-partner/", env!("CARGO_PKG_VERSION")))
@@ -119,7 +87,7 @@ impl Connectors {
                 .connect_timeout(connect_timeout)
         };
         Ok(Self {
-            reads: builder().pool_idle_timeout(idle_connection).build()?,
+            reads: builder().pool_idle_timeout(IDLE_CONNECTION).build()?,
             // The commonest reason for an unclear outcome is a kept connection that the other side closes during a write.
             // A new connection per write avoids this, at the cost of a handshake.
             writes: builder().pool_max_idle_per_host(0).build()?,
@@ -128,84 +96,96 @@ impl Connectors {
 }
 
 impl Client {
-    /// Makes a call with a token.
-    pub async fn call(&self, base_url: &str, token: &Plain, request: &Request, limits: Limits) -> Exchange {
-        let url = format!("{}{}", base_url.trim_end_matches('/'), request.target);
-        let Connectors { reads, writes } = match self.connectors(limits) {
-            Ok(connectors) => connectors,
-            Err(error) => return Exchange::without_answer(Outcome::NeverSent { why: root_cause(&error) }),
-        };
-        let call = match &request.body {
-            Body::None => reads.get(url),
-            Body::Form(text) => {
-                writes.post(url).header(CONTENT_TYPE, "application/x-www-form-urlencoded").body(text.clone())
-            }
-            Body::Json(text) => writes.post(url).header(CONTENT_TYPE, "application/json").body(text.clone()),
-        };
-        run(call.bearer_auth(token.expose()), limits).await
+    /// Creates a client. Name lookup, connection and TLS together take at most `max_connect_time`, and at most half of a
+    /// call's own timeout: a call that fails within them was certainly not sent.
+    pub fn new(max_connect_time: Duration) -> Result<Self, ClientError> {
+        let first = BTreeMap::from([(max_connect_time, Connectors::new(max_connect_time)?)]);
+        Ok(Self { max_connect_time, connectors: Arc::new(Mutex::new(first)) })
     }
 
-    /// Requests a token, which kills the token before it. Only the holder of the site's lease may call this. `max_life`:
-    /// life of a token whose own expiry cannot be read.
+    fn connectors(&self, call_timeout: Duration) -> Result<Connectors, ClientError> {
+        let connect_timeout = self.max_connect_time.min(call_timeout / 2);
+        let mut connectors = self.connectors.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(existing) = connectors.get(&connect_timeout) {
+            return Ok(existing.clone());
+        }
+        let new = Connectors::new(connect_timeout)?;
+        connectors.insert(connect_timeout, new.clone());
+        Ok(new)
+    }
+
+    /// Makes a call with a token. The call timeout includes reading the body of the answer.
+    pub async fn call(&self, base_url: &str, token: &Plain, request: &Request, settings: &SiteSettings) -> Exchange {
+        let url = format!("{}{}", base_url.trim_end_matches('/'), request.target);
+        self.run(settings, |connectors| {
+            let call = match &request.body {
+                None => connectors.reads.get(url),
+                Some(body) => connectors.writes.post(url).header(CONTENT_TYPE, body.media_type).body(body.text.clone()),
+            };
+            call.bearer_auth(token.expose())
+        })
+        .await
+    }
+
+    /// Requests a token, which kills the token before it. Only the holder of the site's lease may call this.
     pub async fn request_token(
         &self,
-        base_url: &str,
-        token_path: &str,
+        (base_url, token_path): (&str, &str),
         credentials: &Credentials,
-        scopes: (ScopeSeparator, bool),
-        limits: Limits,
-        (now, max_life): (OffsetDateTime, Duration),
-    ) -> TokenExchange {
-        let form = credentials.form(scopes.0, scopes.1);
+        with_inventory: bool,
+        settings: &SiteSettings,
+        now: OffsetDateTime,
+    ) -> (Result<Granted, Outcome>, RateHeaders) {
+        let form = credentials.form(settings.scope_separator, with_inventory);
         let url = format!("{}/{}", base_url.trim_end_matches('/'), token_path.trim_start_matches('/'));
-        let writes = match self.connectors(limits) {
-            Ok(connectors) => connectors.writes,
-            Err(error) => {
-                let granted = Err(Outcome::NeverSent { why: root_cause(&error) });
-                return TokenExchange { granted, rate: RateHeaders::default() };
-            }
+        let call = |connectors: Connectors| {
+            connectors.writes.post(url).header(CONTENT_TYPE, request::FORM).body(form.expose().to_owned())
         };
-        let call = writes.post(url).header(CONTENT_TYPE, "application/x-www-form-urlencoded");
-        let exchange = run(call.body(form.expose().to_owned()), limits).await;
+        let exchange = self.run(settings, call).await;
         let granted = match exchange.outcome {
-            Outcome::Done => token::read(&exchange.body, scopes.1, now, max_life).ok_or_else(|| Outcome::Failed {
+            Outcome::Done => token::read(&exchange.body, with_inventory, now).ok_or_else(|| Outcome::Failed {
                 status: exchange.status.unwrap_or_default(),
                 text: "the answer to the token request holds no access_token".into(),
                 from_ezyvet: true,
             }),
             other => Err(other),
         };
-        TokenExchange { granted, rate: exchange.rate }
+        (granted, exchange.rate)
+    }
+
+    async fn run(&self, settings: &SiteSettings, call: impl FnOnce(Connectors) -> reqwest::RequestBuilder) -> Exchange {
+        let without_answer = Exchange::without_answer;
+        let timeout = settings.call_timeout.0;
+        let call = match self.connectors(timeout) {
+            Ok(connectors) => call(connectors).header(ACCEPT, "application/json").timeout(timeout),
+            Err(error) => return without_answer(Outcome::NeverSent { why: root_cause(&error) }),
+        };
+        let response = match call.send().await {
+            Ok(response) => response,
+            Err(error) if error.is_connect() || error.is_builder() => {
+                return without_answer(Outcome::NeverSent { why: root_cause(&error) });
+            }
+            Err(error) if error.is_timeout() => {
+                let why = format!("no answer within {} s", timeout.as_secs_f64());
+                return without_answer(Outcome::Unclear { why });
+            }
+            Err(error) => return without_answer(Outcome::Unclear { why: root_cause(&error) }),
+        };
+        let status = response.status().as_u16();
+        let rate = rate_headers(response.headers());
+        let location = response.headers().get(LOCATION).and_then(|value| value.to_str().ok()).map(str::to_owned);
+        let (body, problem) = read_body(response, MAX_RESPONSE_BYTES).await;
+        let answer = Answer {
+            status,
+            location: location.as_deref(),
+            reset: rate.reset,
+            body: problem.as_deref().map_or(Ok(body.as_str()), Err),
+        };
+        Exchange { outcome: classify(&answer), status: Some(status), body, rate }
     }
 }
 
-async fn run(call: reqwest::RequestBuilder, limits: Limits) -> Exchange {
-    let call = call.header(ACCEPT, "application/json").timeout(limits.timeout);
-    let without_answer = Exchange::without_answer;
-    let response = match call.send().await {
-        Ok(response) => response,
-        Err(error) if error.is_connect() || error.is_builder() => {
-            return without_answer(Outcome::NeverSent { why: root_cause(&error) });
-        }
-        Err(error) if error.is_timeout() => {
-            let why = format!("no answer within {} s", limits.timeout.as_secs_f64());
-            return without_answer(Outcome::Unclear { why });
-        }
-        Err(error) => return without_answer(Outcome::Unclear { why: root_cause(&error) }),
-    };
-    let status = response.status().as_u16();
-    let rate = rate_headers(response.headers());
-    let location = response.headers().get(LOCATION).and_then(|value| value.to_str().ok()).map(str::to_owned);
-    let (body, problem) = read_body(response, limits.body_bytes).await;
-    let answer = Answer {
-        status,
-        location: location.as_deref(),
-        reset: rate.reset,
-        body: problem.as_deref().map_or(Ok(body.as_str()), Err),
-    };
-    Exchange { outcome: classify(&answer), status: Some(status), body, rate }
-}
-
+/// Reads a body of at most `limit` bytes, after decompression.
 async fn read_body(mut response: reqwest::Response, limit: usize) -> (String, Option<String>) {
     let mut bytes = Vec::new();
     let problem = loop {
@@ -243,6 +223,7 @@ fn rate_headers(headers: &HeaderMap) -> RateHeaders {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::Settings;
     use std::net::{TcpListener, TcpStream};
 
     #[tokio::test]
@@ -254,10 +235,11 @@ mod tests {
             std::iter::from_fn(|| TcpStream::connect_timeout(&address, Duration::from_millis(200)).ok())
                 .take(10_000)
                 .collect();
-        let client = Client::new(Duration::from_secs(10), Duration::from_secs(10)).unwrap();
-        let limits = Limits { timeout: Duration::from_millis(300), body_bytes: 1000 };
+        let client = Client::new(Duration::from_secs(10)).unwrap();
+        let mut settings = Settings::from_environment().unwrap().site;
+        settings.call_timeout = "300ms".parse().unwrap();
         let (url, token) = (format!("http://{address}"), Plain::new("t"));
-        let exchange = client.call(&url, &token, &Request::find_invoice("1"), limits).await;
+        let exchange = client.call(&url, &token, &Request::find_invoice("1"), &settings).await;
         assert!(
             matches!(exchange.outcome, Outcome::NeverSent { .. }),
             "{:?} after {}",

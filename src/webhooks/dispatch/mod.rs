@@ -29,8 +29,10 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use store::{Claim, Claimed};
-use tokio::task::JoinSet;
+use tokio::task::{JoinError, JoinSet};
 
+/// The most concurrent calls to one webhook. A webhook that fails gets one call at a time.
+const CALLS_PER_ENDPOINT: i64 = 4;
 /// A lease lasts as long as a call may, and this much longer for the settlement.
 const LEASE_MARGIN: Duration = Duration::from_secs(30);
 /// The dispatcher rests as long as its last pass took, at most this time: calls that end meanwhile are settled together.
@@ -68,8 +70,33 @@ struct Sent {
     attempt: NewAttempt,
 }
 
-/// Where the next claim of each class continues.
-type Cursors = [i64; 2];
+/// The calls of a run of the dispatcher.
+struct Calls {
+    running: JoinSet<Sent>,
+    in_flight: InFlight,
+    /// Calls that ended and are not settled yet.
+    ended: Vec<Sent>,
+    /// The endpoint behind which the next claim of each class continues.
+    cursors: [i64; 2],
+}
+
+impl Calls {
+    fn new(settings: &WebhookSettings) -> Self {
+        let in_flight = InFlight::new(settings.webhook_calls, settings.webhook_slow_calls);
+        Self { running: JoinSet::new(), in_flight, ended: Vec::new(), cursors: [0; 2] }
+    }
+
+    /// Takes over a call that ended. A call that panicked is sent again after its lease.
+    fn collect(&mut self, sent: Result<Sent, JoinError>) {
+        match sent {
+            Ok(sent) => {
+                self.in_flight.end(sent.lease);
+                self.ended.push(sent);
+            }
+            Err(error) => tracing::error!(%error, "a call to a webhook panicked"),
+        }
+    }
+}
 
 impl Dispatcher {
     /// Creates a dispatcher. It makes no call before [`Dispatcher::run`] or [`Dispatcher::run_once`].
@@ -81,9 +108,7 @@ impl Dispatcher {
 
     /// Sends until the shutdown, then settles the calls in flight. Survives the loss of the database.
     pub async fn run(&self, shutdown: Shutdown) {
-        let mut calls = JoinSet::new();
-        let mut in_flight = self.in_flight();
-        let (mut finished, mut cursors) = (Vec::new(), Cursors::default());
+        let mut calls = Calls::new(&self.settings);
         let new_events = Notifications::listen(&self.pool, events::CHANNEL);
         let mut prune_at = self.clock.now();
         while !shutdown.has_begun() {
@@ -93,7 +118,7 @@ impl Dispatcher {
                 tokio::spawn(async move { dispatcher.prune().await });
             }
             let began = Instant::now();
-            let is_behind = match self.pass(&mut calls, &mut in_flight, &mut finished, &mut cursors).await {
+            let is_behind = match self.pass(&mut calls).await {
                 Ok(is_behind) => is_behind,
                 Err(error) => {
                     tracing::warn!(%error, "cannot send webhooks");
@@ -102,13 +127,13 @@ impl Dispatcher {
                 }
             };
             let rest = began.elapsed().min(LONGEST_REST);
-            metrics::gauge!("spsi_webhook_calls_in_flight").set(calls.len() as f64);
+            metrics::gauge!("spsi_webhook_calls_in_flight").set(calls.running.len() as f64);
             if !is_behind {
-                let wait = in_flight.next_release(Instant::now()).unwrap_or(self.poll).min(self.poll);
+                let wait = calls.in_flight.next_release(Instant::now()).unwrap_or(self.poll).min(self.poll);
                 tokio::select! {
                     () = new_events.arrived() => {}
                     () = tokio::time::sleep(wait) => {}
-                    Some(sent) = calls.join_next() => collect(sent, &mut in_flight, &mut finished),
+                    Some(sent) = calls.running.join_next() => calls.collect(sent),
                     () = shutdown.begun() => break,
                 }
             }
@@ -119,68 +144,49 @@ impl Dispatcher {
         }
         // Calls that do not end in time are cut off; their messages are sent again after their leases.
         let drain = async {
-            while let Some(sent) = calls.join_next().await {
-                collect(sent, &mut in_flight, &mut finished);
+            while let Some(sent) = calls.running.join_next().await {
+                calls.collect(sent);
             }
         };
         let _ = tokio::time::timeout(MAX_DRAIN, drain).await;
-        if let Err(error) = self.settle(&mut finished).await {
+        if let Err(error) = self.settle(&mut calls.ended).await {
             tracing::warn!(%error, "cannot store the outcome of webhooks; they are sent again");
         }
     }
 
     /// Sends everything that is due now, and settles it. Returns the number of calls.
     pub async fn run_once(&self) -> Result<usize, DispatchError> {
-        let mut calls = JoinSet::new();
-        let mut in_flight = self.in_flight();
-        let (mut finished, mut cursors) = (Vec::new(), Cursors::default());
-        let mut sent = 0;
+        let (mut calls, mut sent) = (Calls::new(&self.settings), 0);
         loop {
-            let is_behind = self.pass(&mut calls, &mut in_flight, &mut finished, &mut cursors).await?;
-            if calls.is_empty() && !is_behind {
+            let is_behind = self.pass(&mut calls).await?;
+            if calls.running.is_empty() && !is_behind {
                 return Ok(sent);
             }
-            while let Some(ended) = calls.join_next().await {
+            while let Some(ended) = calls.running.join_next().await {
                 sent += 1;
-                collect(ended, &mut in_flight, &mut finished);
+                calls.collect(ended);
             }
-            self.settle(&mut finished).await?;
+            self.settle(&mut calls.ended).await?;
         }
-    }
-
-    fn in_flight(&self) -> InFlight {
-        let WebhookSettings { webhook_calls, webhook_slow_calls, .. } = *self.settings;
-        InFlight::new(webhook_calls, webhook_slow_calls)
     }
 
     /// Settles what has ended, makes messages of new events, and begins the calls that are due. Returns whether more is to be
     /// done at once.
-    async fn pass(
-        &self,
-        calls: &mut JoinSet<Sent>,
-        in_flight: &mut InFlight,
-        finished: &mut Vec<Sent>,
-        cursors: &mut Cursors,
-    ) -> Result<bool, sqlx::Error> {
-        while let Some(sent) = calls.try_join_next() {
-            collect(sent, in_flight, finished);
+    async fn pass(&self, calls: &mut Calls) -> Result<bool, sqlx::Error> {
+        while let Some(sent) = calls.running.try_join_next() {
+            calls.collect(sent);
         }
-        self.settle(finished).await?;
+        self.settle(&mut calls.ended).await?;
         let is_behind = fan_out::fan_out(&self.pool, self.clock.now()).await?;
-        for (class, cursor) in [CallClass::Fast, CallClass::Slow].into_iter().zip(cursors) {
-            self.claim(class, cursor, calls, in_flight).await?;
-        }
+        self.claim(CallClass::Fast, calls).await?;
+        self.claim(CallClass::Slow, calls).await?;
         Ok(is_behind)
     }
 
     /// Claims the due messages of a class and begins their calls, going round the endpoints once, until the class is full.
-    async fn claim(
-        &self,
-        class: CallClass,
-        cursor: &mut i64,
-        calls: &mut JoinSet<Sent>,
-        in_flight: &mut InFlight,
-    ) -> Result<(), sqlx::Error> {
+    async fn claim(&self, class: CallClass, calls: &mut Calls) -> Result<(), sqlx::Error> {
+        let Calls { running, in_flight, cursors, .. } = calls;
+        let cursor = &mut cursors[class as usize];
         let mut rounds_left = if *cursor == 0 { 1 } else { 2 };
         loop {
             let free = in_flight.free(class, Instant::now());
@@ -191,7 +197,7 @@ impl Dispatcher {
             let claim = Claim {
                 after: *cursor,
                 busy: in_flight.by_endpoint(Instant::now()),
-                per_endpoint: self.settings.webhook_calls_per_endpoint as i64,
+                per_endpoint: CALLS_PER_ENDPOINT,
                 is_slow: class == CallClass::Slow,
                 limit: free as i64,
                 lease_until: now + self.settings.webhook_timeout.0 + LEASE_MARGIN,
@@ -212,7 +218,7 @@ impl Dispatcher {
             for claimed in claimed {
                 in_flight.begin(claimed.lease, claimed.target.endpoint, class, Instant::now());
                 let dispatcher = self.clone();
-                calls.spawn(async move { dispatcher.send(claimed).await });
+                running.spawn(async move { dispatcher.send(claimed).await });
             }
             if is_full || rounds_left == 0 {
                 return Ok(());
@@ -242,13 +248,11 @@ impl Dispatcher {
         Sent { lease, attempt }
     }
 
-    /// Settles the calls that ended.
-    async fn settle(&self, finished: &mut Vec<Sent>) -> Result<(), sqlx::Error> {
-        if finished.is_empty() {
-            return Ok(());
+    async fn settle(&self, ended: &mut Vec<Sent>) -> Result<(), sqlx::Error> {
+        if !ended.is_empty() {
+            settle::settle(&self.pool, &self.settings, self.clock.now(), ended).await?;
+            ended.clear();
         }
-        settle::settle(&self.pool, &self.settings, self.clock.now(), finished).await?;
-        finished.clear();
         Ok(())
     }
 
@@ -264,17 +268,6 @@ impl Dispatcher {
             Ok(deleted) => tracing::info!(deleted, "deleted old attempts of webhooks"),
             Err(error) => tracing::warn!(%error, "cannot delete old attempts of webhooks"),
         }
-    }
-}
-
-/// Takes over a call that ended. A call that panicked is sent again after its lease.
-fn collect(sent: Result<Sent, tokio::task::JoinError>, in_flight: &mut InFlight, finished: &mut Vec<Sent>) {
-    match sent {
-        Ok(sent) => {
-            in_flight.end(sent.lease);
-            finished.push(sent);
-        }
-        Err(error) => tracing::error!(%error, "a call to a webhook panicked"),
     }
 }
 
