@@ -31,39 +31,33 @@ impl ClinicTax {
 
 #[cfg(test)]
 mod tests {
-    use super::super::invoice::tests::{line, number, one_line};
+    use super::super::invoice::tests::{line, number};
     use super::*;
 
-    const GST_15: (&str, &str) = ("GST", "15");
-
-    /// Rate, tax of one unit at a price of 4, and code of a line whose product and clinic have these.
-    fn taxed(product: (&str, &str), clinic: (&str, &str), overrides_product: bool) -> (Decimal, Decimal, String) {
+    /// Code and rate of a line whose product and clinic have these. Empty: none, so that the site's code and the order line's
+    /// rate apply.
+    fn taxed(product: [&str; 2], clinic: [&str; 2], overrides_product: bool) -> [String; 2] {
         let rate = |text: &str| (!text.is_empty()).then(|| number(text));
-        let mut line = ShippedLine { tax_code: product.0.into(), tax_rate: rate(product.1), ..line("9", "1") };
-        ClinicTax { code: clinic.0.into(), rate: rate(clinic.1), overrides_product }.apply(&mut line);
-        let line = one_line(line);
-        (line.tax_rate, line.tax, line.tax_code)
-    }
-
-    fn tax(rate: &str, tax: &str, code: &str) -> (Decimal, Decimal, String) {
-        (number(rate), number(tax), code.into())
+        let mut line = ShippedLine { tax_code: product[0].into(), tax_rate: rate(product[1]), ..line("9", "1") };
+        ClinicTax { code: clinic[0].into(), rate: rate(clinic[1]), overrides_product }.apply(&mut line);
+        [line.tax_code, line.tax_rate.map(|rate| rate.to_string()).unwrap_or_default()]
     }
 
     #[test]
-    fn the_products_tax_precedes_the_clinics_and_the_clinics_precedes_the_order_lines() {
-        assert_eq!(taxed(("", ""), ("", ""), false), tax("10", "0.4", "S"));
-        assert_eq!(taxed(("", ""), GST_15, false), tax("15", "0.6", "GST"));
-        assert_eq!(taxed(("", ""), ("", "15"), false), tax("15", "0.6", "S"));
-        assert_eq!(taxed(("", ""), ("GST", ""), false), tax("10", "0.4", "GST"));
-        assert_eq!(taxed(("Z", "0"), GST_15, false), tax("0", "0", "Z"));
-        assert_eq!(taxed(("", "5"), GST_15, false), tax("5", "0.2", "GST"));
-    }
-
-    #[test]
-    fn an_overriding_clinic_replaces_only_the_code_or_rate_that_it_has() {
-        assert_eq!(taxed(("S", "10"), ("Z", "0"), true), tax("0", "0", "Z"));
-        assert_eq!(taxed(("S", "20"), ("", "0"), true), tax("0", "0", "S"));
-        assert_eq!(taxed(("S", "20"), ("Z", ""), true), tax("20", "0.8", "Z"));
-        assert_eq!(taxed(("S", "20"), ("", ""), true), tax("20", "0.8", "S"));
+    fn the_products_tax_precedes_the_clinics_unless_the_clinic_overrides_it() {
+        for (product, clinic, overrides_product, expected) in [
+            (["", ""], ["", ""], false, ["", ""]),
+            (["", ""], ["GST", "15"], false, ["GST", "15"]),
+            (["", ""], ["", "15"], false, ["", "15"]),
+            (["", ""], ["GST", ""], false, ["GST", ""]),
+            (["Z", "0"], ["GST", "15"], false, ["Z", "0"]),
+            (["", "5"], ["GST", "15"], false, ["GST", "5"]),
+            (["S", "10"], ["Z", "0"], true, ["Z", "0"]),
+            (["S", "20"], ["", "0"], true, ["S", "0"]),
+            (["S", "20"], ["Z", ""], true, ["Z", "20"]),
+            (["S", "20"], ["", ""], true, ["S", "20"]),
+        ] {
+            assert_eq!(taxed(product, clinic, overrides_product), expected, "{product:?} {clinic:?}");
+        }
     }
 }
