@@ -77,8 +77,7 @@ impl Auth {
         clock: Clock,
     ) -> Result<Self, SecretError> {
         let verifier = Verifier::new(VERIFIED_SECRET_TTL, MAX_CONCURRENT_HASHES)?;
-        let throttle =
-            Throttle::new(settings.token_tries_per_client, settings.token_tries_per_address, TRIES_WINDOW);
+        let throttle = Throttle::new(settings.token_tries_per_client, settings.token_tries_per_address, TRIES_WINDOW);
         let verified = VerifiedTokens::new(MAX_VERIFIED_TOKENS);
         Ok(Self {
             clinic_cache,
