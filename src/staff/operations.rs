@@ -24,7 +24,7 @@ pub struct Operation {
     pub role: Role,
 }
 
-/// A write runs in a transaction. One that is marked `begins_later` begins it itself, after calls to another system.
+/// A write runs in a transaction. One that is marked `begins_later` begins it itself, after work that must not hold one.
 macro_rules! handler {
     (GET, $handler:path) => {
         $handler
