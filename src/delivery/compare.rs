@@ -4,7 +4,7 @@
 //! without a match by batch are matched by order line alone, in their order.
 
 use super::payload::{Invoice, InvoiceBatch, InvoiceLine};
-use crate::ezyvet::answers::StoredInvoice;
+use crate::ezyvet::answers::{StoredInvoice, entries, text};
 use crate::values::{parse_decimal, plain};
 use rust_decimal::Decimal;
 use serde_json::Value;
@@ -27,12 +27,12 @@ pub fn compare(sent: &Invoice, held: &[StoredInvoice]) -> Vec<Difference> {
         differences.push(difference("invoices with this number", "1".into(), active.len().to_string()));
     }
     let Some(stored) = active.first().map(|invoice| &invoice.document) else { return differences };
-    compare_number(&mut differences, "freight".into(), sent.freight, stored.get("freight"));
-    compare_number(&mut differences, "freight_tax".into(), sent.freight_tax, stored.get("freight_tax"));
-    compare_text(&mut differences, "ownership_id".into(), &sent.ownership_id, stored.get("ownership_id"));
+    compare_number(&mut differences, "freight".into(), sent.freight, text(stored, "freight"));
+    compare_number(&mut differences, "freight_tax".into(), sent.freight_tax, text(stored, "freight_tax"));
+    compare_text(&mut differences, "ownership_id".into(), &sent.ownership_id, text(stored, "ownership_id"));
     let Some(mut lines) = lines_of(stored) else { return differences };
     let net = |quantity: Option<Decimal>, price: Option<Decimal>| quantity?.checked_mul(price?);
-    let read = |line: &Value, key: &str| line.get(key).and_then(decimal_of);
+    let read = |line: &Value, key: &str| parse_decimal(&text(line, key)?).ok();
     let held: Option<Decimal> = lines.iter().map(|line| net(read(line, "quantity"), read(line, "price"))).sum();
     // Goods from two batches are two lines for one order line: lines with a matching batch are taken first.
     let mut found: Vec<Option<Value>> = sent.lines.iter().map(|line| take_match(&mut lines, line, true)).collect();
@@ -46,7 +46,7 @@ pub fn compare(sent: &Invoice, held: &[StoredInvoice]) -> Vec<Difference> {
         }
     }
     for extra in lines {
-        let item = extra.get("purchase_order_item_id").and_then(text_of).unwrap_or_default();
+        let item = text(&extra, "purchase_order_item_id").unwrap_or_default();
         differences.push(difference(&format!("line {item}"), "not there".into(), "there".into()));
     }
     let total: Decimal = sent.lines.iter().map(|line| line.quantity * line.price).sum();
@@ -60,7 +60,7 @@ pub fn compare(sent: &Invoice, held: &[StoredInvoice]) -> Vec<Difference> {
 fn take_match(lines: &mut Vec<Value>, sent: &InvoiceLine, same_batch: bool) -> Option<Value> {
     let batch = sent.batch.as_ref().map(|batch| batch.name.trim());
     let index = lines.iter().position(|stored| {
-        let item = stored.get("purchase_order_item_id").and_then(text_of);
+        let item = text(stored, "purchase_order_item_id");
         let named = batches_of(stored).unwrap_or_default();
         let named = named.first().map(|batch| batch.name.trim());
         item.as_ref() == Some(&sent.purchase_order_item_id) && (!same_batch || named == batch)
@@ -72,30 +72,23 @@ fn compare_line(differences: &mut Vec<Difference>, line: &InvoiceLine, stored: &
     let what = |field: &str| format!("line {} {field}", line.purchase_order_item_id);
     let numbers = [("quantity", line.quantity), ("price", line.price), ("tax", line.tax), ("tax_rate", line.tax_rate)];
     for (field, sent) in numbers {
-        compare_number(differences, what(field), sent, stored.get(field));
+        compare_number(differences, what(field), sent, text(stored, field));
     }
     let texts =
         [("tax_code", &line.tax_code), ("supplier_code", &line.supplier_code), ("location_id", &line.location_id)];
     for (field, sent) in texts {
-        compare_text(differences, what(field), sent, stored.get(field));
+        compare_text(differences, what(field), sent, text(stored, field));
     }
     if let Some(held) = batches_of(stored) {
         compare_batches(differences, what, line.batch.as_ref(), &held);
     }
 }
 
-/// A batch of a line in ezyVet.
-struct HeldBatch {
-    name: String,
-    /// Seconds since 1970. `None`: the answer does not show it.
-    expiry: Option<i64>,
-}
-
 fn compare_batches(
     differences: &mut Vec<Difference>,
     what: impl Fn(&str) -> String,
     sent: Option<&InvoiceBatch>,
-    held: &[HeldBatch],
+    held: &[InvoiceBatch],
 ) {
     let names: Vec<_> = held.iter().map(|batch| batch.name.trim()).collect();
     let sent_names: Vec<_> = sent.iter().map(|batch| batch.name.trim()).collect();
@@ -113,21 +106,15 @@ fn compare_batches(
 
 /// Returns the batches of a line: a list of `name` and `expiry`, bare or wrapped. Returns `None` if the answer does not
 /// show them.
-fn batches_of(stored: &Value) -> Option<Vec<HeldBatch>> {
-    let list: Vec<&Value> = match stored.get("batch")? {
-        Value::Array(list) => list.iter().collect(),
-        // A single batch, or a PHP list that lost an index.
-        Value::Object(map) if map.contains_key("name") => vec![stored.get("batch")?],
-        Value::Object(map) => map.values().collect(),
-        _ => return None,
+fn batches_of(stored: &Value) -> Option<Vec<InvoiceBatch>> {
+    let list = match stored.get("batch")? {
+        one if one.get("name").is_some() => vec![one],
+        list => entries(list)?,
     };
     let read = |batch: &Value| {
         let batch = batch.get("batch").unwrap_or(batch);
-        let expiry = batch.get("expiry").and_then(text_of);
-        HeldBatch {
-            name: batch.get("name").and_then(text_of).unwrap_or_default(),
-            expiry: expiry.and_then(|text| seconds_of(&text)),
-        }
+        let expiry = text(batch, "expiry").and_then(|expiry| seconds_of(&expiry));
+        InvoiceBatch { name: text(batch, "name").unwrap_or_default(), expiry }
     };
     Some(list.into_iter().map(read).collect())
 }
@@ -146,15 +133,15 @@ fn day(seconds: i64) -> String {
     OffsetDateTime::from_unix_timestamp(seconds).map_or_else(|_| seconds.to_string(), |at| at.date().to_string())
 }
 
-fn compare_number(differences: &mut Vec<Difference>, what: String, sent: Decimal, stored: Option<&Value>) {
-    let Some(stored) = stored.and_then(text_of) else { return };
+fn compare_number(differences: &mut Vec<Difference>, what: String, sent: Decimal, stored: Option<String>) {
+    let Some(stored) = stored else { return };
     if parse_decimal(&stored).ok() != Some(sent) {
         differences.push(Difference { what, sent: plain(sent), stored });
     }
 }
 
-fn compare_text(differences: &mut Vec<Difference>, what: String, sent: &str, stored: Option<&Value>) {
-    let Some(stored) = stored.and_then(text_of) else { return };
+fn compare_text(differences: &mut Vec<Difference>, what: String, sent: &str, stored: Option<String>) {
+    let Some(stored) = stored else { return };
     if stored.trim() != sent.trim() {
         differences.push(Difference { what, sent: sent.to_owned(), stored });
     }
@@ -167,25 +154,8 @@ fn difference(what: &str, sent: String, stored: String) -> Difference {
 /// Returns the lines, bare or wrapped in their name. Returns `None` if the answer does not show them.
 fn lines_of(stored: &Value) -> Option<Vec<Value>> {
     let list = ["line_item", "line_items", "receiveinvoiceitem_list"].iter().find_map(|key| stored.get(*key))?;
-    let list: Vec<&Value> = match list {
-        Value::Array(list) => list.iter().collect(),
-        Value::Object(map) => map.values().collect(),
-        _ => return None,
-    };
-    let bare = list.into_iter().map(|line| line.get("line_item").unwrap_or(line).clone());
+    let bare = entries(list)?.into_iter().map(|line| line.get("line_item").unwrap_or(line).clone());
     Some(bare.collect())
-}
-
-fn text_of(value: &Value) -> Option<String> {
-    match value {
-        Value::String(text) => Some(text.clone()),
-        Value::Number(number) => Some(number.to_string()),
-        _ => None,
-    }
-}
-
-fn decimal_of(value: &Value) -> Option<Decimal> {
-    parse_decimal(&text_of(value)?).ok()
 }
 
 #[cfg(test)]
@@ -195,7 +165,7 @@ mod tests {
     use serde_json::json;
 
     fn held(document: Value) -> StoredInvoice {
-        StoredInvoice { id: "1".into(), invoice_number: "INV-000001".into(), is_active: true, document }
+        StoredInvoice { is_active: true, document }
     }
 
     fn as_sent() -> Value {

@@ -11,12 +11,12 @@
 
 mod attempts;
 pub mod budget;
-pub mod check;
-pub mod compare;
+mod check;
+mod compare;
 mod inventory_mapping;
 mod lease;
 pub mod payload;
-pub mod policy;
+mod policy;
 mod session;
 pub mod staff;
 mod step;

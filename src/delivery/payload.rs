@@ -107,8 +107,8 @@ impl Invoice {
     pub fn body(&self) -> BodyValue {
         BodyValue::Fields(vec![
             ("invoice_number", BodyValue::text(&self.invoice_number)),
-            ("date", BodyValue::Whole(self.date)),
-            ("due_date", BodyValue::Whole(self.due_date)),
+            ("date", BodyValue::Number(self.date.into())),
+            ("due_date", BodyValue::Number(self.due_date.into())),
             ("comments", BodyValue::text(&self.comments)),
             ("freight", BodyValue::Number(self.freight)),
             ("freight_tax", BodyValue::Number(self.freight_tax)),
@@ -122,7 +122,7 @@ impl InvoiceLine {
     /// Returns the line in the format of ezyVet's guide.
     pub fn body(&self) -> BodyValue {
         let batch = self.batch.iter().map(|batch| {
-            let expiry = batch.expiry.map_or(BodyValue::Absent, BodyValue::Whole);
+            let expiry = batch.expiry.map_or(BodyValue::Absent, |expiry| BodyValue::Number(expiry.into()));
             BodyValue::Fields(vec![("name", BodyValue::text(&batch.name)), ("expiry", expiry)])
         });
         BodyValue::Fields(vec![

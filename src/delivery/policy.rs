@@ -10,7 +10,7 @@
 //! invoice after a look-up. A 502 or 504 is unclear in both settings, because a gateway does not know what became of the
 //! call. The circuit breaker (`session`) keeps an outage from making many deliveries unclear.
 
-use crate::config::{ServerError, Unclear};
+use crate::config::{ServerError, SiteSettings, Unclear};
 use crate::ezyvet::Outcome;
 use std::time::Duration;
 use time::OffsetDateTime;
@@ -21,16 +21,6 @@ use time::OffsetDateTime;
 pub enum Kind {
     ReceiveInvoice,
     Supplied,
-}
-
-/// What to do next with a delivery that is due.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Step {
-    Send,
-    /// Look the invoice up, to find out whether ezyVet received it.
-    FindInvoice,
-    /// Look the invoice up, to find out whether the clinic approved it.
-    CheckApproval,
 }
 
 /// How far a delivery has come.
@@ -50,19 +40,9 @@ pub struct History {
     pub remapped_at: Option<OffsetDateTime>,
 }
 
-/// The settings that decisions depend on.
+/// Decides by the settings of a site.
 #[derive(Clone, Copy, Debug)]
-pub struct Policy {
-    pub retry_base: Duration,
-    pub retry_max: Duration,
-    pub unclear: Unclear,
-    pub server_error: ServerError,
-    pub unclear_wait: Duration,
-    pub receipt_poll: Duration,
-    /// Longest wait between two polls for an approval.
-    pub receipt_poll_max: Duration,
-    pub receipt_give_up: Duration,
-}
+pub struct Policy<'a>(pub &'a SiteSettings);
 
 /// What becomes of a delivery. Every `after` is a wait from now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -107,7 +87,7 @@ pub enum Lookup {
     Failed(Outcome),
 }
 
-impl Policy {
+impl Policy<'_> {
     /// Decides after a call that sends. `jitter` is between 0 and 1.
     pub fn after_send(&self, kind: Kind, outcome: &Outcome, history: &History, jitter: f64) -> Decision {
         let backoff = self.backoff(history.failures, jitter);
@@ -130,7 +110,7 @@ impl Policy {
                 Decision::Retry { after: backoff, look_first: invoice, counts: true }
             }
             Outcome::Failed { status, from_ezyvet, .. }
-                if self.server_error == ServerError::NotDone
+                if self.0.server_error == ServerError::NotDone
                     && (*from_ezyvet || invoice && !matches!(status, 502 | 504)) =>
             {
                 Decision::Retry { after: backoff, look_first: invoice, counts: true }
@@ -152,8 +132,8 @@ impl Policy {
             Lookup::Failed(_) => Decision::RepeatLook { after: self.backoff(history.failures, jitter) },
             Lookup::Absent if !is_unclear => Decision::Resend,
             Lookup::Absent => match history.looks {
-                0 => Decision::LookAfter { after: self.unclear_wait, looks: 1 },
-                1 if self.unclear == Unclear::Resend && history.resends == 0 => Decision::Resend,
+                0 => Decision::LookAfter { after: self.0.unclear_wait.0, looks: 1 },
+                1 if self.0.unclear == Unclear::Resend && history.resends == 0 => Decision::Resend,
                 looks => Decision::Hold { look_after: Some(self.poll_wait(looks - 1)) },
             },
         }
@@ -165,12 +145,12 @@ impl Policy {
             Lookup::Active => Decision::Confirmed,
             Lookup::Inactive => Decision::Attention,
             Lookup::Failed(Outcome::RateLimited { reset: Some(reset) }) => Decision::PollAfter { after: *reset },
-            Lookup::Absent | Lookup::Failed(_) if age >= self.receipt_give_up => Decision::StopPolling,
+            Lookup::Absent | Lookup::Failed(_) if age >= self.0.receipt_give_up.0 => Decision::StopPolling,
             Lookup::Failed(Outcome::Refused { .. } | Outcome::Forbidden { .. }) | Lookup::Absent => {
                 Decision::PollAfter { after: self.poll_wait(history.receipt_polls + 1) }
             }
             Lookup::Failed(_) => {
-                Decision::PollAfter { after: self.backoff(history.failures, jitter).max(self.receipt_poll) }
+                Decision::PollAfter { after: self.backoff(history.failures, jitter).max(self.0.receipt_poll.0) }
             }
         }
     }
@@ -178,12 +158,12 @@ impl Policy {
     /// Returns the wait before a retry. It doubles with every failure in a row; jitter takes off up to half, so that many
     /// deliveries do not retry at the same time.
     pub fn backoff(&self, failures: u32, jitter: f64) -> Duration {
-        doubled(self.retry_base, failures).min(self.retry_max).mul_f64(0.5 + jitter.clamp(0.0, 1.0) / 2.0)
+        doubled(self.0.retry_base.0, failures).min(self.0.retry_max.0).mul_f64(0.5 + jitter.clamp(0.0, 1.0) / 2.0)
     }
 
     /// Returns the wait before poll number `poll`, counted from 0.
     fn poll_wait(&self, poll: u32) -> Duration {
-        doubled(self.receipt_poll, poll).min(self.receipt_poll_max.max(self.receipt_poll))
+        doubled(self.0.receipt_poll.0, poll).min(self.0.receipt_poll_max.0.max(self.0.receipt_poll.0))
     }
 }
 
@@ -194,20 +174,17 @@ fn doubled(base: Duration, times: u32) -> Duration {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::Settings;
     use proptest::prelude::*;
+    use std::sync::LazyLock;
 
-    const POLICY: Policy = Policy {
-        retry_base: Duration::from_secs(5),
-        retry_max: Duration::from_secs(3600),
-        unclear: Unclear::Resend,
-        server_error: ServerError::Unclear,
-        unclear_wait: Duration::from_secs(900),
-        receipt_poll: Duration::from_secs(900),
-        receipt_poll_max: Duration::from_secs(86_400),
-        receipt_give_up: Duration::from_secs(30 * 86_400),
-    };
+    static SETTINGS: LazyLock<SiteSettings> = LazyLock::new(|| Settings::from_environment().unwrap().site);
     const FRESH: History =
         History { failures: 0, look_first: false, looks: 0, resends: 0, receipt_polls: 0, remapped_at: None };
+
+    fn policy() -> Policy<'static> {
+        Policy(&SETTINGS)
+    }
 
     fn text() -> String {
         "x".into()
@@ -241,10 +218,10 @@ mod tests {
             kind in kind(), outcome in outcome(), failures in 0u32..1000, jitter in 0.0f64..=1.0,
         ) {
             let history = History { failures, ..FRESH };
-            if let Decision::Retry { after, .. } = POLICY.after_send(kind, &outcome, &history, jitter) {
+            if let Decision::Retry { after, .. } = policy().after_send(kind, &outcome, &history, jitter) {
                 match outcome {
                     Outcome::RateLimited { reset: Some(reset) } => prop_assert!(after >= reset),
-                    _ => prop_assert!(after <= POLICY.retry_max && after >= POLICY.retry_base / 2),
+                    _ => prop_assert!(after <= SETTINGS.retry_max.0 && after >= SETTINGS.retry_base.0 / 2),
                 }
             }
         }
@@ -255,7 +232,8 @@ mod tests {
         ) {
             let history = History { failures, ..FRESH };
             let server_error = if is_trusted { ServerError::NotDone } else { ServerError::Unclear };
-            let next = Policy { server_error, ..POLICY }.after_send(Kind::Supplied, &outcome, &history, jitter);
+            let settings = SiteSettings { server_error, ..SETTINGS.clone() };
+            let next = Policy(&settings).after_send(Kind::Supplied, &outcome, &history, jitter);
             let is_unclear = match outcome {
                 Outcome::Unclear { .. } => true,
                 Outcome::Failed { status, from_ezyvet, .. } => status != 503 && !(is_trusted && from_ezyvet),
@@ -268,7 +246,9 @@ mod tests {
         fn an_unclear_invoice_is_sent_again_once_at_most(
             outcomes in proptest::collection::vec(outcome(), 1..60), hold in any::<bool>(),
         ) {
-            let policy = Policy { unclear: if hold { Unclear::Hold } else { Unclear::Resend }, ..POLICY };
+            let unclear = if hold { Unclear::Hold } else { Unclear::Resend };
+            let settings = SiteSettings { unclear, ..SETTINGS.clone() };
+            let policy = Policy(&settings);
             let (mut history, mut waited) = (FRESH, Duration::ZERO);
             for outcome in outcomes {
                 // The worst case: no look-up ever finds the invoice.
@@ -279,7 +259,7 @@ mod tests {
                             Decision::LookAfter { after, looks } => (history.looks, waited) = (looks, waited + after),
                             Decision::Resend => {
                                 history.resends += 1;
-                                prop_assert!(waited >= policy.unclear_wait);
+                                prop_assert!(waited >= settings.unclear_wait.0);
                                 break;
                             }
                             Decision::Hold { .. } => {
@@ -297,12 +277,12 @@ mod tests {
 
     #[test]
     fn each_outcome_of_an_invoice_leads_to_the_decision_of_the_design() {
-        let next = |outcome| POLICY.after_send(Kind::ReceiveInvoice, &outcome, &FRESH, 1.0);
-        let trusting = Policy { server_error: ServerError::NotDone, ..POLICY };
-        let trusting = |outcome| trusting.after_send(Kind::ReceiveInvoice, &outcome, &FRESH, 1.0);
+        let next = |outcome| policy().after_send(Kind::ReceiveInvoice, &outcome, &FRESH, 1.0);
+        let trusting = SiteSettings { server_error: ServerError::NotDone, ..SETTINGS.clone() };
+        let trusting = |outcome| Policy(&trusting).after_send(Kind::ReceiveInvoice, &outcome, &FRESH, 1.0);
         let failed = |status, from_ezyvet| Outcome::Failed { status, text: text(), from_ezyvet };
         let look = Decision::LookAfter { after: Duration::ZERO, looks: 0 };
-        let look_then_send = Decision::Retry { after: POLICY.retry_base, look_first: true, counts: true };
+        let look_then_send = Decision::Retry { after: SETTINGS.retry_base.0, look_first: true, counts: true };
         assert_eq!(next(Outcome::Done), Decision::Delivered);
         assert_eq!(next(Outcome::Refused { status: 422, text: text() }), Decision::Attention);
         assert_eq!(next(Outcome::Forbidden { text: text() }), Decision::Attention);
@@ -317,27 +297,27 @@ mod tests {
             assert_eq!(decide(Outcome::Unclear { why: text() }), look);
         }
         let never = next(Outcome::NeverSent { why: text() });
-        assert_eq!(never, Decision::Retry { after: POLICY.retry_base, look_first: false, counts: true });
+        assert_eq!(never, Decision::Retry { after: SETTINGS.retry_base.0, look_first: false, counts: true });
     }
 
     #[test]
     fn a_refused_supplied_is_mapped_again_once_and_a_missing_scope_skips_it() {
         let refused = Outcome::Refused { status: 422, text: text() };
-        assert_eq!(POLICY.after_send(Kind::Supplied, &refused, &FRESH, 0.0), Decision::Remap);
+        assert_eq!(policy().after_send(Kind::Supplied, &refused, &FRESH, 0.0), Decision::Remap);
         let remapped = History { remapped_at: Some(OffsetDateTime::UNIX_EPOCH), ..FRESH };
-        assert_eq!(POLICY.after_send(Kind::Supplied, &refused, &remapped, 0.0), Decision::Attention);
+        assert_eq!(policy().after_send(Kind::Supplied, &refused, &remapped, 0.0), Decision::Attention);
         let forbidden = Outcome::Forbidden { text: text() };
-        assert_eq!(POLICY.after_send(Kind::Supplied, &forbidden, &FRESH, 0.0), Decision::Skip);
+        assert_eq!(policy().after_send(Kind::Supplied, &forbidden, &FRESH, 0.0), Decision::Skip);
     }
 
     #[test]
     fn polls_for_an_approval_become_rarer_and_end() {
         let wait = |receipt_polls, days: u64| {
             let history = History { receipt_polls, ..FRESH };
-            POLICY.after_receipt(&Lookup::Absent, &history, Duration::from_secs(days * 86_400), 0.0)
+            policy().after_receipt(&Lookup::Absent, &history, Duration::from_secs(days * 86_400), 0.0)
         };
         assert_eq!(wait(0, 0), Decision::PollAfter { after: Duration::from_secs(1800) });
-        assert_eq!(wait(20, 3), Decision::PollAfter { after: POLICY.receipt_poll_max });
+        assert_eq!(wait(20, 3), Decision::PollAfter { after: SETTINGS.receipt_poll_max.0 });
         assert_eq!(wait(40, 30), Decision::StopPolling);
     }
 }

@@ -4,17 +4,17 @@
 //! A step continues while something is due at once (an unclear invoice is looked up immediately). Each stage is settled
 //! before the next begins, so a crash between them loses nothing.
 
-use super::check::{check, tax_codes};
+use super::check::check;
 use super::compare::compare;
 use super::inventory_mapping::{self, MappingError, store::delete_products};
 use super::payload::{Invoice, Payload, Supplied};
-use super::policy::{Decision, Kind, Lookup, Step};
+use super::policy::{Decision, Kind, Lookup};
 use super::session::{CallResult, Purpose, Session, StopReason};
 use super::store::{self, DueDelivery, Settlement};
 use crate::clinics::sites::format_utc;
 use crate::config::{JobEncoding, SiteSettings, Switch};
 use crate::events;
-use crate::ezyvet::{JobNames, Outcome, Request, answers};
+use crate::ezyvet::{Outcome, Request, answers, count_job_fields};
 use std::time::Duration;
 use time::OffsetDateTime;
 
@@ -33,43 +33,34 @@ pub(super) async fn step(session: &Session, mut due: DueDelivery) -> Result<(), 
     Ok(())
 }
 
-fn next_step(due: &DueDelivery) -> Step {
-    match (due.state.as_str(), due.kind()) {
-        ("delivered", _) => Step::CheckApproval,
-        ("unclear", _) => Step::FindInvoice,
-        (_, Kind::ReceiveInvoice) if due.history.look_first => Step::FindInvoice,
-        _ => Step::Send,
-    }
-}
-
 async fn advance(session: &Session, due: DueDelivery) -> Result<Option<DueDelivery>, StopReason> {
-    match (next_step(&due), due.payload.clone()) {
-        (Step::Send, Payload::ReceiveInvoice(invoice)) => send_invoice(session, due, &invoice).await,
-        (Step::Send, Payload::Supplied(supplied)) => send_supplied(session, due, &supplied).await,
-        (step, Payload::ReceiveInvoice(_)) => look_up_invoice(session, due, step == Step::CheckApproval).await,
+    match (due.payload.clone(), due.state.as_str()) {
+        (Payload::ReceiveInvoice(_), "delivered") => look_up_invoice(session, due, Purpose::CheckApproval).await,
+        (Payload::ReceiveInvoice(_), "unclear") => look_up_invoice(session, due, Purpose::FindInvoice).await,
+        (Payload::ReceiveInvoice(_), _) if due.history.look_first => {
+            look_up_invoice(session, due, Purpose::FindInvoice).await
+        }
+        (Payload::ReceiveInvoice(invoice), _) => send_invoice(session, due, &invoice).await,
         // An unclear `supplied` has no due time; staff decide.
-        (_, Payload::Supplied(_)) => settle(session, due, Decision::Hold { look_after: None }, None, None).await,
+        (Payload::Supplied(_), "unclear") => {
+            settle(session, due, Decision::Hold { look_after: None }, None, None).await
+        }
+        (Payload::Supplied(supplied), _) => send_supplied(session, due, &supplied).await,
     }
 }
 
 /// Returns the call that sends an invoice under the site's present settings.
 pub(super) fn invoice_request(invoice: &Invoice, settings: &SiteSettings) -> Result<Request, String> {
-    let names = JobNames {
-        job_type: &settings.job_type,
-        action: &settings.job_action,
-        endpoint: &settings.job_endpoint,
-        encoding: settings.job_encoding,
-    };
-    let fields = names.wrap(invoice.body()).count_fields();
+    let fields = count_job_fields(settings, invoice.body());
     let max_fields = settings.max_form_fields as usize;
-    if names.encoding == JobEncoding::Form && max_fields > 0 && fields > max_fields {
+    if settings.job_encoding == JobEncoding::Form && max_fields > 0 && fields > max_fields {
         return Err(format!(
             "the job has {fields} form fields; the site accepts {max_fields}, and PHP silently drops the rest: run \
              `spsi site set SITE job_encoding=json`, or set `max_form_fields` to what the site accepts, then \
              `spsi delivery retry`"
         ));
     }
-    Ok(Request::job(&names, invoice.body()))
+    Ok(Request::job(settings, invoice.body()))
 }
 
 async fn send_invoice(
@@ -79,9 +70,8 @@ async fn send_invoice(
 ) -> Result<Option<DueDelivery>, StopReason> {
     if session.site.settings.check_invoices == Switch::On {
         let facts = store::find_stored_facts(&session.context.pool, &due).await?;
-        let problems = check(invoice, &facts, &tax_codes(&session.site.settings.known_tax_codes));
+        let problems = check(invoice, &facts, &session.site.settings.known_tax_codes);
         if !problems.is_empty() {
-            let problems: Vec<_> = problems.iter().map(ToString::to_string).collect();
             let why = format!(
                 "not sent, because practice systems refuse such an invoice: {}; to send it unchanged: \
                  `spsi site set {} check_invoices=off`, then `spsi delivery retry {}`",
@@ -153,7 +143,7 @@ async fn send(session: &Session, mut due: DueDelivery, request: &Request) -> Res
         let after = (until - session.now()).unsigned_abs();
         return settle(session, due, Decision::Postpone { after }, Some(why), None).await;
     }
-    let result = match session.call(&mut due, Purpose::Send, request).await {
+    let result = match session.call(Some((&mut due, Purpose::Send)), request).await {
         Ok(result) => result,
         Err(StopReason::NoToken(outcome)) => return settle_unsent(session, due, outcome).await,
         Err(reason) => return Err(reason),
@@ -186,11 +176,10 @@ async fn settle_unsent(
 async fn look_up_invoice(
     session: &Session,
     mut due: DueDelivery,
-    for_approval: bool,
+    purpose: Purpose,
 ) -> Result<Option<DueDelivery>, StopReason> {
-    let purpose = if for_approval { Purpose::CheckApproval } else { Purpose::FindInvoice };
     let request = Request::find_invoice(&due.invoice_number);
-    let (lookup, result) = match session.call(&mut due, purpose, &request).await {
+    let (lookup, result) = match session.call(Some((&mut due, purpose)), &request).await {
         Ok(result) => (read_lookup(&result, &due.invoice_number), Some(result)),
         Err(StopReason::NoToken(outcome)) => {
             (Lookup::Failed(Outcome::NeverSent { why: format!("no token: {outcome}") }), None)
@@ -198,7 +187,7 @@ async fn look_up_invoice(
         Err(reason) => return Err(reason),
     };
     let policy = session.policy();
-    let decision = if for_approval {
+    let decision = if purpose == Purpose::CheckApproval {
         let age = due.delivered_at.map_or(Duration::ZERO, |at| (session.now() - at).unsigned_abs());
         policy.after_receipt(&lookup, &due.history, age, session.jitter())
     } else {
@@ -278,8 +267,11 @@ async fn record_late_result(
     let mut transaction = session.context.pool.begin().await?;
     session.finish_in(&mut *transaction, result).await?;
     if decision == Decision::Delivered {
-        let (settlement, _) = settlement_for(due, decision, None, now, session.policy().receipt_poll);
-        let marked = store::mark_delivered_late(&mut transaction, due, settlement.due_at, now).await?;
+        let (settlement, _) = settlement_for(due, decision, None, now, session.site.settings.receipt_poll.0);
+        let marked = store::settle(&mut transaction, due.id, "unclear", Some(due.attempts), &settlement, now).await?;
+        if marked {
+            events::record_delivery(&mut transaction, now, events::Kind::DeliveryDelivered, due.id).await?;
+        }
         tracing::info!(delivery = %due.id, marked, "an answer came after the lease was lost");
     }
     Ok(transaction.commit().await?)
@@ -293,18 +285,19 @@ async fn settle_once(
     result: Option<&CallResult>,
 ) -> Result<Option<DueDelivery>, StopReason> {
     let now = session.now();
-    let (settlement, continues) = settlement_for(due, decision, why, now, session.policy().receipt_poll);
-    let mut transaction = session.begin_fenced().await?;
+    let (settlement, continues) = settlement_for(due, decision, why, now, session.site.settings.receipt_poll.0);
+    let mut fenced = session.begin_fenced().await?;
+    let transaction = &mut *fenced.transaction;
     if let Some(result) = result {
         session.finish_in(&mut *transaction, result).await?;
     }
-    let changed = store::settle(&mut transaction, due.id, &due.state, &settlement, now).await?;
+    let changed = store::settle(transaction, due.id, &due.state, None, &settlement, now).await?;
     let event = event_for(due, &settlement).filter(|_| changed);
     if let Some(kind) = event {
-        events::record_delivery(&mut transaction, now, kind, due.id).await?;
+        events::record_delivery(transaction, now, kind, due.id).await?;
     }
     if let (Decision::Remap, Payload::Supplied(supplied)) = (decision, &due.payload) {
-        delete_products(&mut transaction, session.site.id, &supplied.product_ids()).await?;
+        delete_products(transaction, session.site.id, &supplied.product_ids()).await?;
     }
     if changed && settlement.state == "confirmed" {
         if let (Some(result), Payload::ReceiveInvoice(sent)) = (result, &due.payload) {
@@ -312,13 +305,13 @@ async fn settle_once(
             let differences = compare(sent, &stored);
             if !differences.is_empty() {
                 tracing::warn!(delivery = %due.id, ?differences, "ezyVet's invoice differs from the one that was sent");
-                store::note_differences(&mut transaction, due.id, &differences).await?;
-                events::record_invoice_differs(&mut transaction, now, due.id).await?;
+                store::note_differences(transaction, due.id, &differences).await?;
+                events::record_invoice_differs(transaction, now, due.id).await?;
             }
         }
-        store::mark_received_if_complete(&mut transaction, due.shipment_id, now).await?;
+        store::mark_received_if_complete(transaction, due.shipment_id, now).await?;
     }
-    transaction.commit().await?;
+    fenced.commit().await?;
     if event.is_some() {
         session.context.doorbell.ring();
     }

@@ -25,15 +25,6 @@ pub(super) struct DueDelivery {
     pub delivered_at: Option<OffsetDateTime>,
 }
 
-impl DueDelivery {
-    pub fn kind(&self) -> Kind {
-        match self.payload {
-            Payload::ReceiveInvoice(_) => Kind::ReceiveInvoice,
-            Payload::Supplied(_) => Kind::Supplied,
-        }
-    }
-}
-
 /// Kinds of work that are limited separately, so that none of them delays another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum WorkClass {
@@ -49,6 +40,13 @@ pub(super) enum WorkClass {
 pub(super) type ClassLimits = [i64; 4];
 
 impl DueDelivery {
+    pub fn kind(&self) -> Kind {
+        match self.payload {
+            Payload::ReceiveInvoice(_) => Kind::ReceiveInvoice,
+            Payload::Supplied(_) => Kind::Supplied,
+        }
+    }
+
     pub fn class(&self) -> WorkClass {
         match (self.state.as_str(), self.kind()) {
             ("delivered", _) => WorkClass::Receipt,
@@ -65,8 +63,9 @@ pub(super) async fn find_due(
     site: SiteId,
     now: OffsetDateTime,
     limits: ClassLimits,
-    in_progress: &[i64],
+    in_progress: &[(i64, WorkClass)],
 ) -> Result<Vec<DueDelivery>, sqlx::Error> {
+    let in_progress: Vec<i64> = in_progress.iter().map(|(id, _)| *id).collect();
     let rows = sqlx::query!(
         r#"with due as (
                (select id from delivery where site_id = $1 and kind = 'receive_invoice' and state in ('waiting', 'unclear')
@@ -85,7 +84,7 @@ pub(super) async fn find_due(
            from due join delivery d using (id) order by d.due_at, d.id"#,
         site.0,
         now,
-        in_progress,
+        &in_progress,
         limits[0],
         limits[1],
         limits[2],
@@ -181,34 +180,6 @@ pub(super) async fn undo_begin_sending(
     .map(drop)
 }
 
-/// Marks an unclear delivery as delivered, after its answer came to a holder that had lost the lease. Returns `false` if the
-/// delivery was sent again or settled since.
-pub(super) async fn mark_delivered_late(
-    connection: &mut PgConnection,
-    delivery: &DueDelivery,
-    due_at: Option<OffsetDateTime>,
-    now: OffsetDateTime,
-) -> Result<bool, sqlx::Error> {
-    let marked = sqlx::query!(
-        "update delivery set state = 'delivered', due_at = $3, last_error = null, failures = 0, look_first = false,
-                changed_at = $4, delivered_at = $4
-         where id = $1 and state = 'unclear' and attempts = $2",
-        delivery.id.0,
-        delivery.attempts,
-        due_at,
-        now
-    )
-    .execute(&mut *connection)
-    .await?
-    .rows_affected()
-        == 1;
-    if marked {
-        release_followers(connection, delivery.id).await?;
-        events::record_delivery(connection, now, events::Kind::DeliveryDelivered, delivery.id).await?;
-    }
-    Ok(marked)
-}
-
 /// The new state of a delivery after a step.
 #[derive(Debug)]
 pub(super) struct Settlement<'a> {
@@ -222,11 +193,12 @@ pub(super) struct Settlement<'a> {
     pub stale: bool,
 }
 
-/// Settles a delivery. Returns `false` if its state is no longer `from`.
+/// Settles a delivery. Returns `false` if its state is no longer `from`, or if it no longer has this number of `attempts`.
 pub(super) async fn settle(
     connection: &mut PgConnection,
     id: DeliveryId,
     from: &str,
+    attempts: Option<i32>,
     to: &Settlement<'_>,
     now: OffsetDateTime,
 ) -> Result<bool, sqlx::Error> {
@@ -235,7 +207,7 @@ pub(super) async fn settle(
         "update delivery set state = $3, due_at = $4, failures = $5, look_first = $6, looks = $7, resends = $8,
                 receipt_polls = $9, remapped_at = $10, attempts = attempts - $11, last_error = $12, changed_at = $13,
                 delivered_at = case when $14 then coalesce(delivered_at, $13) else delivered_at end, stale = $15
-         where id = $1 and state = $2",
+         where id = $1 and state = $2 and ($16::int is null or attempts = $16)",
         id.0,
         from,
         to.state,
@@ -250,17 +222,16 @@ pub(super) async fn settle(
         to.last_error.map(|text| text.replace('\0', "\u{fffd}")),
         now,
         delivered,
-        to.stale
+        to.stale,
+        attempts
     )
     .execute(&mut *connection)
     .await?
     .rows_affected()
         == 1;
-    if settled && delivered {
-        release_followers(connection, id).await?;
-    } else if settled && to.state != "waiting" {
-        let reason = format!("waits for delivery {id}, which is in state {}", to.state);
-        explain_followers(connection, id, &reason).await?;
+    if settled && to.state != "waiting" {
+        let reason = (!delivered).then(|| format!("waits for delivery {id}, which is in state {}", to.state));
+        update_followers(connection, id, reason.as_deref()).await?;
     }
     Ok(settled)
 }
@@ -291,26 +262,16 @@ pub(super) async fn find_stored_facts(pool: &Pool, delivery: &DueDelivery) -> Re
     Ok(StoredFacts { item_ids: row.items, is_number_taken: row.number_taken })
 }
 
-/// Makes the deliveries that waited for this one due. They keep their age, because older deliveries are sent first.
-pub(super) async fn release_followers(connection: &mut PgConnection, id: DeliveryId) -> Result<(), sqlx::Error> {
-    sqlx::query!(
-        "update delivery set due_at = created_at, last_error = null
-         where after_id = $1 and state = 'waiting' and due_at is null",
-        id.0
-    )
-    .execute(connection)
-    .await
-    .map(drop)
-}
-
-/// Writes a reason to the deliveries that wait for this one.
-pub(super) async fn explain_followers(
+/// Tells the deliveries that wait for this one why they still wait. Without a reason they are due. They keep their age,
+/// because older deliveries are sent first.
+async fn update_followers(
     connection: &mut PgConnection,
     id: DeliveryId,
-    reason: &str,
+    reason: Option<&str>,
 ) -> Result<(), sqlx::Error> {
     sqlx::query!(
-        "update delivery set last_error = $2 where after_id = $1 and state = 'waiting' and due_at is null",
+        "update delivery set due_at = case when $2::text is null then created_at end, last_error = $2
+         where after_id = $1 and state = 'waiting' and due_at is null",
         id.0,
         reason
     )
@@ -418,8 +379,12 @@ pub(crate) async fn enqueue(
         events::record_delivery(connection, now, events::Kind::DeliveryAttention, DeliveryId(id)).await?;
     }
     if let Some(site) = new.site {
-        // Equal notifications of one transaction are sent once.
-        sqlx::query!("select pg_notify('spsi_delivery', $1::bigint::text)", site.0).execute(connection).await?;
+        notify_worker(connection, site).await?;
     }
     Ok(DeliveryId(id))
+}
+
+/// Wakes the workers when the transaction commits. Equal notifications of one transaction are sent once.
+pub(super) async fn notify_worker(connection: &mut PgConnection, site: SiteId) -> Result<(), sqlx::Error> {
+    sqlx::query!("select pg_notify('spsi_delivery', $1::bigint::text)", site.0).execute(connection).await.map(drop)
 }

@@ -1,6 +1,8 @@
 //! Reads ezyVet's answers.
 
-use super::wire::{Page, page, text};
+pub use super::wire::{entries, text};
+
+use super::wire::{Page, page};
 use serde_json::Value;
 
 /// A part of a site: the whole database, a business, a division or a stock location.
@@ -18,8 +20,6 @@ pub struct Separation {
 /// An invoice that exists in ezyVet: its job was approved.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StoredInvoice {
-    pub id: String,
-    pub invoice_number: String,
     pub is_active: bool,
     /// The whole invoice, as ezyVet shows it.
     pub document: Value,
@@ -50,14 +50,11 @@ pub fn separations(body: &str) -> Option<Page<Separation>> {
 /// Returns `None` if the body is not a list.
 pub fn invoices(body: &str, invoice_number: &str) -> Option<Vec<StoredInvoice>> {
     let found = page(body, "receiveinvoice", |item| {
-        Some(StoredInvoice {
-            id: text(item, "id").unwrap_or_default(),
-            invoice_number: text(item, "invoice_number")?,
-            is_active: text(item, "active").is_none_or(|active| active != "0"),
-            document: item.clone(),
-        })
-    })?;
-    Some(found.items.into_iter().filter(|invoice| invoice.invoice_number == invoice_number).collect())
+        text(item, "invoice_number").filter(|number| number == invoice_number)?;
+        let is_active = text(item, "active").is_none_or(|active| active != "0");
+        Some(StoredInvoice { is_active, document: item.clone() })
+    });
+    found.map(|page| page.items)
 }
 
 /// Returns the code of the product with this id. Returns `None` if the answer does not show it.
@@ -73,7 +70,7 @@ pub fn product_code(body: &str, product_id: &str) -> Option<String> {
 pub fn inventory_products(body: &str) -> Option<Page<InventoryProduct>> {
     page(body, "product", |item| {
         Some(InventoryProduct {
-            uid: text(item, "id")?,
+            uid: text(item, "id").filter(|uid| !uid.is_empty())?,
             code: text(item, "code").unwrap_or_default(),
             name: text(item, "name").unwrap_or_default(),
         })
@@ -88,10 +85,10 @@ mod tests {
     fn an_invoice_is_found_only_by_its_exact_number() {
         let body = r#"{"items":[{"receiveinvoice":{"id":1,"invoice_number":"INV-1","active":"1"}},
                                 {"receiveinvoice":{"id":"2","invoice_number":"INV-10","active":0}}]}"#;
-        let ids = |number| invoices(body, number).unwrap().into_iter().map(|i| (i.id, i.is_active)).collect::<Vec<_>>();
-        assert_eq!(ids("INV-1"), [("1".into(), true)]);
-        assert_eq!(ids("INV-10"), [("2".into(), false)]);
-        assert_eq!(ids("INV"), []);
+        let active = |number| invoices(body, number).unwrap().iter().map(|found| found.is_active).collect::<Vec<_>>();
+        assert_eq!(active("INV-1"), [true]);
+        assert_eq!(active("INV-10"), [false]);
+        assert_eq!(active("INV"), [false; 0]);
         assert!(invoices("oops", "INV").is_none());
     }
 

@@ -17,17 +17,6 @@ pub enum Endpoint {
 }
 
 impl Endpoint {
-    /// Every endpoint.
-    pub const ALL: [Self; 7] = [
-        Self::Token,
-        Self::Separation,
-        Self::JobQueue,
-        Self::ReceiveInvoice,
-        Self::Product,
-        Self::InventoryProducts,
-        Self::Supplied,
-    ];
-
     /// Returns whether the endpoint needs the inventory scopes.
     pub const fn is_inventory(self) -> bool {
         matches!(self, Self::InventoryProducts | Self::Supplied)
@@ -53,32 +42,27 @@ impl fmt::Display for Endpoint {
     }
 }
 
-/// ezyVet's public hosts (SPSI.md 2): the present and the older generation, each with a trial system.
+/// One of ezyVet's public hosts (SPSI.md 2): the present and the older generation, each with a trial system.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Preset {
-    ApiV2,
-    Api,
-    TrialApiV2,
-    TrialApi,
+pub struct Preset {
+    name: &'static str,
+    /// Scheme and host.
+    pub base_url: &'static str,
+    /// Path of token requests.
+    pub token_path: &'static str,
 }
 
-impl Preset {
-    /// Returns scheme and host.
-    pub const fn base_url(self) -> &'static str {
-        match self {
-            Self::ApiV2 => "https://apiv2.ezyvet.com",
-            Self::Api => "https://api.ezyvet.com",
-            Self::TrialApiV2 => "https://apiv2.trial.ezyvet.com",
-            Self::TrialApi => "https://api.trial.ezyvet.com",
-        }
-    }
+const PRESETS: [Preset; 4] = [
+    Preset { name: "apiv2", base_url: "https://apiv2.ezyvet.com", token_path: "/oauth/token" },
+    Preset { name: "api", base_url: "https://api.ezyvet.com", token_path: "/v1/oauth/access_token" },
+    Preset { name: "trial-apiv2", base_url: "https://apiv2.trial.ezyvet.com", token_path: "/oauth/token" },
+    Preset { name: "trial-api", base_url: "https://api.trial.ezyvet.com", token_path: "/v1/oauth/access_token" },
+];
 
-    /// Returns the path of token requests.
-    pub const fn token_path(self) -> &'static str {
-        match self {
-            Self::ApiV2 | Self::TrialApiV2 => "/oauth/token",
-            Self::Api | Self::TrialApi => "/v1/oauth/access_token",
-        }
+/// `apiv2`.
+impl Default for Preset {
+    fn default() -> Self {
+        PRESETS[0]
     }
 }
 
@@ -86,12 +70,7 @@ impl FromStr for Preset {
     type Err = &'static str;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        match text {
-            "apiv2" => Ok(Self::ApiV2),
-            "api" => Ok(Self::Api),
-            "trial-apiv2" => Ok(Self::TrialApiV2),
-            "trial-api" => Ok(Self::TrialApi),
-            _ => Err("a preset is one of apiv2, api, trial-apiv2, trial-api"),
-        }
+        let preset = PRESETS.into_iter().find(|preset| preset.name == text);
+        preset.ok_or("a preset is one of apiv2, api, trial-apiv2, trial-api")
     }
 }

@@ -2,29 +2,36 @@
 //! known here (DESIGN.md 2.4).
 
 use super::wire;
-use std::fmt;
 use std::time::Duration;
 
-/// How a call ended.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// How a call ended, also as a sentence for staff.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Outcome {
     /// Certain: done. 2xx with a readable body and no message of level error.
+    #[error("done")]
     Done,
     /// Certain: not done, and the same call would be refused again.
+    #[error("ezyVet refused the call ({status}): {text}")]
     Refused { status: u16, text: String },
     /// Certain: the request never left (no address, no connection, no TLS).
+    #[error("ezyVet was not reached: {why}")]
     NeverSent { why: String },
     /// Certain: not done (429). `reset`: time until ezyVet's count starts again, if ezyVet named it.
+    #[error("ezyVet's rate limit was reached (429){}", describe_reset(*reset))]
     RateLimited { reset: Option<Duration> },
     /// Certain: not done; the token is not valid (401).
+    #[error("ezyVet did not accept the token (401): {text}")]
     Unauthorised { text: String },
     /// Certain: not done; the site does not grant the call (403).
+    #[error("the site does not grant this call (403): {text}")]
     Forbidden { text: String },
     /// A 5xx answer; whether the call was done is decided by the setting `server_error`. `from_ezyvet`: the answer carries
     /// ezyVet's envelope, or is a 503. Otherwise a gateway may have answered. A 502 or 504 never counts as ezyVet's own,
     /// because it says that a gateway does not know what became of the call.
+    #[error("ezyVet failed ({status}): {text}")]
     Failed { status: u16, text: String, from_ezyvet: bool },
     /// Unclear: the request left, and no readable answer came back.
+    #[error("it is unclear whether ezyVet received the call: {why}")]
     Unclear { why: String },
 }
 
@@ -49,22 +56,8 @@ impl Outcome {
     }
 }
 
-impl fmt::Display for Outcome {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Done => f.write_str("done"),
-            Self::Refused { status, text } => write!(f, "ezyVet refused the call ({status}): {text}"),
-            Self::NeverSent { why } => write!(f, "ezyVet was not reached: {why}"),
-            Self::RateLimited { reset: Some(reset) } => {
-                write!(f, "ezyVet's rate limit was reached (429); it is reset after {} s", reset.as_secs_f64())
-            }
-            Self::RateLimited { reset: None } => f.write_str("ezyVet's rate limit was reached (429)"),
-            Self::Unauthorised { text } => write!(f, "ezyVet did not accept the token (401): {text}"),
-            Self::Forbidden { text } => write!(f, "the site does not grant this call (403): {text}"),
-            Self::Failed { status, text, .. } => write!(f, "ezyVet failed ({status}): {text}"),
-            Self::Unclear { why } => write!(f, "it is unclear whether ezyVet received the call: {why}"),
-        }
-    }
+fn describe_reset(reset: Option<Duration>) -> String {
+    reset.map_or_else(String::new, |reset| format!("; it is reset after {} s", reset.as_secs_f64()))
 }
 
 /// The parts of an answer that its outcome depends on.

@@ -8,6 +8,8 @@ use serde_json::Value;
 use std::time::Duration;
 use time::OffsetDateTime;
 
+/// Life of a token whose answer has no readable expiry. A token that expires earlier is replaced after the first 401.
+const ASSUMED_LIFE: Duration = Duration::from_secs(8 * 3600);
 const SCOPES: [&str; 4] = ["read-receiveinvoice", "read-separation", "write-jobqueue", "write-receiveinvoice"];
 const INVENTORY_SCOPES: [&str; 2] = ["inventory-management", "read-productsupplier"];
 
@@ -50,14 +52,15 @@ impl Credentials {
 }
 
 /// Reads the answer to a token request. The expiry is the JWT's own `exp`; otherwise the smaller of `expires_in`, whose
-/// published examples contradict the stated life, and `max_life`. An `exp` in the past is ignored, because one of the
+/// published examples contradict the stated life, and [`ASSUMED_LIFE`]. An `exp` in the past is ignored, because one of the
 /// clocks is wrong: a 401 ends such a token.
-pub(super) fn read(body: &str, requested_inventory: bool, now: OffsetDateTime, max_life: Duration) -> Option<Granted> {
+pub(super) fn read(body: &str, requested_inventory: bool, now: OffsetDateTime) -> Option<Granted> {
     let value: Value = serde_json::from_str(body).ok()?;
     let token = value.get("access_token")?.as_str().filter(|token| !token.is_empty() && token.is_ascii())?;
     let expires_in = wire::text(&value, "expires_in").and_then(|text| text.parse::<f64>().ok());
-    let life = expires_in.filter(|seconds| *seconds > 0.0 && *seconds < 1e9).map_or(max_life, Duration::from_secs_f64);
-    let expires_at = jwt_expiry(token).filter(|at| *at > now).unwrap_or_else(|| now + life.min(max_life));
+    let life = expires_in.filter(|seconds| *seconds > 0.0 && *seconds < 1e9);
+    let life = life.map_or(ASSUMED_LIFE, Duration::from_secs_f64).min(ASSUMED_LIFE);
+    let expires_at = jwt_expiry(token).filter(|at| *at > now).unwrap_or(now + life);
     let has_inventory = requested_inventory
         && match wire::text(&value, "scope").filter(|scope| !scope.is_empty()) {
             Some(scopes) => scopes.split([' ', ',']).any(|scope| scope == INVENTORY_SCOPES[0]),
@@ -79,7 +82,6 @@ mod tests {
     use time::macros::datetime;
 
     const NOW: OffsetDateTime = datetime!(2026-11-21 12:00 UTC);
-    const MAX_LIFE: Duration = Duration::from_secs(8 * 3600);
 
     fn jwt(exp: i64) -> String {
         let part = |text: &str| BASE64_URL_SAFE_NO_PAD.encode(text);
@@ -88,7 +90,7 @@ mod tests {
 
     fn expiry(token: &str, expires_in: &str) -> OffsetDateTime {
         let body = format!(r#"{{"access_token":"{token}","token_type":"Bearer","expires_in":{expires_in}}}"#);
-        read(&body, true, NOW, MAX_LIFE).unwrap().expires_at
+        read(&body, true, NOW).unwrap().expires_at
     }
 
     #[test]
@@ -97,16 +99,15 @@ mod tests {
         assert_eq!(expiry(&jwt(end.unix_timestamp()), "86400"), end);
         assert_eq!(expiry("opaque", "3600"), NOW + Duration::from_secs(3600));
         assert_eq!(expiry("opaque", "\"3600\""), NOW + Duration::from_secs(3600));
-        assert_eq!(expiry("opaque", "1558559681"), NOW + MAX_LIFE);
-        assert_eq!(expiry("opaque", "null"), NOW + MAX_LIFE);
+        assert_eq!(expiry("opaque", "1558559681"), NOW + ASSUMED_LIFE);
+        assert_eq!(expiry("opaque", "null"), NOW + ASSUMED_LIFE);
         assert_eq!(expiry(&jwt(5), "60"), NOW + Duration::from_secs(60));
     }
 
     #[test]
     fn the_inventory_scope_is_granted_unless_the_answer_names_other_scopes() {
-        let granted = |scope: &str| {
-            read(&format!(r#"{{"access_token":"t"{scope}}}"#), true, NOW, MAX_LIFE).unwrap().has_inventory
-        };
+        let granted =
+            |scope: &str| read(&format!(r#"{{"access_token":"t"{scope}}}"#), true, NOW).unwrap().has_inventory;
         assert!(granted(""));
         assert!(granted(r#","scope":"write-jobqueue inventory-management""#));
         assert!(granted(r#","scope":"write-jobqueue,inventory-management""#));
@@ -116,7 +117,7 @@ mod tests {
     #[test]
     fn an_answer_without_a_token_is_rejected() {
         for body in ["", "{}", r#"{"access_token":""}"#, r#"{"access_token":null}"#] {
-            assert!(read(body, true, NOW, MAX_LIFE).is_none(), "{body}");
+            assert!(read(body, true, NOW).is_none(), "{body}");
         }
     }
 

@@ -22,12 +22,10 @@ pub(super) fn messages(body: &str) -> Messages {
     };
     let mut messages = Messages { is_readable: true, ..Messages::default() };
     let list = match value.get("messages") {
-        Some(Value::Array(list)) => list.clone(),
-        Some(Value::Object(map)) => map.values().cloned().collect(),
-        Some(Value::String(one)) => vec![Value::String(one.clone())],
-        _ => Vec::new(),
+        Some(one @ Value::String(_)) => vec![one],
+        list => list.and_then(entries).unwrap_or_default(),
     };
-    for message in &list {
+    for message in list {
         let Some(text) = message_text(message) else { continue };
         let level = message.get("level").and_then(Value::as_str).unwrap_or_default();
         if ["error", "critical", "fatal"].iter().any(|bad| level.eq_ignore_ascii_case(bad)) {
@@ -69,14 +67,9 @@ pub struct Page<T> {
 pub(super) fn page<T>(body: &str, name: &str, read: impl Fn(&Value) -> Option<T>) -> Option<Page<T>> {
     let value: Value = serde_json::from_str(body).ok()?;
     let list = match value.get("items").or_else(|| value.get("data")) {
-        Some(Value::Array(list)) => list.clone(),
-        Some(Value::Object(map)) => map.values().cloned().collect(),
-        None if value.is_array() => value.as_array().cloned().unwrap_or_default(),
-        None => match value.get(name) {
-            Some(one) => vec![one.clone()],
-            None => return None,
-        },
-        Some(_) => return None,
+        Some(list) => entries(list)?,
+        None if value.is_array() => entries(&value)?,
+        None => vec![value.get(name)?],
     };
     let items = list.iter().filter_map(|item| read(item.get(name).filter(|v| v.is_object()).unwrap_or(item))).collect();
     let meta = value.get("meta");
@@ -84,8 +77,17 @@ pub(super) fn page<T>(body: &str, name: &str, read: impl Fn(&Value) -> Option<T>
     Some(Page { items, pages, size: list.len() })
 }
 
+/// Returns the entries of a list. A PHP list that lost an index arrives as an object.
+pub fn entries(list: &Value) -> Option<Vec<&Value>> {
+    match list {
+        Value::Array(list) => Some(list.iter().collect()),
+        Value::Object(map) => Some(map.values().collect()),
+        _ => None,
+    }
+}
+
 /// Returns a string, number or boolean field as text. Returns `None` for null and for an absent field.
-pub(super) fn text(value: &Value, key: &str) -> Option<String> {
+pub fn text(value: &Value, key: &str) -> Option<String> {
     match value.get(key)? {
         Value::String(text) => Some(text.clone()),
         Value::Number(number) => Some(number.to_string()),

@@ -3,7 +3,7 @@
 
 use crate::config::{Basis, Deliver, FreightTax, JobEncoding, SiteSettings};
 use crate::delivery::payload::{Invoice, InvoiceBatch, InvoiceLine, Supplied, SuppliedBatch, SuppliedLine};
-use crate::ezyvet::{BodyValue, JobNames};
+use crate::ezyvet::count_job_fields;
 use crate::ids::OrderLineId;
 use crate::values::round;
 use rust_decimal::Decimal;
@@ -70,7 +70,8 @@ pub fn invoices(order: &Ordered, parcel: &Parcel, settings: &SiteSettings) -> Ve
         ownership_id: order.ownership_id.clone(),
         lines: Vec::new(),
     };
-    let room = (settings.max_form_fields as usize).saturating_sub(fields_of(&head(Decimal::ZERO).body(), settings));
+    let room =
+        (settings.max_form_fields as usize).saturating_sub(count_job_fields(settings, head(Decimal::ZERO).body()));
     let unlimited = settings.job_encoding == JobEncoding::Json || settings.max_form_fields == 0;
     let (mut invoices, mut used) = (vec![head(parcel.freight)], 0);
     for line in &parcel.lines {
@@ -113,17 +114,6 @@ pub fn supplied(parcel: &Parcel, settings: &SiteSettings) -> Vec<Supplied> {
         }
     }
     calls
-}
-
-/// Counts the form fields of the job that wraps this body.
-pub fn fields_of(body: &BodyValue, settings: &SiteSettings) -> usize {
-    let names = JobNames {
-        job_type: &settings.job_type,
-        action: &settings.job_action,
-        endpoint: &settings.job_endpoint,
-        encoding: settings.job_encoding,
-    };
-    names.wrap(BodyValue::Absent).count_fields() + body.count_fields()
 }
 
 fn invoice_line(line: &ShippedLine, settings: &SiteSettings) -> InvoiceLine {
@@ -331,7 +321,7 @@ pub(super) mod tests {
             let items: Vec<_> = split.iter().flat_map(|i| &i.lines).map(|l| l.purchase_order_item_id.clone()).collect();
             prop_assert_eq!(items, lines.iter().map(|l| l.item.clone()).collect::<Vec<_>>());
             for (part, invoice) in split.iter().enumerate() {
-                prop_assert!(fields_of(&invoice.body(), &settings) <= limit as usize);
+                prop_assert!(count_job_fields(&settings, invoice.body()) <= limit as usize);
                 prop_assert_eq!(invoice.freight.is_zero(), part > 0);
             }
             let json = SiteSettings { job_encoding: JobEncoding::Json, ..settings };

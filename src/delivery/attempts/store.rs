@@ -1,9 +1,13 @@
 //! SQL of the attempts.
 
 use crate::db::Pool;
+use crate::ezyvet::Exchange;
 use crate::ids::DeliveryId;
 use sqlx::{PgConnection, PgExecutor};
 use time::OffsetDateTime;
+
+/// Maximum number of characters of ezyVet's answer that an attempt stores.
+const MAX_STORED_ANSWER: usize = 4000;
 
 pub(in crate::delivery) async fn insert(
     connection: &mut PgConnection,
@@ -23,29 +27,24 @@ pub(in crate::delivery) async fn insert(
     .await
 }
 
-/// How an attempt result.
-pub(in crate::delivery) struct AttemptResult<'a> {
-    pub status: Option<u16>,
-    pub response: &'a str,
-    pub outcome: &'a str,
-    pub detail: &'a str,
-}
-
+/// Stores how a call ended, with the beginning of the answer.
 pub(in crate::delivery) async fn finish(
     executor: impl PgExecutor<'_>,
     attempt: i64,
-    result: &AttemptResult<'_>,
+    exchange: &Exchange,
     now: OffsetDateTime,
 ) -> Result<(), sqlx::Error> {
     // A Postgres text holds no zero byte; an answer may.
+    let text = |text: &str| text.replace('\0', "\u{fffd}");
+    let response: String = exchange.body.chars().take(MAX_STORED_ANSWER).collect();
     sqlx::query!(
         "update delivery_attempt set finished_at = $2, status = $3, response = $4, outcome = $5, detail = $6 where id = $1",
         attempt,
         now,
-        result.status.map(i32::from),
-        result.response.replace('\0', "\u{fffd}"),
-        result.outcome,
-        result.detail.replace('\0', "\u{fffd}")
+        exchange.status.map(i32::from),
+        text(&response),
+        exchange.outcome.name(),
+        text(&exchange.outcome.to_string())
     )
     .execute(executor)
     .await

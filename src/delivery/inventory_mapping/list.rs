@@ -4,7 +4,8 @@ use super::MappingError;
 use super::store::{self, List};
 use crate::delivery::session::{Purpose, Session};
 use crate::delivery::store::DueDelivery;
-use crate::ezyvet::{Endpoint, InventoryProduct, Outcome, Page, Request, answers};
+use crate::ezyvet::answers::{self, Separation};
+use crate::ezyvet::{Outcome, Page, Request};
 use std::time::Duration;
 use time::OffsetDateTime;
 
@@ -45,43 +46,48 @@ pub(super) async fn age(session: &Session, due: &DueDelivery, list: List) -> Res
     Ok(ListAge::of(read_at, needed_since, settings.inventory_list_life.0, now))
 }
 
-/// Reads and stores every page of the site's separations, for a delivery or for staff.
+/// Reads and stores the site's separations, for a delivery or for staff.
 pub(in crate::delivery) async fn read_separations(
     session: &Session,
-    mut due: Option<&mut DueDelivery>,
-) -> Result<Vec<answers::Separation>, MappingError> {
-    let (mut all, read_at) = (Vec::new(), session.now());
-    for page in 1..=MAX_LIST_PAGES {
-        let body = read(session, due.as_deref_mut(), &Request::separations(page)).await?;
-        let answer = answers::separations(&body).ok_or_else(|| not_a_list(Endpoint::Separation))?;
-        let is_last = is_last(page, &answer);
-        all.extend(answer.items);
-        if is_last {
-            break;
-        }
-    }
+    due: Option<&mut DueDelivery>,
+) -> Result<Vec<Separation>, MappingError> {
+    let read_at = session.now();
+    let all = read_pages(session, due, Request::separations, answers::separations).await?;
     store::save_separations(&session.context.pool, session.site.id, &all, read_at).await?;
     Ok(all)
 }
 
-/// Reads and stores every page of the site's inventory products. Returns when the reading began.
+/// Reads and stores the site's inventory products. Returns when the reading began.
 pub(super) async fn read_inventory_products(
     session: &Session,
     due: &mut DueDelivery,
 ) -> Result<OffsetDateTime, MappingError> {
-    let (mut all, read_at): (Vec<InventoryProduct>, _) = (Vec::new(), session.now());
+    let read_at = session.now();
+    let all = read_pages(session, Some(due), Request::inventory_products, answers::inventory_products).await?;
+    store::save_inventory_products(&session.context.pool, session.site.id, &all, read_at).await?;
+    Ok(read_at)
+}
+
+async fn read_pages<T: PartialEq>(
+    session: &Session,
+    mut due: Option<&mut DueDelivery>,
+    request: fn(u32) -> Request,
+    parse: fn(&str) -> Option<Page<T>>,
+) -> Result<Vec<T>, MappingError> {
+    let mut all = Vec::new();
     for page in 1..=MAX_LIST_PAGES {
-        let body = read(session, Some(due), &Request::inventory_products(page)).await?;
-        let answer = answers::inventory_products(&body).ok_or_else(|| not_a_list(Endpoint::InventoryProducts))?;
+        let request = request(page);
+        let body = read(session, due.as_deref_mut(), &request).await?;
+        let unreadable = || Outcome::Unclear { why: "the answer is not a list".into() };
+        let answer = parse(&body).ok_or_else(|| MappingError::CallFailed(request.endpoint, unreadable()))?;
         let (is_last, before) = (is_last(page, &answer), all.len());
-        all.extend(answer.items.into_iter().filter(|item| !item.uid.is_empty()));
+        all.extend(answer.items);
         // A site that ignores `page` sends the first page again and again.
         if is_last || before > 0 && all[before..].first() == all.first() {
             break;
         }
     }
-    store::save_inventory_products(&session.context.pool, session.site.id, &all, read_at).await?;
-    Ok(read_at)
+    Ok(all)
 }
 
 /// By the site's own count of pages if it gives one. Otherwise a page with fewer items than the largest limit is the last.
@@ -95,22 +101,12 @@ pub(super) async fn read(
     due: Option<&mut DueDelivery>,
     request: &Request,
 ) -> Result<String, MappingError> {
-    let exchange = match due {
-        Some(due) => {
-            let result = session.call(due, Purpose::MapIds, request).await?;
-            session.finish(&result).await?;
-            result.exchange
-        }
-        None => session.call_without_delivery(request).await?,
-    };
-    match exchange.outcome {
-        Outcome::Done => Ok(exchange.body),
+    let result = session.call(due.map(|due| (due, Purpose::MapIds)), request).await?;
+    session.finish(&result).await?;
+    match result.exchange.outcome {
+        Outcome::Done => Ok(result.exchange.body),
         other => Err(MappingError::CallFailed(request.endpoint, other)),
     }
-}
-
-fn not_a_list(endpoint: Endpoint) -> MappingError {
-    MappingError::CallFailed(endpoint, Outcome::Unclear { why: "the answer is not a list".into() })
 }
 
 #[cfg(test)]

@@ -85,32 +85,44 @@ pub(super) async fn resolve(
         }
         let code = find_code(session, due, &product_id).await?;
         let (found, read_at) = find_inventory_products(session, due, &product_id, &code).await?;
-        match found.as_slice() {
-            [one] => {
-                store::save_product(pool, site, &product_id, &code, Some(&one.uid), read_at).await?;
-                products.insert(product_id, one.uid.clone());
-            }
-            [] => problems.push(describe_missing(session, supplied, &product_id, &code).await?),
-            several => {
-                let uids: Vec<_> = several.iter().map(describe).collect();
-                problems.push(format!(
-                    "product {product_id}: several inventory products have its code `{code}`: {}",
-                    uids.join(", ")
-                ));
-            }
+        if let [one] = found.as_slice() {
+            store::save_product(pool, site, &product_id, &code, Some(&one.uid), read_at).await?;
+            products.insert(product_id, one.uid.clone());
+        } else {
+            problems.push(describe(&product_id, &code, found.len()));
         }
     }
     if problems.is_empty() {
         return Ok(Uids { location, products });
     }
-    Err(unmapped(session, due, &problems.join("; "), "correct the code in ezyVet", "PRODUCT_ID"))
+    Err(unmapped_product(session, due, &problems.join("; "), "correct the code in ezyVet", "PRODUCT_ID"))
 }
 
-fn unmapped(session: &Session, due: &DueDelivery, problem: &str, correction: &str, product_id: &str) -> MappingError {
-    let (site, recheck, delivery) = (session.site.id, session.site.settings.inventory_recheck, due.id);
+/// `found`: how many inventory products have the code of the product.
+fn describe(product_id: &str, code: &str, found: usize) -> String {
+    let found = match found {
+        0 => "no inventory product has",
+        1 => "ezyVet refused the inventory product with",
+        _ => "several inventory products have",
+    };
+    format!("product {product_id}: {found} its code `{code}`")
+}
+
+fn unmapped_product(session: &Session, due: &DueDelivery, problem: &str, correction: &str, id: &str) -> MappingError {
+    let site = session.site.id;
+    let problem = format!(
+        "{problem}; {correction}, or name the inventory product with `spsi site pin {site} {id} UID` (`spsi site unmapped \
+         {site}` shows candidates)"
+    );
+    unmapped(session, due, &problem)
+}
+
+fn unmapped(session: &Session, due: &DueDelivery, problem: &str) -> MappingError {
+    let recheck = session.site.settings.inventory_recheck;
     MappingError::Unmapped(format!(
-        "{problem}; {correction}, or name the inventory product with `spsi site pin {site} {product_id} UID`; the delivery \
-         is checked again whenever the list is read, at the latest after {recheck}, or now with `spsi delivery retry {delivery}`"
+        "{problem}; the delivery is checked again whenever the list is read, at the latest after {recheck}, or now with \
+         `spsi delivery retry {}`",
+        due.id
     ))
 }
 
@@ -126,12 +138,8 @@ async fn find_location(session: &Session, due: &mut DueDelivery, location_id: &s
         ListAge::Current(_) => {}
         ListAge::TooYoung { read_at, until } => return Err(wait_for_list(&problem, "separations", read_at, until)),
     }
-    let (site, recheck) = (session.site.id, session.site.settings.inventory_recheck);
-    Err(MappingError::Unmapped(format!(
-        "{problem}; `spsi site separations {site}` lists those that it has; the delivery is checked again whenever this list \
-         is read, at the latest after {recheck}, or now with `spsi delivery retry {}`",
-        due.id
-    )))
+    let list = format!("`spsi site separations {}` lists those that it has", session.site.id);
+    Err(unmapped(session, due, &format!("{problem}; {list}")))
 }
 
 /// Returns the clinic's code of a product, as ezyVet gave it within the life of a list.
@@ -151,12 +159,12 @@ async fn find_code(session: &Session, due: &mut DueDelivery, product_id: &str) -
             }
             None => {
                 let problem = format!("product {product_id} has no code in ezyVet");
-                Err(unmapped(session, due, &problem, "give the product a code there", product_id))
+                Err(unmapped_product(session, due, &problem, "give the product a code there", product_id))
             }
         },
         Err(MappingError::CallFailed(_, Outcome::Refused { status, text })) => {
             let problem = format!("ezyVet does not show product {product_id} ({status}: {text})");
-            Err(unmapped(session, due, &problem, "restore the product there", product_id))
+            Err(unmapped_product(session, due, &problem, "restore the product there", product_id))
         }
         Err(other) => Err(other),
     }
@@ -185,12 +193,7 @@ async fn find_inventory_products(
             Ok((store::find_inventory_products(pool, site, code).await?, read_at))
         }
         ListAge::TooYoung { read_at, until } => {
-            let problem = match found.len() {
-                0 => format!("product {product_id}: no inventory product has its code `{code}`"),
-                1 => format!("product {product_id}: ezyVet refused the inventory product with its code `{code}`"),
-                _ => format!("product {product_id}: several inventory products have its code `{code}`"),
-            };
-            Err(wait_for_list(&problem, "inventory products", read_at, until))
+            Err(wait_for_list(&describe(product_id, code, found.len()), "inventory products", read_at, until))
         }
     }
 }
@@ -202,23 +205,4 @@ fn wait_for_list(problem: &str, list: &str, read_at: OffsetDateTime, until: Offs
         format_utc(until)
     );
     MappingError::WaitForList { until, reason }
-}
-
-async fn describe_missing(
-    session: &Session,
-    supplied: &Supplied,
-    product_id: &str,
-    code: &str,
-) -> Result<String, MappingError> {
-    let line = supplied.lines.iter().find(|line| line.product_id == product_id);
-    let supplier_code = line.map_or("", |line| &line.supplier_code);
-    let candidates = store::find_candidates(&session.context.pool, session.site.id, supplier_code, code).await?;
-    let candidates: Vec<_> = candidates.iter().map(describe).collect();
-    let candidates =
-        if candidates.is_empty() { String::new() } else { format!(" (perhaps {})", candidates.join(", ")) };
-    Ok(format!("product {product_id}: no inventory product has its code `{code}`{candidates}"))
-}
-
-fn describe(product: &InventoryProduct) -> String {
-    format!("{} `{}` {}", product.uid, product.code, product.name)
 }

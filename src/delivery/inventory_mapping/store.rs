@@ -184,28 +184,6 @@ pub(in crate::delivery) async fn find_inventory_products(
     .await
 }
 
-/// Returns up to five likely inventory products if none has the code: by the supplier's own code, by the same code in other
-/// letter case, by our barcode or by our name.
-pub(in crate::delivery) async fn find_candidates(
-    pool: &Pool,
-    site: SiteId,
-    supplier_code: &str,
-    code: &str,
-) -> Result<Vec<InventoryProduct>, sqlx::Error> {
-    sqlx::query_as!(
-        InventoryProduct,
-        "select i.uid, i.code, i.name from site_inventory_product i left join product p on p.code = $2
-         where i.site_id = $1 and (lower(i.code) in (lower($2), lower($3)) or lower(i.name) = lower(p.name)
-                                   or ltrim(i.code, '0') = nullif(ltrim(p.barcode, '0'), ''))
-         order by i.uid limit 5",
-        site.0,
-        supplier_code,
-        code
-    )
-    .fetch_all(pool)
-    .await
-}
-
 /// Returns when a list was last read in full, empty or not. Returns `None` if it was never read.
 pub(in crate::delivery) async fn find_read_at(
     pool: &Pool,

@@ -6,6 +6,7 @@
 
 pub(super) mod store;
 
+use super::budget::Budget;
 use crate::db::Pool;
 use crate::ids::SiteId;
 use std::time::Duration;
@@ -21,11 +22,20 @@ pub struct Lease {
     pub token: i64,
 }
 
-/// A lease with what the holder before stored in its row.
+/// The row of an acquired lease, with what the holder before stored in it.
 #[derive(Debug)]
 pub struct AcquiredLease {
-    pub lease: Lease,
+    pub site: SiteId,
+    pub token: i64,
     pub budget: serde_json::Value,
+    pub failures: i32,
+    pub inventory_absent_since: Option<OffsetDateTime>,
+}
+
+/// What a holder stores in the row of its lease.
+#[derive(Clone, Debug)]
+pub(super) struct SiteState {
+    pub budget: Budget,
     /// Failed calls in a row.
     pub failures: u32,
     pub inventory_absent_since: Option<OffsetDateTime>,
@@ -40,7 +50,7 @@ pub async fn acquire_due(
 ) -> Result<Vec<AcquiredLease>, sqlx::Error> {
     let mut transaction = pool.begin().await?;
     let acquired = store::acquire_due(&mut transaction, now, now + lease, max_sites as i64).await?;
-    let sites: Vec<i64> = acquired.iter().map(|acquired| acquired.lease.site.0).collect();
+    let sites: Vec<i64> = acquired.iter().map(|acquired| acquired.site.0).collect();
     store::mark_orphans_unclear(&mut transaction, &sites, now).await?;
     transaction.commit().await?;
     Ok(acquired)

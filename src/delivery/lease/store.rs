@@ -1,30 +1,12 @@
 //! SQL of `site_lease` and `site_token`.
 
-use super::{AcquiredLease, Lease};
+use super::{AcquiredLease, Lease, SiteState};
 use crate::db::Pool;
 use crate::events;
 use crate::ids::{DeliveryId, SiteId};
 use sqlx::PgConnection;
+use sqlx::types::Json;
 use time::OffsetDateTime;
-
-struct Row {
-    site_id: i64,
-    token: i64,
-    budget: serde_json::Value,
-    failures: i32,
-    inventory_absent_since: Option<OffsetDateTime>,
-}
-
-impl From<Row> for AcquiredLease {
-    fn from(row: Row) -> Self {
-        Self {
-            lease: Lease { site: SiteId(row.site_id), token: row.token },
-            budget: row.budget,
-            failures: row.failures.unsigned_abs(),
-            inventory_absent_since: row.inventory_absent_since,
-        }
-    }
-}
 
 /// `for no key update` does not wait for the foreign key checks of an open enqueue. `skip locked` lets several workers
 /// acquire different sites at the same time.
@@ -34,8 +16,8 @@ pub(in crate::delivery) async fn acquire_due(
     until: OffsetDateTime,
     max_sites: i64,
 ) -> Result<Vec<AcquiredLease>, sqlx::Error> {
-    let rows = sqlx::query_as!(
-        Row,
+    sqlx::query_as!(
+        AcquiredLease,
         r#"with free as (
                select l.site_id from site_lease l
                where (l.lease_until is null or l.lease_until <= $1) and (l.not_before is null or l.not_before <= $1)
@@ -55,14 +37,13 @@ pub(in crate::delivery) async fn acquire_due(
                for no key update of l skip locked)
            update site_lease l set lease_token = nextval('lease_token_seq'), lease_until = $2, staff_request_until = null
            from free where l.site_id = free.site_id
-           returning l.site_id, l.lease_token as "token!", l.budget, l.failures, l.inventory_absent_since"#,
+           returning l.site_id as "site: SiteId", l.lease_token as "token!", l.budget, l.failures, l.inventory_absent_since"#,
         now,
         until,
         max_sites
     )
     .fetch_all(connection)
-    .await?;
-    Ok(rows.into_iter().map(AcquiredLease::from).collect())
+    .await
 }
 
 pub(in crate::delivery) async fn acquire_for_staff(
@@ -71,18 +52,17 @@ pub(in crate::delivery) async fn acquire_for_staff(
     now: OffsetDateTime,
     until: OffsetDateTime,
 ) -> Result<Option<AcquiredLease>, sqlx::Error> {
-    let row = sqlx::query_as!(
-        Row,
+    sqlx::query_as!(
+        AcquiredLease,
         r#"update site_lease set lease_token = nextval('lease_token_seq'), lease_until = $3, staff_request_until = null
            where site_id = $1 and (lease_until is null or lease_until <= $2)
-           returning site_id, lease_token as "token!", budget, failures, inventory_absent_since"#,
+           returning site_id as "site: SiteId", lease_token as "token!", budget, failures, inventory_absent_since"#,
         site.0,
         now,
         until
     )
     .fetch_optional(connection)
-    .await?;
-    Ok(row.map(AcquiredLease::from))
+    .await
 }
 
 /// Asks the holder to release the site, and keeps workers from acquiring it before `until`.
@@ -127,21 +107,13 @@ pub(in crate::delivery) async fn mark_orphans_unclear(
     Ok(())
 }
 
-/// What a holder stores in the row of its lease.
-pub(in crate::delivery) struct LeaseState<'a> {
-    /// End of the lease.
-    pub until: OffsetDateTime,
-    pub budget: &'a serde_json::Value,
-    pub failures: i32,
-    pub inventory_absent_since: Option<OffsetDateTime>,
-}
-
 /// Fences a transaction: extends the lease, stores its state, and locks the row until the transaction ends. Returns `None`
 /// if the lease was lost, otherwise whether a staff command waits for the site.
 pub(in crate::delivery) async fn extend_and_save(
     connection: &mut PgConnection,
     lease: Lease,
-    state: &LeaseState<'_>,
+    until: OffsetDateTime,
+    state: &SiteState,
     now: OffsetDateTime,
 ) -> Result<Option<bool>, sqlx::Error> {
     sqlx::query_scalar!(
@@ -150,9 +122,9 @@ pub(in crate::delivery) async fn extend_and_save(
            returning coalesce(staff_request_until > $7, false) as "staff_waiting!""#,
         lease.site.0,
         lease.token,
-        state.until,
-        state.budget,
-        state.failures,
+        until,
+        Json(&state.budget) as _,
+        state.failures as i32,
         state.inventory_absent_since,
         now
     )
@@ -178,7 +150,7 @@ pub(in crate::delivery) async fn renew(pool: &Pool, lease: Lease, until: OffsetD
 pub(in crate::delivery) async fn release(
     connection: &mut PgConnection,
     lease: Lease,
-    state: &LeaseState<'_>,
+    state: &SiteState,
     not_before: Option<OffsetDateTime>,
     circuit_open: bool,
 ) -> Result<(), sqlx::Error> {
@@ -188,8 +160,8 @@ pub(in crate::delivery) async fn release(
          where site_id = $1 and lease_token = $2 and lease_until is not null",
         lease.site.0,
         lease.token,
-        state.budget,
-        state.failures,
+        Json(&state.budget) as _,
+        state.failures as i32,
         state.inventory_absent_since,
         not_before,
         circuit_open

@@ -1,14 +1,11 @@
 //! Calls to a leased site. Each call for a delivery is an attempt, begun in the database before it leaves.
 
 use super::{Session, StopReason};
-use crate::delivery::attempts::store::{self as attempts, AttemptResult};
+use crate::delivery::attempts::store as attempts;
 use crate::delivery::store::{self, DueDelivery};
 use crate::ezyvet::{Exchange, Outcome, Request};
 use sqlx::PgExecutor;
 use std::time::Duration;
-
-/// Maximum number of characters of ezyVet's answer that an attempt stores.
-const MAX_STORED_ANSWER: usize = 4000;
 
 /// Why a call is made, as `delivery_attempt.purpose` spells it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,41 +37,33 @@ pub(in crate::delivery) struct CallResult {
 }
 
 impl Session {
-    /// Makes a call for a delivery and records it as an attempt. Refreshes the token on a 401 and repeats the call, once.
-    /// `due` is updated to the stored row. The caller settles.
+    /// Makes a call. Refreshes the token on a 401 and repeats the call, once. A call for a delivery is recorded as an attempt;
+    /// the row of the delivery is updated, and the caller settles it. Other calls are for staff, or probes.
     pub async fn call(
         &self,
-        due: &mut DueDelivery,
-        purpose: Purpose,
+        mut delivery: Option<(&mut DueDelivery, Purpose)>,
         request: &Request,
     ) -> Result<CallResult, StopReason> {
         self.token(None).await?;
-        let result = self.attempt(Some((due, purpose)), request).await?;
+        let result = self.attempt(delivery.as_mut().map(|(due, purpose)| (&mut **due, *purpose)), request).await?;
         if !matches!(result.exchange.outcome, Outcome::Unauthorised { .. }) {
             return Ok(result);
         }
+        let is_settled = delivery.is_some();
         match self.token(Some(result.token_generation)).await {
             Ok(_) => {}
             // The caller settles the 401.
-            Err(StopReason::NoToken(_) | StopReason::RateLimited(_)) => return Ok(result),
+            Err(StopReason::NoToken(_) | StopReason::RateLimited(_)) if is_settled => return Ok(result),
             Err(reason) => return Err(reason),
         }
         if let Err(error) = self.finish(&result).await {
-            tracing::warn!(delivery = %due.id, %error, "cannot store the end of an attempt");
+            tracing::warn!(attempt = result.attempt, %error, "cannot store the end of an attempt");
         }
-        // If the repetition cannot be begun, the caller settles the 401, too: ezyVet certainly did nothing.
-        Ok(self.attempt(Some((due, purpose)), request).await.unwrap_or(result))
-    }
-
-    /// Makes a call that belongs to no delivery: for staff, or as a probe.
-    pub async fn call_without_delivery(&self, request: &Request) -> Result<Exchange, StopReason> {
-        self.token(None).await?;
-        let result = self.attempt(None, request).await?;
-        if !matches!(result.exchange.outcome, Outcome::Unauthorised { .. }) {
-            return Ok(result.exchange);
+        match self.attempt(delivery, request).await {
+            // If the repetition cannot be begun, the caller settles the 401, too: ezyVet certainly did nothing.
+            Err(_) if is_settled => Ok(result),
+            repeated => repeated,
         }
-        self.token(Some(result.token_generation)).await?;
-        Ok(self.attempt(None, request).await?.exchange)
     }
 
     async fn attempt(
@@ -96,7 +85,7 @@ impl Session {
             let exchange = Exchange::without_answer(Outcome::NeverSent { why });
             return Ok(CallResult { exchange, attempt, token_generation: 0 });
         };
-        let exchange = self.context.client.call(&self.site.base_url, &token, request, self.limits()).await;
+        let exchange = self.context.client.call(&self.site.base_url, &token, request, &self.site.settings).await;
         self.end_reservation(reservation, &exchange.outcome, exchange.rate).await;
         Ok(CallResult { exchange, attempt, token_generation })
     }
@@ -107,18 +96,18 @@ impl Session {
         request: &Request,
     ) -> Result<Option<i64>, StopReason> {
         let now = self.now();
-        let mut transaction = self.begin_fenced().await?;
+        let mut fenced = self.begin_fenced().await?;
         let Some((due, purpose)) = delivery else {
-            transaction.commit().await?;
+            fenced.commit().await?;
             return Ok(None);
         };
         let sends = purpose == Purpose::Send;
-        if sends && !store::begin_sending(&mut transaction, due, now).await? {
+        if sends && !store::begin_sending(&mut fenced.transaction, due, now).await? {
             return Err(StopReason::DeliveryChanged);
         }
         let text = request.as_curl(&self.site.base_url);
-        let attempt = attempts::insert(&mut transaction, due.id, purpose.name(), &text, now).await?;
-        if let Err(error) = transaction.commit().await {
+        let attempt = attempts::insert(&mut fenced.transaction, due.id, purpose.name(), &text, now).await?;
+        if let Err(error) = fenced.commit().await {
             if sends && due.state != "sending" {
                 self.undo_begin(due, attempt).await;
             }
@@ -137,9 +126,9 @@ impl Session {
         let until = self.now() + self.context.lease;
         while self.now() < until {
             let undone = async {
-                let mut transaction = self.begin_fenced().await?;
-                store::undo_begin_sending(&mut transaction, due, attempt, self.now()).await?;
-                Ok(transaction.commit().await?)
+                let mut fenced = self.begin_fenced().await?;
+                store::undo_begin_sending(&mut fenced.transaction, due, attempt, self.now()).await?;
+                Ok(fenced.commit().await?)
             };
             match undone.await {
                 Ok(()) | Err(StopReason::LeaseLost) => return,
@@ -158,15 +147,7 @@ impl Session {
 
     /// As [`Self::finish`], in the transaction of a settlement.
     pub async fn finish_in(&self, executor: impl PgExecutor<'_>, result: &CallResult) -> Result<(), sqlx::Error> {
-        let (Some(attempt), exchange) = (result.attempt, &result.exchange) else { return Ok(()) };
-        let response: String = exchange.body.chars().take(MAX_STORED_ANSWER).collect();
-        let detail = exchange.outcome.to_string();
-        let result = AttemptResult {
-            status: exchange.status,
-            response: &response,
-            outcome: exchange.outcome.name(),
-            detail: &detail,
-        };
-        attempts::finish(executor, attempt, &result, self.now()).await
+        let Some(attempt) = result.attempt else { return Ok(()) };
+        attempts::finish(executor, attempt, &result.exchange, self.now()).await
     }
 }

@@ -12,16 +12,15 @@ mod token;
 pub(super) use call::{CallResult, Purpose};
 
 use super::budget::{Budget, RateLimits, Reservation};
-use super::lease::{AcquiredLease, Lease, store as lease_store};
+use super::lease::{AcquiredLease, Lease, SiteState, store as lease_store};
 use super::policy::Policy;
 use crate::clinics::sites::{Connection, SiteError};
 use crate::clock::Clock;
 use crate::db::Pool;
 use crate::events::{self, Doorbell};
-use crate::ezyvet::{Client, Endpoint, Limits, Outcome, RateHeaders, Request};
+use crate::ezyvet::{Client, Endpoint, Outcome, RateHeaders, Request};
 use crate::secret::{KeyRing, random_bytes};
-use sqlx::{PgConnection, Postgres, Transaction};
-use std::ops::{Deref, DerefMut};
+use sqlx::{Postgres, Transaction};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use time::OffsetDateTime;
@@ -64,18 +63,10 @@ pub(super) struct WorkerContext {
     pub doorbell: Doorbell,
 }
 
-/// The part of the session that is stored in the row of the lease.
-struct StoredState {
-    budget: Budget,
-    /// Failed calls in a row.
-    failures: u32,
-    inventory_absent_since: Option<OffsetDateTime>,
-}
-
 /// A transaction in which the lease certainly holds.
 pub(super) struct FencedTransaction<'a> {
     // Dropped in this order: the lock is free when the connection is.
-    transaction: Transaction<'static, Postgres>,
+    pub transaction: Transaction<'static, Postgres>,
     _guard: MutexGuard<'a, ()>,
 }
 
@@ -85,26 +76,12 @@ impl FencedTransaction<'_> {
     }
 }
 
-impl Deref for FencedTransaction<'_> {
-    type Target = PgConnection;
-
-    fn deref(&self) -> &PgConnection {
-        &self.transaction
-    }
-}
-
-impl DerefMut for FencedTransaction<'_> {
-    fn deref_mut(&mut self) -> &mut PgConnection {
-        &mut self.transaction
-    }
-}
-
 /// A leased site.
 pub(super) struct Session {
     pub context: WorkerContext,
     pub site: Connection,
     pub lease: Lease,
-    state: Mutex<StoredState>,
+    state: Mutex<SiteState>,
     tokens: Mutex<Tokens>,
     lease_lost: AtomicBool,
     staff_waiting: AtomicBool,
@@ -118,15 +95,15 @@ pub(super) struct Session {
 
 impl Session {
     pub fn new(context: WorkerContext, site: Connection, acquired: AcquiredLease) -> Self {
-        let state = StoredState {
+        let state = SiteState {
             budget: Budget::restored(acquired.budget, context.clock.now()),
-            failures: acquired.failures,
+            failures: acquired.failures.unsigned_abs(),
             inventory_absent_since: acquired.inventory_absent_since,
         };
         Self {
             context,
             site,
-            lease: acquired.lease,
+            lease: Lease { site: acquired.site, token: acquired.token },
             state: Mutex::new(state),
             tokens: Mutex::default(),
             lease_lost: AtomicBool::new(false),
@@ -154,18 +131,8 @@ impl Session {
         }
     }
 
-    pub fn policy(&self) -> Policy {
-        let settings = &self.site.settings;
-        Policy {
-            retry_base: settings.retry_base.0,
-            retry_max: settings.retry_max.0,
-            unclear: settings.unclear,
-            server_error: settings.server_error,
-            unclear_wait: settings.unclear_wait.0,
-            receipt_poll: settings.receipt_poll.0,
-            receipt_poll_max: settings.receipt_poll_max.0,
-            receipt_give_up: settings.receipt_give_up.0,
-        }
+    pub fn policy(&self) -> Policy<'_> {
+        Policy(&self.site.settings)
     }
 
     fn rate_limits(&self) -> RateLimits {
@@ -175,11 +142,6 @@ impl Session {
             per_site: settings.rate_per_site,
             window: settings.rate_window.0,
         }
-    }
-
-    fn limits(&self) -> Limits {
-        let settings = &self.site.settings;
-        Limits { timeout: settings.call_timeout.0, body_bytes: settings.max_response_bytes as usize }
     }
 
     /// Returns since when the site has refused the inventory scopes. Returns `None` if it is time to try them again.
@@ -203,13 +165,13 @@ impl Session {
         if failures < self.site.settings.breaker_failures {
             return;
         }
-        match self.call_without_delivery(&Request::probe()).await {
-            Ok(exchange) if !exchange.outcome.is_outage() => {
+        match self.call(None, &Request::probe()).await.map(|result| result.exchange.outcome) {
+            Ok(outcome) if !outcome.is_outage() => {
                 tracing::info!(site = %self.site.name, "the site answers again");
             }
             failed => {
-                if let Ok(exchange) = failed {
-                    tracing::warn!(site = %self.site.name, outcome = %exchange.outcome, "the site is still in trouble");
+                if let Ok(outcome) = failed {
+                    tracing::warn!(site = %self.site.name, %outcome, "the site is still in trouble");
                     let mut state = self.state.lock().await;
                     // A token that was granted has reset the count.
                     state.failures = state.failures.max(failures + 1);
@@ -247,17 +209,9 @@ impl Session {
         let mut transaction = self.context.pool.begin().await?;
         let now = self.now();
         // Copied under the settlement lock, so that the state stored last is the newest.
-        let (budget, failures, inventory_absent_since) = {
-            let state = self.state.lock().await;
-            (
-                serde_json::to_value(&state.budget).unwrap_or_default(),
-                state.failures as i32,
-                state.inventory_absent_since,
-            )
-        };
+        let state = self.state.lock().await.clone();
         let until = now + self.context.lease;
-        let state = lease_store::LeaseState { until, budget: &budget, failures, inventory_absent_since };
-        match lease_store::extend_and_save(&mut transaction, self.lease, &state, now).await? {
+        match lease_store::extend_and_save(&mut transaction, self.lease, until, &state, now).await? {
             Some(staff_waiting) => self.staff_waiting.fetch_or(staff_waiting, Ordering::Relaxed),
             None => {
                 self.lease_lost.store(true, Ordering::Relaxed);
@@ -270,13 +224,6 @@ impl Session {
     /// Releases the site. `not_before`: the caller knows that nothing can be sent before.
     pub async fn release(&self, not_before: Option<OffsetDateTime>) -> Result<(), sqlx::Error> {
         let state = self.state.lock().await;
-        let budget = serde_json::to_value(&state.budget).unwrap_or_default();
-        let stored = lease_store::LeaseState {
-            until: self.now(),
-            budget: &budget,
-            failures: state.failures as i32,
-            inventory_absent_since: state.inventory_absent_since,
-        };
         let next_probe = self.circuit_open.load(Ordering::Relaxed).then(|| {
             let probes = state.failures.saturating_sub(self.site.settings.breaker_failures);
             self.now() + self.policy().backoff(probes, self.jitter()).min(MAX_PROBE_WAIT)
@@ -284,11 +231,11 @@ impl Session {
         let now = self.now();
         let mut transaction = self.context.pool.begin().await?;
         let not_before = next_probe.max(not_before);
-        lease_store::release(&mut transaction, self.lease, &stored, not_before, next_probe.is_some()).await?;
+        lease_store::release(&mut transaction, self.lease, &state, not_before, next_probe.is_some()).await?;
         let is_new_outage =
             next_probe.is_some() && lease_store::begin_outage(&mut transaction, self.site.id, now).await?;
         if is_new_outage {
-            events::record_site_unreachable(&mut transaction, now, self.site.id, stored.failures).await?;
+            events::record_site_unreachable(&mut transaction, now, self.site.id, state.failures as i32).await?;
         }
         transaction.commit().await?;
         if is_new_outage {
@@ -327,7 +274,7 @@ impl Session {
         if state.failures >= self.site.settings.breaker_failures {
             self.circuit_open.store(true, Ordering::Relaxed);
         }
-        let endpoint = reservation.endpoint().name();
+        let endpoint = reservation.endpoint.name();
         metrics::counter!("spsi_ezyvet_calls_total", "endpoint" => endpoint, "outcome" => outcome.name()).increment(1);
     }
 

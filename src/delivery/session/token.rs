@@ -13,8 +13,6 @@ use time::OffsetDateTime;
 
 /// How long before its expiry a token is replaced; at most a tenth of its life.
 const TOKEN_MARGIN: Duration = Duration::from_secs(60);
-/// Life of a token whose answer has no readable expiry. A token that expires earlier is replaced after the first 401.
-const ASSUMED_TOKEN_LIFE: Duration = Duration::from_secs(8 * 3600);
 
 struct Token {
     token: Plain,
@@ -125,29 +123,20 @@ impl Session {
             self.cancel_reservation(reservation).await;
             return Err(reason);
         }
-        let (site, settings) = (&self.site, &self.site.settings);
-        let scopes = (settings.scope_separator, with_inventory);
-        let exchange = self
-            .context
-            .client
-            .request_token(
-                &site.base_url,
-                &site.token_path,
-                &site.credentials,
-                scopes,
-                self.limits(),
-                (self.now(), ASSUMED_TOKEN_LIFE),
-            )
-            .await;
-        let outcome = exchange.granted.as_ref().err().cloned().unwrap_or(Outcome::Done);
-        self.end_reservation(reservation, &outcome, exchange.rate).await;
-        Ok(exchange.granted)
+        let site = &self.site;
+        let address = (site.base_url.as_str(), site.token_path.as_str());
+        let client = &self.context.client;
+        let (granted, rate) =
+            client.request_token(address, &site.credentials, with_inventory, &site.settings, self.now()).await;
+        let outcome = granted.as_ref().err().cloned().unwrap_or(Outcome::Done);
+        self.end_reservation(reservation, &outcome, rate).await;
+        Ok(granted)
     }
 
     async fn delete_token(&self) -> Result<(), StopReason> {
-        let mut transaction = self.begin_fenced().await?;
-        lease_store::delete_token(&mut transaction, self.lease.site).await?;
-        Ok(transaction.commit().await?)
+        let mut fenced = self.begin_fenced().await?;
+        lease_store::delete_token(&mut fenced.transaction, self.lease.site).await?;
+        Ok(fenced.commit().await?)
     }
 }
 

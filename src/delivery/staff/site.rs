@@ -91,28 +91,26 @@ impl Worker {
 }
 
 async fn test(session: &Session) -> Result<Vec<Check>, StaffError> {
-    let mut checks = Vec::new();
-    let token = match session.token(None).await {
-        Ok(_) => Check { check: "token", ok: true, detail: "granted".into() },
-        Err(StopReason::NoToken(outcome)) => Check { check: "token", ok: false, detail: outcome.to_string() },
-        Err(reason) => return Err(reason.into()),
+    let outcome_of = |called: Result<Outcome, StopReason>| match called {
+        Ok(outcome) | Err(StopReason::NoToken(outcome)) => Ok(outcome),
+        Err(reason) => Err(reason),
     };
-    let has_token = token.ok;
-    checks.push(token);
-    if has_token {
-        let calls = [("separations", Request::separations(1)), ("inventory", Request::inventory_products(1))];
-        for (check, request) in calls {
-            let outcome = match session.call_without_delivery(&request).await {
-                Ok(exchange) => exchange.outcome,
-                Err(StopReason::NoToken(outcome)) => outcome,
-                Err(reason) => return Err(reason.into()),
-            };
-            if check == "inventory" && matches!(outcome, Outcome::Done | Outcome::Forbidden { .. }) {
-                session.record_inventory_grant(outcome == Outcome::Done).await;
-            }
-            let ok = outcome == Outcome::Done;
-            checks.push(Check { check, ok, detail: if ok { "answered".into() } else { outcome.to_string() } });
+    let check = |check, done: &str, outcome: Outcome| {
+        let ok = outcome == Outcome::Done;
+        Check { check, ok, detail: if ok { done.to_owned() } else { outcome.to_string() } }
+    };
+    let token = outcome_of(session.token(None).await.map(|_| Outcome::Done))?;
+    let mut checks = vec![check("token", "granted", token)];
+    let calls = [("separations", Request::separations(1)), ("inventory", Request::inventory_products(1))];
+    if !checks[0].ok {
+        return Ok(checks);
+    }
+    for (name, request) in calls {
+        let outcome = outcome_of(session.call(None, &request).await.map(|result| result.exchange.outcome))?;
+        if name == "inventory" && matches!(outcome, Outcome::Done | Outcome::Forbidden { .. }) {
+            session.record_inventory_grant(outcome == Outcome::Done).await;
         }
+        checks.push(check(name, "answered", outcome));
     }
     Ok(checks)
 }

@@ -4,6 +4,7 @@ use super::super::payload::Payload;
 use super::{Attempt, Delivery, Filter, StateCount, Unmapped};
 use crate::config::Overrides;
 use crate::db::{self, Page};
+use crate::delivery::store::notify_worker;
 use crate::events;
 use crate::ids::{DeliveryId, SiteId};
 use sqlx::types::Json;
@@ -69,8 +70,8 @@ fn order_id(filter: &Filter) -> Option<i64> {
     filter.order.as_ref().and_then(|order| order.parse().ok())
 }
 
-/// Applies the same filter as [`list`].
-pub(super) async fn count(connection: &mut PgConnection, filter: &Filter) -> Result<Vec<StateCount>, sqlx::Error> {
+/// Counts the deliveries that pass the filter of [`list`] by state. States without deliveries are left out.
+pub async fn count(connection: &mut PgConnection, filter: &Filter) -> Result<Vec<StateCount>, sqlx::Error> {
     let mut transaction = db::begin_planning_for_arguments(connection).await?;
     let counts = sqlx::query_as!(
         StateCount,
@@ -108,8 +109,8 @@ pub(super) async fn count(connection: &mut PgConnection, filter: &Filter) -> Res
 }
 
 /// Returns the products of open `supplied` deliveries without a uid. A candidate matches by the supplier's code, by the
-/// barcode (ignoring leading zeros), or by the name.
-pub(super) async fn unmapped(executor: impl PgExecutor<'_>, site: SiteId) -> Result<Vec<Unmapped>, sqlx::Error> {
+/// clinic's code in other letter case, by the barcode (ignoring leading zeros), or by the name.
+pub async fn unmapped(executor: impl PgExecutor<'_>, site: SiteId) -> Result<Vec<Unmapped>, sqlx::Error> {
     sqlx::query_as!(
         Unmapped,
         r#"select l.product_id as "id!", min(l.supplier_code) as "supplier_code!", min(p.name) as name,
@@ -117,7 +118,7 @@ pub(super) async fn unmapped(executor: impl PgExecutor<'_>, site: SiteId) -> Res
                   coalesce((select jsonb_agg(jsonb_build_object('uid', c.uid, 'code', c.code, 'name', c.name, 'by', c.fit)
                                              order by c.fit, c.uid)
                    from (select i.uid, i.code, i.name,
-                                case when lower(i.code) = lower(min(l.supplier_code)) then 'code'
+                                case when lower(i.code) in (lower(min(l.supplier_code)), lower(min(k.code))) then 'code'
                                      when ltrim(i.code, '0') = nullif(ltrim(min(p.barcode), '0'), '') then 'barcode'
                                      when lower(i.name) = lower(min(p.name)) then 'name' end as fit
                          from site_inventory_product i where i.site_id = $1) c
@@ -125,8 +126,8 @@ pub(super) async fn unmapped(executor: impl PgExecutor<'_>, site: SiteId) -> Res
            from delivery d
            cross join jsonb_to_recordset(d.payload -> 'lines') as l (product_id text, supplier_code text)
            left join product p on p.code = l.supplier_code
-           where d.site_id = $1 and d.kind = 'supplied' and d.state in ('waiting', 'attention', 'skipped')
-             and not exists (select from site_product k where k.site_id = $1 and k.product_id = l.product_id and k.uid is not null)
+           left join site_product k on k.site_id = $1 and k.product_id = l.product_id
+           where d.site_id = $1 and d.kind = 'supplied' and d.state in ('waiting', 'attention', 'skipped') and k.uid is null
            group by l.product_id order by l.product_id"#,
         site.0
     )
@@ -157,28 +158,25 @@ pub(super) async fn lock_all(connection: &mut PgConnection, ids: &[DeliveryId]) 
         .map(drop)
 }
 
-pub(super) async fn find_differences(
-    connection: &mut PgConnection,
-    id: DeliveryId,
-) -> Result<serde_json::Value, sqlx::Error> {
-    sqlx::query_scalar!("select differences from delivery where id = $1", id.0).fetch_one(connection).await
+/// What a delivery in full shows beside the delivery.
+pub(super) struct Content {
+    pub payload: Json<Payload>,
+    pub differences: serde_json::Value,
+    /// Of the site.
+    pub base_url: Option<String>,
+    pub settings: Option<Json<Overrides>>,
 }
 
-/// Returns the payload, and base URL and setting overrides of the site.
-pub(super) async fn find_payload(
-    connection: &mut PgConnection,
-    id: DeliveryId,
-) -> Result<(Payload, Option<(String, Overrides)>), sqlx::Error> {
-    let row = sqlx::query!(
-        r#"select d.payload as "payload: Json<Payload>", s.base_url as "base_url?",
+pub(super) async fn find_content(connection: &mut PgConnection, id: DeliveryId) -> Result<Content, sqlx::Error> {
+    sqlx::query_as!(
+        Content,
+        r#"select d.payload as "payload: Json<Payload>", d.differences, s.base_url as "base_url?",
                   s.settings as "settings?: Json<Overrides>"
            from delivery d left join site s on s.id = d.site_id where d.id = $1"#,
         id.0
     )
     .fetch_one(connection)
-    .await?;
-    let site = row.base_url.zip(row.settings.map(|settings| settings.0));
-    Ok((row.payload.0, site))
+    .await
 }
 
 pub(super) async fn list_attempts(connection: &mut PgConnection, id: DeliveryId) -> Result<Vec<Attempt>, sqlx::Error> {
@@ -252,11 +250,6 @@ pub(super) async fn requeue(
         .execute(&mut *connection)
         .await?;
     notify_worker(connection, site).await
-}
-
-/// Wakes the workers when the transaction commits.
-pub(super) async fn notify_worker(connection: &mut PgConnection, site: SiteId) -> Result<(), sqlx::Error> {
-    sqlx::query!("select pg_notify('spsi_delivery', $1::bigint::text)", site.0).execute(connection).await.map(drop)
 }
 
 pub(super) async fn lock_payload(connection: &mut PgConnection, id: DeliveryId) -> Result<Payload, sqlx::Error> {
