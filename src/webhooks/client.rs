@@ -104,8 +104,8 @@ fn failure(error: &reqwest::Error, deadline: Duration) -> Failure {
     while let Some(deeper) = cause.source() {
         cause = deeper;
     }
-    if let Some(PrivateName { name, address }) = cause.downcast_ref() {
-        return Failure::PrivateAddress(name.clone(), *address);
+    if let Some(private) = cause.downcast_ref::<Failure>() {
+        return private.clone();
     }
     let root = cause.to_string();
     match error {
@@ -115,15 +115,8 @@ fn failure(error: &reqwest::Error, deadline: Duration) -> Failure {
     }
 }
 
-/// A name all of whose addresses are private.
-#[derive(Debug, thiserror::Error)]
-#[error("`{name}` resolves to {address}")]
-struct PrivateName {
-    name: String,
-    address: IpAddr,
-}
-
-/// Resolves names with the system's resolver, and leaves out private addresses.
+/// Resolves names with the system's resolver, and leaves out private addresses. A name that has no others is a
+/// [`Failure::PrivateAddress`].
 struct PublicResolver {
     allow_private: bool,
 }
@@ -137,7 +130,7 @@ impl Resolve for PublicResolver {
             let permitted: Vec<_> =
                 found.iter().copied().filter(|address| allow_private || is_public(address.ip())).collect();
             match (permitted.is_empty(), found.first()) {
-                (true, Some(private)) => Err(PrivateName { name, address: private.ip() }.into()),
+                (true, Some(private)) => Err(Failure::PrivateAddress(name, private.ip()).into()),
                 _ => Ok(Box::new(permitted.into_iter()) as Addrs),
             }
         })

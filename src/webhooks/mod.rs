@@ -14,7 +14,7 @@ pub mod client;
 mod dispatch;
 mod endpoints;
 mod fan_out;
-pub mod policy;
+mod policy;
 pub mod signature;
 
 pub use attempts::{Attempt, list as list_attempts};

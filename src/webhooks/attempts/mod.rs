@@ -2,9 +2,11 @@
 
 pub(super) mod store;
 
+pub use store::list;
+
 use super::policy::Outcome;
 use crate::config::Retention;
-use crate::db::{Page, Pool};
+use crate::db::Pool;
 use crate::events::EventId;
 use serde::Serialize;
 use time::OffsetDateTime;
@@ -57,11 +59,6 @@ pub struct NewAttempt {
 /// Shortens an answer to what is stored. A Postgres text holds no zero byte; an answer may.
 pub fn stored_answer(body: &str) -> String {
     body.chars().take(MAX_STORED_ANSWER).map(|c| if c == '\0' { '\u{fffd}' } else { c }).collect()
-}
-
-/// Returns the calls to an endpoint, newest first.
-pub async fn list(pool: &Pool, endpoint: i64, page: Page) -> Result<Vec<Attempt>, sqlx::Error> {
-    store::list(pool, endpoint, page).await
 }
 
 /// Deletes attempts that are older than `kept_for`. Returns how many.

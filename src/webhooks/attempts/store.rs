@@ -40,7 +40,8 @@ pub async fn insert(executor: impl PgExecutor<'_>, attempts: &[&NewAttempt]) -> 
     .await
 }
 
-pub(super) async fn list(pool: &Pool, endpoint: i64, page: Page) -> Result<Vec<Attempt>, sqlx::Error> {
+/// Returns the calls to an endpoint, newest first.
+pub async fn list(pool: &Pool, endpoint: i64, page: Page) -> Result<Vec<Attempt>, sqlx::Error> {
     sqlx::query_as!(
         Attempt,
         r#"select id, endpoint_id as webhook, event_id as "event: EventId", event_type, attempt, started_at, duration_ms, outcome,
@@ -51,18 +52,6 @@ pub(super) async fn list(pool: &Pool, endpoint: i64, page: Page) -> Result<Vec<A
         page.limit
     )
     .fetch_all(pool)
-    .await
-}
-
-pub async fn find(pool: &Pool, id: i64) -> Result<Option<Attempt>, sqlx::Error> {
-    sqlx::query_as!(
-        Attempt,
-        r#"select id, endpoint_id as webhook, event_id as "event: EventId", event_type, attempt, started_at, duration_ms, outcome,
-                  status, error, response
-           from webhook_attempt where id = $1"#,
-        id
-    )
-    .fetch_optional(pool)
     .await
 }
 

@@ -130,55 +130,40 @@ pub struct Change {
     pub state: Option<String>,
 }
 
-/// Fields after their checks.
-#[derive(Debug, Default)]
-struct Checked {
-    url: Option<String>,
-    description: Option<String>,
-    events: Option<Vec<String>>,
-    clinic: Option<Option<i64>>,
-    state: Option<String>,
-}
-
-/// Checks every field, and reports all errors together.
-async fn check(connection: &mut PgConnection, change: Change, allow_private: bool) -> Result<Checked, EndpointError> {
-    let (mut errors, mut checked) = (Vec::new(), Checked::default());
+/// Checks every field, and reports all errors together. Writes the URL in its normal form. Returns the change of the clinic.
+async fn check(
+    connection: &mut PgConnection,
+    change: &mut Change,
+    allow_private: bool,
+) -> Result<Option<Option<i64>>, EndpointError> {
+    let (mut errors, mut clinic) = (Vec::new(), None);
     let mut wrong = |field, message: String| errors.push(FieldError { field, message });
-    match change.url.map(|url| check_url(&url, allow_private)) {
-        Some(Ok(url)) => checked.url = Some(url.into()),
+    match change.url.as_ref().map(|url| check_url(url, allow_private)) {
+        Some(Ok(url)) => change.url = Some(url.into()),
         Some(Err(BadUrl::Private(address))) => {
             wrong("url", format!("{} (SPSI_WEBHOOK_ALLOW_PRIVATE=true permits it)", BadUrl::Private(address)));
         }
         Some(Err(error)) => wrong("url", error.to_string()),
         None => {}
     }
-    if let Some(text) = change.description {
-        if text.chars().count() > MAX_DESCRIPTION || text.contains('\0') {
-            wrong("description", format!("must be at most {MAX_DESCRIPTION} characters long"));
-        }
-        checked.description = Some(text);
+    if change.description.as_ref().is_some_and(|text| text.chars().count() > MAX_DESCRIPTION || text.contains('\0')) {
+        wrong("description", format!("must be at most {MAX_DESCRIPTION} characters long"));
     }
-    if let Some(events) = change.events {
-        for unknown in events.iter().filter_map(|name| name.parse::<Kind>().err()) {
-            wrong("events", unknown.to_string());
-        }
-        checked.events = Some(events);
+    for unknown in change.events.iter().flatten().filter_map(|name| name.parse::<Kind>().err()) {
+        wrong("events", unknown.to_string());
     }
-    if let Some(state) = change.state {
-        if !["active", "paused"].contains(&state.as_str()) {
-            wrong("state", format!("`{state}` is not valid; use `active` or `paused`"));
-        }
-        checked.state = Some(state);
+    if let Some(state) = change.state.as_ref().filter(|state| !["active", "paused"].contains(&state.as_str())) {
+        wrong("state", format!("`{state}` is not valid; use `active` or `paused`"));
     }
-    match change.clinic {
-        Some(Some(which)) => match store::find_clinic(connection, &which).await? {
-            Some(clinic) => checked.clinic = Some(Some(clinic)),
+    match &change.clinic {
+        Some(Some(which)) => match store::find_clinic(connection, which).await? {
+            Some(id) => clinic = Some(Some(id)),
             None => wrong("clinic", format!("there is no clinic `{which}`")),
         },
-        Some(None) => checked.clinic = Some(None),
+        Some(None) => clinic = Some(None),
         None => {}
     }
-    if errors.is_empty() { Ok(checked) } else { Err(EndpointError::Invalid(errors)) }
+    if errors.is_empty() { Ok(clinic) } else { Err(EndpointError::Invalid(errors)) }
 }
 
 /// Adds an endpoint in the caller's transaction. It gets the events that are recorded from now on.
@@ -190,19 +175,19 @@ pub async fn add(
     actor: &str,
     new: NewEndpoint,
 ) -> Result<EndpointWithSecret, EndpointError> {
-    let change = Change {
+    let mut new = Change {
         url: Some(new.url),
         description: Some(new.description),
         events: Some(new.events),
         clinic: Some(new.clinic),
         state: None,
     };
-    let checked = check(connection, change, allow_private).await?;
+    let clinic = check(connection, &mut new, allow_private).await?.flatten();
     let secret = SigningSecret::generate()?;
     let id = store::next_id(connection).await?;
     let sealed = keys.seal(secret.expose().as_bytes(), &secret_owner(id))?;
     let start = crate::events::sequence_in(connection).await?;
-    store::insert(connection, id, &checked, &sealed, start, now).await?;
+    store::insert(connection, id, (&new, clinic), &sealed, start, now).await?;
     let endpoint = find(connection, id).await?;
     let detail = json!({"url": endpoint.url, "events": endpoint.events, "clinic": endpoint.clinic_id});
     audit::record(connection, now, actor, "webhook.add", ("webhook", Some(id)), detail).await?;
@@ -232,14 +217,14 @@ pub async fn set(
     now: OffsetDateTime,
     actor: &str,
     id: i64,
-    change: Change,
+    mut change: Change,
 ) -> Result<Endpoint, EndpointError> {
     // Before the row's lock: a settlement locks in this order, too.
     fan_out::store::lock(connection).await?;
     let before = find(connection, id).await?;
-    let checked = check(connection, change, allow_private).await?;
-    store::update(connection, id, &checked, now).await?;
-    if checked.state.as_deref() == Some("active") && before.state != "active" {
+    let clinic = check(connection, &mut change, allow_private).await?;
+    store::update(connection, id, &change, clinic, now).await?;
+    if change.state.as_deref() == Some("active") && before.state != "active" {
         fan_out::store::hurry(connection, &[id], now).await?;
     }
     let after = find(connection, id).await?;
@@ -306,11 +291,8 @@ pub async fn test(
         Message { id: message_id, event: None, event_type: TEST_TYPE.to_owned(), body: body.to_string(), attempt: 1 };
     let made = call(client, keys, &target, message, now, deadline).await;
     let stored = attempts::store::insert(pool, &[&made]).await?;
-    let attempt = match stored.first() {
-        Some(attempt) => attempts::store::find(pool, *attempt).await?,
-        None => None,
-    };
-    attempt.ok_or(EndpointError::Unknown(id))
+    let newest = Page { limit: Some(1), before: stored.first().map(|attempt| attempt + 1) };
+    attempts::list(pool, id, newest).await?.pop().ok_or(EndpointError::Unknown(id))
 }
 
 /// Seals the stored secrets with the active key. Returns how many were sealed with another.

@@ -1,6 +1,6 @@
 //! SQL of endpoints.
 
-use super::{Checked, Endpoint};
+use super::{Change, Endpoint};
 use crate::db::{Page, Pool};
 use crate::webhooks::call::Target;
 use sqlx::PgConnection;
@@ -15,7 +15,7 @@ pub(super) async fn next_id(connection: &mut PgConnection) -> Result<i64, sqlx::
 pub(super) async fn insert(
     connection: &mut PgConnection,
     id: i64,
-    new: &Checked,
+    (new, clinic): (&Change, Option<i64>),
     sealed: &[u8],
     start: i64,
     now: OffsetDateTime,
@@ -27,7 +27,7 @@ pub(super) async fn insert(
         new.url.as_deref().unwrap_or_default(),
         new.description.as_deref().unwrap_or_default(),
         new.events.as_deref().unwrap_or_default(),
-        new.clinic.flatten(),
+        clinic,
         sealed,
         start,
         now
@@ -61,7 +61,8 @@ pub(super) async fn list(
 pub(super) async fn update(
     connection: &mut PgConnection,
     id: i64,
-    change: &Checked,
+    change: &Change,
+    clinic: Option<Option<i64>>,
     now: OffsetDateTime,
 ) -> Result<(), sqlx::Error> {
     sqlx::query!(
@@ -80,8 +81,8 @@ pub(super) async fn update(
         change.url.as_deref(),
         change.description.as_deref(),
         change.events.as_deref(),
-        change.clinic.is_some(),
-        change.clinic.flatten(),
+        clinic.is_some(),
+        clinic.flatten(),
         change.state.as_deref(),
         now
     )

@@ -30,14 +30,9 @@ pub async fn fan_out(pool: &Pool, now: OffsetDateTime) -> Result<bool, sqlx::Err
         store::commit_without_flush(&mut transaction).await?;
         // A statement of its own: the next one sees everything that was settled before the lock was free.
         store::lock(&mut transaction).await?;
-        let followers = store::count_followers(&mut transaction).await?;
-        let limit = (MAX_MESSAGES / followers.of_all_clinics.max(1)).clamp(1, MAX_EVENTS);
-        is_behind = if followers.all == 0 {
-            store::skip_to_end(&mut transaction).await?;
-            false
-        } else {
-            store::fan_out(&mut transaction, now, limit).await? == limit
-        };
+        let followers = store::count_followers_of_all_clinics(&mut transaction).await?;
+        let limit = (MAX_MESSAGES / followers.max(1)).clamp(1, MAX_EVENTS);
+        is_behind = store::fan_out(&mut transaction, now, limit).await? == limit;
         transaction.commit().await?;
     }
     for endpoint in store::list_behind(pool, MAX_BEHIND).await? {

@@ -28,32 +28,14 @@ pub async fn fanned_out_through(pool: &Pool) -> Result<i64, sqlx::Error> {
     sqlx::query_scalar!("select fanned_out_through from webhook_log").fetch_one(pool).await
 }
 
-/// The endpoints that get each event as it comes.
-pub struct Followers {
-    pub all: i64,
-    /// Those for the events of every clinic.
-    pub of_all_clinics: i64,
-}
-
-pub async fn count_followers(connection: &mut PgConnection) -> Result<Followers, sqlx::Error> {
-    sqlx::query_as!(
-        Followers,
-        r#"select count(*) as "all!", count(*) filter (where clinic_id is null) as "of_all_clinics!"
-           from webhook_endpoint where state = 'active' and caught_up_through is null"#
+/// Counts the endpoints that get each event of every clinic as it comes.
+pub async fn count_followers_of_all_clinics(connection: &mut PgConnection) -> Result<i64, sqlx::Error> {
+    sqlx::query_scalar!(
+        r#"select count(*) as "count!" from webhook_endpoint
+           where state = 'active' and caught_up_through is null and clinic_id is null"#
     )
     .fetch_one(connection)
     .await
-}
-
-/// Without followers, no event needs a message.
-pub async fn skip_to_end(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
-    sqlx::query!(
-        "update webhook_log set fanned_out_through =
-             greatest(fanned_out_through, (select max(position) from event where position is not null))"
-    )
-    .execute(connection)
-    .await
-    .map(drop)
 }
 
 /// Makes the messages of the next `limit` events for every follower. Returns the number of events. A message is due at once
