@@ -84,7 +84,7 @@ fn simulate_site(number: u64) -> (u64, u64, u64) {
             loop {
                 let own = reservations
                     .values()
-                    .filter(|(reservation, _): &&(Reservation, RateHeaders)| reservation.endpoint() == endpoint);
+                    .filter(|(reservation, _): &&(Reservation, RateHeaders)| reservation.endpoint == endpoint);
                 if own.count() >= IN_FLIGHT {
                     break;
                 }
