@@ -171,7 +171,7 @@ impl Supplier {
 
     fn dispatcher(&self, flags: &[&str]) -> Dispatcher {
         let settings = Defaults::parse_from(["spsi", "--webhook-allow-private", "true"].iter().chain(flags)).settings;
-        let pool = spsi_partner::db::pool(self.embedded.url(), &settings.database).expect("a pool");
+        let pool = Pool::new(self.embedded.url(), &settings.database).expect("a URL");
         Dispatcher::new(pool, self.keys.clone(), Clock::System, &settings).expect("a dispatcher")
     }
 

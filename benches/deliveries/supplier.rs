@@ -140,7 +140,7 @@ impl Supplier {
     pub async fn work(&self, flags: &[&str]) -> Working {
         let settings = Defaults::parse_from(["spsi"].iter().chain(flags)).settings;
         let url = self.embedded.as_ref().expect("a Postgres").url();
-        let pool = spsi_partner::db::pool(url, &settings.database).expect("a pool");
+        let pool = Pool::new(url, &settings.database).expect("a pool");
         let worker = Worker::new(pool, self.keys.clone(), Clock::System, &settings).expect("a worker");
         let (trigger, shutdown) = shutdown::channel();
         Working { trigger, task: tokio::spawn(async move { worker.run(shutdown).await }) }

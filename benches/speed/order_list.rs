@@ -12,7 +12,7 @@ use crate::statistics::Spread;
 use anyhow::{Context as _, ensure};
 use spsi_partner::auth::api_keys::{self, Role};
 use spsi_partner::clock::Clock;
-use spsi_partner::db::Pool;
+use spsi_partner::db::{Pool, in_transaction};
 use std::time::{Duration, Instant};
 
 const PAGE: usize = 100;
@@ -32,7 +32,8 @@ const BY_OFFSET: &str = "
 pub async fn run(plan: &Plan, environment: &Environment, dataset: &Dataset, report: &mut Report) -> anyhow::Result<()> {
     let pool = environment.pool(&dataset.database).await?;
     let now = Clock::System.now();
-    let issued = api_keys::add(&mut *pool.acquire().await?, now, "speed", "speed", Role::Viewer, None).await?;
+    let add = async |c: &mut _| api_keys::add(c, now, "speed", "speed", Role::Viewer, None).await;
+    let issued = in_transaction(&pool, add).await?;
     let server = environment.serve("order-list", &dataset.database, &NO_LIMIT)?;
     let mut all = ["product", "database alone, by offset"].map(|name| Rounds { name, rounds: Vec::new() });
     let (mut orders, mut growth) = (0, Vec::new());

@@ -30,8 +30,8 @@ use crate::clinics::cache::CachedClinic;
 
 pub use revisions::Change;
 pub use staff::{
-    Action, CancelProblem, CancelledLine, Filter, Order, OrderInFull, OrderLine, OrderState, Revision, WrongLine, change, find, list,
-    show,
+    Action, CancelProblem, CancelledLine, Filter, Order, OrderInFull, OrderLine, OrderState, Revision, WrongLine,
+    change, find, list, show,
 };
 
 /// Why an order cannot be placed, or a staff command about an order cannot be carried out.
