@@ -47,8 +47,11 @@ pub struct OrderHook {
     target: Option<Arc<Target>>,
     default: HookDecision,
     /// The locks of the orders that are being decided.
-    orders: Arc<Mutex<HashMap<(ClinicId, String), Weak<tokio::sync::Mutex<()>>>>>,
+    orders: Arc<Mutex<OrderLocks>>,
 }
+
+/// The lock of each order, by clinic and ezyVet's id, while somebody holds it or waits for it.
+type OrderLocks = HashMap<(ClinicId, String), Weak<tokio::sync::Mutex<()>>>;
 
 /// The supplier's system.
 struct Target {
