@@ -1,7 +1,7 @@
 //! The answer to an order (SPSI.md 1, 5.1): the order echoed with the supplier's number, or a decline with its reasons.
 
 use super::decide::{Decision, Finding, Verdict};
-use super::echo::echo;
+use super::echo::{echo, prepare};
 use super::read::OrderRequest;
 use crate::config::DeclineAnswer;
 use serde_json::{Map, Value, json};
@@ -18,7 +18,7 @@ pub struct Reply {
 /// "wait".
 pub(super) fn reply(order: &OrderRequest, decision: &Decision, number: &str, decline_answer: DeclineAnswer) -> Reply {
     match decision.verdict {
-        Verdict::Accepted | Verdict::Held => Reply { status: 200, body: echo(order.document.clone(), number) },
+        Verdict::Accepted | Verdict::Held => Reply { status: 200, body: echo(&order.document, number) },
         Verdict::Declined => declined(&order.document, number, &decision.findings, decline_answer),
     }
 }
@@ -41,7 +41,8 @@ pub(super) fn declined(
             let mut order = order.clone();
             order.insert("status".to_owned(), "Cancelled".into());
             order.insert("comments".to_owned(), format!("Declined: {texts}").into());
-            return Reply { status: 200, body: echo(order, number) };
+            prepare(&mut order);
+            return Reply { status: 200, body: echo(&order, number) };
         }
     };
     // The stable code of a decline by `rule_price_below` is `price_below`.

@@ -5,6 +5,8 @@ use super::document::{LINES, ROOT};
 use serde_json::{Map, Value};
 use std::borrow::Cow;
 
+/// The field that the supplier fills in.
+const NUMBER: &str = "supplier_order_number";
 const HEADER: [&str; 17] = [
     "id",
     "active",
@@ -38,15 +40,14 @@ const LINE: [&str; 11] = [
     "ownership_id",
 ];
 
-/// Returns the order under the supplier's `number`, as JSON.
-pub(super) fn echo(mut order: Map<String, Value>, number: &str) -> String {
-    order.insert("supplier_order_number".to_owned(), number.into());
-    write_as_strings(&mut order, &HEADER);
+/// Prepares an order for [`echo`]: removes the supplier's number, and turns every documented scalar into a string (SPSI.md 1).
+pub(super) fn prepare(order: &mut Map<String, Value>) {
+    order.shift_remove(NUMBER);
+    write_as_strings(order, &HEADER);
     let lines = order.get_mut(LINES).and_then(Value::as_array_mut);
     for line in lines.into_iter().flatten().filter_map(Value::as_object_mut) {
         write_as_strings(line, &LINE);
     }
-    format!("{{\"{ROOT}\":{}}}", to_json(&order))
 }
 
 fn write_as_strings(fields: &mut Map<String, Value>, documented: &[&str]) {
@@ -55,6 +56,13 @@ fn write_as_strings(fields: &mut Map<String, Value>, documented: &[&str]) {
             *value = text.into_owned().into();
         }
     }
+}
+
+/// Returns a prepared order under the supplier's `number`, as JSON. The number needs no escaping.
+pub(super) fn echo(order: &Map<String, Value>, number: &str) -> String {
+    let order = to_json(order);
+    let fields = order.strip_suffix('}').unwrap_or_default();
+    format!("{{\"{ROOT}\":{fields},\"{NUMBER}\":\"{number}\"}}}}")
 }
 
 /// Returns a scalar as PHP converts it to a string: `null` is empty, `true` is 1, `false` is 0. `None` for lists and objects.
@@ -82,9 +90,11 @@ mod tests {
 
     #[test]
     fn documented_scalars_are_strings_and_everything_else_stays_in_its_place() {
-        let order = json!({"id": 12, "total": 4.4, "comments": null, "active": true, "supplier_order_number": null,
+        let mut order = json!({"id": 12, "total": 4.4, "comments": null, "active": true, "supplier_order_number": null,
             "extra": {"supplier_order_number": ""}, "purchase_order_item_list": [{"id": 9, "quantity": "1", "note": 5}, "odd"]});
-        let expected = r#"{"purchaseorder":{"id":"12","total":"4.4","comments":"","active":"1","supplier_order_number":"SO-1","extra":{"supplier_order_number":""},"purchase_order_item_list":[{"id":"9","quantity":"1","note":5},"odd"]}}"#;
-        assert_eq!(echo(order.as_object().unwrap().clone(), "SO-1"), expected);
+        let order = order.as_object_mut().unwrap();
+        prepare(order);
+        let expected = r#"{"purchaseorder":{"id":"12","total":"4.4","comments":"","active":"1","extra":{"supplier_order_number":""},"purchase_order_item_list":[{"id":"9","quantity":"1","note":5},"odd"],"supplier_order_number":"SO-1"}}"#;
+        assert_eq!(echo(order, "SO-1"), expected);
     }
 }

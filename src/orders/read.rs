@@ -2,7 +2,7 @@
 //! list as an object with numeric keys, JSON under any media type, a form. Reports every bad field at once.
 
 use super::document::{LINES, ROOT};
-use super::echo::{scalar, to_json};
+use super::echo::{prepare, scalar, to_json};
 use super::form;
 use crate::values::{DECIMAL_PLACES, DecimalError, LARGEST, parse_decimal, plain, round};
 use memchr::memmem;
@@ -15,10 +15,10 @@ use time::OffsetDateTime;
 /// A parsed order.
 #[derive(Clone, Debug, PartialEq)]
 pub struct OrderRequest {
-    /// The order as received, with unknown fields. The lines are a list in any case.
-    pub document: Map<String, Value>,
-    /// `document` as JSON.
+    /// The order as received, as JSON, with unknown fields. The lines are a list in any case.
     pub body: String,
+    /// The order without the supplier's number, its documented scalars as strings.
+    pub document: Map<String, Value>,
     pub ezyvet_id: String,
     pub purchase_order_number: String,
     /// The business whose books are touched.
@@ -141,8 +141,10 @@ pub fn read(body: &[u8], max_lines: usize) -> Result<OrderRequest, ReadError> {
     if !errors.is_empty() {
         return Err(ReadError::Fields(errors));
     }
+    let body = to_json(&order);
+    prepare(&mut order);
     Ok(OrderRequest {
-        body: to_json(&order),
+        body,
         document: order,
         ezyvet_id,
         purchase_order_number,

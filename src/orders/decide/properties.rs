@@ -275,7 +275,7 @@ proptest! {
         let sent: Vec<_> = case.lines.iter().map(|line| (case.code(line), line.quantity.into())).collect();
         let read: Vec<(String, Decimal)> = order.lines.iter().map(|line| (line.supplier_code.clone(), line.quantity)).collect();
         prop_assert_eq!(read, sent);
-        let answer: serde_json::Value = serde_json::from_str(&echo(order.document, "SO-1")).unwrap();
+        let answer: serde_json::Value = serde_json::from_str(&echo(&order.document, "SO-1")).unwrap();
         let echoed = answer[ROOT][LINES].as_array().unwrap();
         let ids: Vec<_> = echoed.iter().map(|line| line["id"].as_str().unwrap().to_owned()).collect();
         let expected: Vec<_> = (1..=case.lines.len()).map(|id| id.to_string()).collect();

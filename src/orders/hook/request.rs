@@ -30,7 +30,7 @@ pub fn order_decide(now: OffsetDateTime, clinic: &CachedClinic, order: &OrderReq
             "tax": plain(order.tax),
             "total": plain(order.total),
             "items": order.lines.iter().map(item).collect::<Vec<_>>(),
-            "purchaseorder": order.document,
+            "purchaseorder": serde_json::from_str::<Value>(&order.body).unwrap_or_default(),
         },
     });
     (id, body.to_string())

@@ -138,7 +138,8 @@ proptest! {
         for bytes in [respelt.to_string(), serde_json::to_string_pretty(&respelt).unwrap(), encoded.finish()] {
             let other = read(bytes.as_bytes(), 10).unwrap_or_else(|error| panic!("{error}: {bytes}"));
             prop_assert_eq!(difference(&plainly.document, &other.document), [], "{}", bytes);
-            prop_assert_eq!(&plainly, &OrderRequest { body: plainly.body.clone(), document: plainly.document.clone(), ..other });
+            let OrderRequest { body, document, .. } = plainly.clone();
+            prop_assert_eq!(&plainly, &OrderRequest { body, document, ..other });
         }
     }
 
