@@ -27,8 +27,6 @@ use sqlx::PgConnection;
 use time::{Date, OffsetDateTime};
 use utoipa::ToSchema;
 
-/// Maximum number of prices in one request.
-pub const MAX_PRICES: usize = 5_000;
 /// Maximum number of codes that an audit entry lists.
 const RECORDED_CODES: usize = 100;
 

@@ -25,8 +25,6 @@ use std::collections::HashMap;
 use time::OffsetDateTime;
 use utoipa::ToSchema;
 
-/// Maximum number of products in one request.
-pub const MAX_PRODUCTS: usize = 5_000;
 /// Maximum number of codes that an audit entry lists.
 const RECORDED_CODES: usize = 100;
 
