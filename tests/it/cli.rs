@@ -269,7 +269,8 @@ fn run_without_reader(database: &str, arguments: &[&str], close_stderr: bool) ->
     let (reader, output) = std::io::pipe().expect("a pipe");
     drop(reader);
     let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_spsi"));
-    command.args(arguments).env_clear().env("DATABASE_URL", database).stdin(std::process::Stdio::null());
+    let pooling = std::env::vars_os().filter(|(name, _)| name == "SPSI_DB_POOLING");
+    command.args(arguments).env_clear().envs(pooling).env("DATABASE_URL", database).stdin(std::process::Stdio::null());
     if close_stderr {
         command.stderr(output.try_clone().expect("a pipe"));
     } else {
